@@ -1,0 +1,1 @@
+"""What could be done: machines, workloads, knobs and the rules between them."""

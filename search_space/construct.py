@@ -1,0 +1,42 @@
+"""From a config to a pipeline: the one way, for the trial's child and for the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from search_space.build import Build
+from search_space.knob import Stage
+from search_space.space import steps
+from search_space.trial import Config
+
+Before = Callable[[Stage], None]
+
+
+def construct(build: Build, config: Config, before: Before | None = None) -> Any:
+    """Let the config act on the build, stage by stage, and return the pipeline.
+
+    ``before`` is called ahead of each step with its stage. Raises what diffusers and the knobs
+    raise.
+    """
+    todo = steps(config)
+    for stage in Stage:
+        for step in todo:
+            if step.stage is stage:
+                if before is not None:
+                    before(stage)
+                step.apply(build)
+        if stage is Stage.LOAD:
+            build.load_pipeline()
+        if stage is Stage.PLACEMENT:
+            build.place()
+    return build.pipe
+
+
+def no_effect(build: Build, config: Config) -> str | None:
+    """The first choice of the config that is not seen to act, with what was seen; or None."""
+    for step in steps(config):
+        seen = step.effect(build)
+        if seen:
+            return f"{step.name}={step.choice.value} had no effect: {seen}"
+    return None

@@ -1,0 +1,205 @@
+"""The contract of a knob."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, IntEnum
+
+from search_space.build import Build
+from search_space.machine import Machine
+from search_space.pipeline_spec import PipelineSpec
+from search_space.workload import Workload
+
+
+class Stage(IntEnum):
+    """When a knob acts on the pipeline in the making."""
+
+    ENVIRONMENT = 0
+    LOAD = 1
+    SCHEDULER = 2
+    FUSE = 3
+    QUANTIZE = 4
+    CASTING = 5
+    ATTENTION = 6
+    VAE = 7
+    CACHE = 8
+    PLACEMENT = 9
+    MEMORY_FORMAT = 10
+    ENGINE = 11
+
+
+class Tier(str, Enum):
+    """How far a choice may move the image from the baseline's."""
+
+    EXACT = "exact"
+    LOSSLESS = "lossless"
+    NEAR = "near"
+    LOSSY = "lossy"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a choice is judged by: the machine, the pipeline and the workload."""
+
+    machine: Machine
+    spec: PipelineSpec
+    workload: Workload
+
+
+Need = Callable[[Context], "str | None"]
+"""None where the choice is available, otherwise the sentence that says why not."""
+
+Apply = Callable[[Build, str], None]
+Effect = Callable[[Build, str], "str | None"]
+"""None where the choice is seen to act, otherwise the sentence that says what was seen."""
+
+Probe = Callable[[str], "str | None"]
+"""Tries something on a device (``cuda``); None where it works. Runs in a process of its own."""
+
+
+def nothing(context: Context) -> str | None:
+    """The need of a choice that is always available."""
+    return None
+
+
+def untouched(build: Build, choice: str) -> None:
+    """The application of a knob's first choice."""
+
+
+def unseen(build: Build, choice: str) -> str | None:
+    """The effect of a knob's first choice."""
+    return None
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Choices that cannot stand beside certain choices of another knob, and why.
+
+    Declared once, on one side. ``choices`` empty means every choice but the first. ``need`` narrows
+    the conflict to where it gives a sentence.
+    """
+
+    knob: str
+    others: tuple[str, ...]
+    reason: str
+    choices: tuple[str, ...] = ()
+    need: Need | None = None
+
+    def between(self, mine: str, theirs: str, context: Context) -> str | None:
+        """The reason why the two values exclude each other, or None."""
+        if theirs not in self.others or (self.choices and mine not in self.choices):
+            return None
+        if self.need is not None and self.need(context) is None:
+            return None
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a knob: when it is available, how it acts, how that is seen, what it costs.
+
+    ``run_on`` names the device kinds on which it has been run by this project.
+    """
+
+    value: str
+    need: Need = nothing
+    tier: Tier = Tier.EXACT
+    apply: Apply = untouched
+    effect: Effect = unseen
+    conflicts: tuple[Conflict, ...] = ()
+    run_on: tuple[str, ...] = ()
+
+    def verified(self, machine: Machine) -> bool:
+        """Whether this choice has been run on this kind of device; the first choice counts too."""
+        return self.apply is untouched or machine.device in self.run_on
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One optimization: a name, a stage and choices, of which the first leaves all as it is."""
+
+    name: str
+    stage: Stage
+    choices: tuple[Choice, ...]
+    doc: str
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+
+    def choice(self, value: str) -> Choice:
+        """The choice of that value; raises KeyError."""
+        for choice in self.choices:
+            if choice.value == value:
+                return choice
+        raise KeyError(value)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values of the choices, in order."""
+        return tuple(choice.value for choice in self.choices)
+
+
+@dataclass(frozen=True)
+class MoreChoices:
+    """Further choices of a knob that is declared in another file."""
+
+    knob: str
+    choices: tuple[Choice, ...]
+    doc: str
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+
+
+def knob(
+    stage: Stage,
+    *,
+    choices: tuple[Choice, ...],
+    effect: Effect,
+    conflicts: tuple[Conflict, ...] = (),
+    probes: Mapping[str, Probe] | None = None,
+    run_on: tuple[str, ...] = (),
+) -> Callable[[Apply], Knob]:
+    """Make the decorated function a knob: its name, its docs line and how all but the first act."""
+
+    def declare(apply: Apply) -> Knob:
+        acting = acting_choices(choices[1:], apply, effect, conflicts, run_on)
+        doc = " ".join((apply.__doc__ or "").split())
+        return Knob(apply.__name__, stage, (choices[0], *acting), doc, probes or {})
+
+    return declare
+
+
+def more_choices(
+    name: str,
+    *,
+    choices: tuple[Choice, ...],
+    effect: Effect,
+    conflicts: tuple[Conflict, ...] = (),
+    probes: Mapping[str, Probe] | None = None,
+    run_on: tuple[str, ...] = (),
+) -> Callable[[Apply], MoreChoices]:
+    """Make the decorated function further choices of the knob ``name``."""
+
+    def declare(apply: Apply) -> MoreChoices:
+        acting = acting_choices(choices, apply, effect, conflicts, run_on)
+        return MoreChoices(name, acting, " ".join((apply.__doc__ or "").split()), probes or {})
+
+    return declare
+
+
+def acting_choices(
+    choices: tuple[Choice, ...],
+    apply: Apply,
+    effect: Effect,
+    conflicts: tuple[Conflict, ...],
+    run_on: tuple[str, ...],
+) -> tuple[Choice, ...]:
+    """The choices with what their file declares for all of them."""
+    return tuple(
+        replace(
+            choice,
+            apply=apply,
+            effect=effect,
+            conflicts=choice.conflicts + conflicts,
+            run_on=choice.run_on or run_on,
+        )
+        for choice in choices
+    )

@@ -1,0 +1,1 @@
+"""The knobs: one optimization, one file."""

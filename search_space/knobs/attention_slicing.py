@@ -1,0 +1,51 @@
+"""Attention slicing: the heads of an attention layer one after the other."""
+
+from __future__ import annotations
+
+from search_space.build import Build
+from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
+
+
+def sliceable(context: Context) -> str | None:
+    """Only UNets slice their attention; on transformers the call does nothing."""
+    denoisers = context.spec.denoisers
+    if any(denoiser.slices_attention for denoiser in denoisers):
+        return None
+    return f"{denoisers[0].class_name} cannot slice its attention"
+
+
+def attention_slicing_effect(build: Build, choice: str) -> str | None:
+    """The attention processors must be sliced ones."""
+    processors = {
+        type(processor).__name__
+        for denoiser in build.denoisers().values()
+        for processor in denoiser.attn_processors.values()
+    }
+    if any("Sliced" in name for name in processors):
+        return None
+    return f"the attention processors are {', '.join(sorted(processors))}"
+
+
+@knob(
+    Stage.ATTENTION,
+    choices=(
+        Choice("off"),
+        Choice("auto", need=sliceable, tier=Tier.LOSSLESS),
+        Choice("max", need=sliceable, tier=Tier.LOSSLESS),
+    ),
+    conflicts=(
+        Conflict("attention", ("xformers", "plain"), "each sets the attention processor"),
+        Conflict(
+            "engine",
+            ("onnxruntime",),
+            "the exported graph would hold every slice as nodes of its own",
+        ),
+    ),
+    effect=attention_slicing_effect,
+    run_on=("cpu",),
+)
+def attention_slicing(build: Build, choice: str) -> None:
+    """Attention computed for some heads at a time: less memory where attention is not fused."""
+    for denoiser in build.denoisers().values():
+        if hasattr(denoiser, "set_attention_slice"):
+            denoiser.set_attention_slice(choice)

@@ -1,0 +1,37 @@
+"""VAE tiling: a large image decoded in overlapping tiles."""
+
+from __future__ import annotations
+
+from search_space.build import Build
+from search_space.knob import Choice, Context, Stage, Tier, knob
+
+
+def larger_than_a_tile(context: Context) -> str | None:
+    """Up to the size of one tile the VAE decodes the image whole, whatever was asked."""
+    vae, workload, defaults = context.spec.vae, context.workload, context.spec.defaults
+    if vae is None or not vae.tiles:
+        return f"{vae.class_name if vae else 'a pipeline without VAE'} cannot decode in tiles"
+    sizes = (
+        workload.height_px or defaults.get("height_px"),
+        workload.width_px or defaults.get("width_px"),
+    )
+    largest_px = max((size for size in sizes if size), default=None)
+    if largest_px and vae.tile_px and largest_px <= vae.tile_px:
+        return f"an image of {largest_px} px is not larger than one tile of {vae.tile_px} px"
+    return None
+
+
+def vae_tiling_effect(build: Build, choice: str) -> str | None:
+    """The VAE says whether it tiles."""
+    return None if build.pipe.vae.use_tiling else "the VAE does not tile"
+
+
+@knob(
+    Stage.VAE,
+    choices=(Choice("off"), Choice("on", need=larger_than_a_tile, tier=Tier.NEAR)),
+    effect=vae_tiling_effect,
+    run_on=("cpu",),
+)
+def vae_tiling(build: Build, choice: str) -> None:
+    """A large image decoded in overlapping tiles: far less memory, seams are blended."""
+    build.pipe.vae.enable_tiling()

@@ -1,0 +1,50 @@
+"""This computer: device, memory and versions, as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from search_space.identity import fingerprint
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was found on this computer; every field is plain JSON.
+
+    ``native_dtypes`` are those whose matrix products run on hardware of their own.
+    ``probes`` maps the name of a probe to None (works) or to the sentence that says why not.
+    """
+
+    device: str
+    device_name: str
+    device_bytes: int
+    host_bytes: int
+    cores: int
+    system: str
+    native_dtypes: tuple[str, ...] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """What does not change when a package is installed."""
+        facts = asdict(self)
+        del facts["packages"], facts["probes"]
+        return facts
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity of the hardware."""
+        return fingerprint(self.hardware)
+
+    @property
+    def software_fingerprint(self) -> str:
+        """The identity of the installed versions."""
+        return fingerprint(dict(self.packages))
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Machine:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**{**facts, "native_dtypes": tuple(facts["native_dtypes"])})

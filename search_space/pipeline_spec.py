@@ -1,0 +1,239 @@
+"""What a pipeline is made of, read from ``model_index.json`` and classes, not from weights."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import ModelError
+from search_space.identity import fingerprint
+
+WEIGHTS = (".safetensors", ".bin", ".msgpack", ".gguf")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One diffusers model of the pipeline, as far as knobs ask about it.
+
+    ``weight_rank`` is the largest number of dimensions of a parameter; ``tile_px`` is the size up
+    to which VAE tiling does nothing.
+    """
+
+    name: str
+    class_name: str
+    parameters: int
+    convolutions: int = 0
+    weight_rank: int = 0
+    attention_processors: tuple[str, ...] = ()
+    slices_attention: bool = False
+    repeats_blocks: bool = False
+    slices: bool = False
+    tiles: bool = False
+    tile_px: int | None = None
+
+
+@dataclass(frozen=True)
+class PipelineSpec:
+    """A pipeline's parts and the limits of its call; ``folder`` is where its files lie.
+
+    ``size_multiple_px`` and ``frame_multiple`` say which sizes the pipeline accepts; ``defaults``
+    holds the figures that the pipeline takes where the workload leaves them open.
+    """
+
+    folder: str
+    class_name: str
+    fingerprint: str
+    denoisers: tuple[Component, ...] = ()
+    vae: Component | None = None
+    classes: tuple[str, ...] = ()
+    call_parameters: tuple[str, ...] = ()
+    size_multiple_px: int = 1
+    frame_multiple: int = 1
+    defaults: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> PipelineSpec:
+        """The inverse of ``dataclasses.asdict``."""
+        known = dict(facts)
+        known["denoisers"] = tuple(_component(part) for part in facts["denoisers"])
+        known["vae"] = _component(facts["vae"]) if facts["vae"] else None
+        known["classes"] = tuple(facts["classes"])
+        known["call_parameters"] = tuple(facts["call_parameters"])
+        return cls(**known)
+
+
+def _component(facts: Mapping[str, Any]) -> Component:
+    return Component(**{**facts, "attention_processors": tuple(facts["attention_processors"])})
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The parsed ``model_index.json`` of a diffusers folder; raises ModelError."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ModelError(
+            f"{folder} is not a diffusers folder: it has no model_index.json; "
+            "give a folder written by save_pretrained, a Hub id or reference:NAME"
+        )
+    return _json_object(index)
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): fetch the model again") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} does not hold a JSON object: fetch the model again")
+    return content
+
+
+def files_fingerprint(folder: Path) -> str:
+    """The identity of a model's files: JSON whole, weights by size and by their two ends."""
+    facts = {
+        path.relative_to(folder).as_posix(): _sketch(path)
+        for path in sorted(folder.rglob("*"))
+        if path.suffix == ".json" or path.suffix in WEIGHTS
+    }
+    return fingerprint(facts)
+
+
+def _sketch(path: Path, end_bytes: int = 2**16) -> list[object]:
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        digest = hashlib.blake2b(file.read(end_bytes), digest_size=16)
+        if size_bytes > end_bytes:
+            file.seek(-end_bytes, 2)
+            digest.update(file.read())
+    return [size_bytes, digest.hexdigest()]
+
+
+def read_spec(folder: Path) -> PipelineSpec:
+    """Read the spec of a diffusers folder; raises ModelError. Models are made without weights."""
+    index = read_index(folder)
+    pipeline_class = _diffusers_class(folder, index.get("_class_name"))
+    models = dict(_models(folder, index))
+    denoisers = {name: model for name, model in models.items() if _is_denoiser(model)}
+    vae = next((models[name] for name in ("vae", "movq", "vqvae") if name in models), None)
+    if not denoisers:
+        raise ModelError(f"{folder} has no denoiser (a UNet or a transformer): it cannot be tuned")
+    call = inspect.signature(pipeline_class.__call__).parameters
+    first = next(iter(denoisers.values()))
+    return PipelineSpec(
+        folder=str(folder),
+        class_name=pipeline_class.__name__,
+        fingerprint=files_fingerprint(folder),
+        denoisers=tuple(_describe(name, model) for name, model in denoisers.items()),
+        vae=_describe("vae", vae) if vae is not None else None,
+        classes=tuple(sorted(_class_names(index))),
+        call_parameters=tuple(call),
+        size_multiple_px=_spatial_factor(vae) * _patch(first, vae),
+        frame_multiple=_temporal_factor(vae) if "num_frames" in call else 1,
+        defaults=_defaults(call, first, vae),
+    )
+
+
+def _class_names(index: Mapping[str, Any]) -> set[str]:
+    parts = (value for value in index.values() if isinstance(value, list) and len(value) == 2)
+    named = {f"{library}:{name}" for library, name in parts if library and name}
+    return named | {f"diffusers:{index['_class_name']}"}
+
+
+def _diffusers_class(folder: Path, name: object) -> Any:
+    import diffusers
+
+    found = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if found is None:
+        raise ModelError(
+            f"{folder} asks for the class {name!r}, which diffusers {diffusers.__version__} "
+            "does not have: pip install --upgrade diffusers"
+        )
+    return found
+
+
+def _models(folder: Path, index: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    import torch
+    from diffusers import ModelMixin
+
+    models = []
+    for name, part in index.items():
+        if not (isinstance(part, list) and part[0] == "diffusers"):
+            continue
+        model_class = _diffusers_class(folder, part[1])
+        if issubclass(model_class, ModelMixin):
+            config = _json_object(folder / name / "config.json")
+            with torch.device("meta"):
+                models.append((name, model_class.from_config(config)))
+    return models
+
+
+def _is_denoiser(model: Any) -> bool:
+    return type(model).__module__.startswith(
+        ("diffusers.models.transformers", "diffusers.models.unets")
+    )
+
+
+def _describe(name: str, model: Any) -> Component:
+    import torch
+
+    processors = getattr(model, "attn_processors", {})
+    sizes = [size for size in _tile_sizes(model) if size]
+    return Component(
+        name=name,
+        class_name=type(model).__name__,
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        convolutions=sum(isinstance(part, torch.nn.Conv2d) for part in model.modules()),
+        weight_rank=max(weight.dim() for weight in model.parameters()),
+        attention_processors=tuple(sorted({type(value).__name__ for value in processors.values()})),
+        slices_attention=hasattr(model, "set_attention_slice"),
+        repeats_blocks=bool(getattr(model, "_repeated_blocks", None)),
+        slices=hasattr(model, "use_slicing"),
+        tiles=hasattr(model, "use_tiling"),
+        tile_px=min(sizes) if sizes else None,
+    )
+
+
+def _tile_sizes(model: Any) -> list[int | None]:
+    names = ("tile_sample_min_size", "tile_sample_min_height", "tile_sample_min_width")
+    return [getattr(model, name, None) for name in names]
+
+
+def _spatial_factor(vae: Any) -> int:
+    if vae is None:
+        return 1
+    config = vae.config
+    known = getattr(vae, "spatial_compression_ratio", None) or config.get("scale_factor_spatial")
+    return int(known or 2 ** (len(config.get("block_out_channels", [0])) - 1))
+
+
+def _temporal_factor(vae: Any) -> int:
+    if vae is None:
+        return 1
+    known = getattr(vae, "temporal_compression_ratio", None)
+    return int(known or vae.config.get("scale_factor_temporal") or 1)
+
+
+def _patch(denoiser: Any, vae: Any) -> int:
+    """Latent pixels along one side of a token, counting what the pipeline packs into channels."""
+    patch = denoiser.config.get("patch_size") or 1
+    side = int(patch if isinstance(patch, int) else patch[-1])
+    latent_channels = vae.config.get("latent_channels") if vae is not None else None
+    packed = (denoiser.config.get("in_channels") or 0) // (latent_channels or 2**30)
+    return side * 2 if packed == 4 else side
+
+
+def _defaults(call: Mapping[str, Any], denoiser: Any, vae: Any) -> dict[str, int]:
+    names = {"height_px": "height", "width_px": "width", "num_frames": "num_frames"}
+    names["steps"] = "num_inference_steps"
+    found = {ours: call[theirs].default for ours, theirs in names.items() if theirs in call}
+    sample = denoiser.config.get("sample_size")
+    side = sample if isinstance(sample, int) else None
+    if side:
+        for name in ("height_px", "width_px"):
+            if name in found and found[name] is None:
+                found[name] = side * _spatial_factor(vae)
+    return {name: value for name, value in found.items() if isinstance(value, int)}

@@ -1,0 +1,93 @@
+"""What is generated: model, size, steps, batch, prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from search_space.errors import ModelError, UsageError
+from search_space.identity import fingerprint
+
+if TYPE_CHECKING:
+    from search_space.pipeline_spec import PipelineSpec
+
+PROMPT = "a photograph of an astronaut riding a horse"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One pipeline call; None leaves a figure to the pipeline's own default.
+
+    ``model_fingerprint`` is the identity of the model's files, whatever the folder is called.
+    """
+
+    model: str
+    model_fingerprint: str = ""
+    height_px: int | None = None
+    width_px: int | None = None
+    num_frames: int | None = None
+    steps: int | None = None
+    batch_size: int = 1
+    guidance_scale: float | None = None
+    prompts: tuple[str, ...] = (PROMPT,)
+    seed: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity of the workload."""
+        facts = asdict(self)
+        del facts["model"]
+        return fingerprint(facts)
+
+    def call(self) -> dict[str, Any]:
+        """The keyword arguments of the pipeline call; prompts are repeated to fill the batch."""
+        prompts = [self.prompts[i % len(self.prompts)] for i in range(self.batch_size)]
+        arguments: dict[str, Any] = {
+            "prompt": prompts if self.batch_size > 1 else prompts[0],
+            "height": self.height_px,
+            "width": self.width_px,
+            "num_frames": self.num_frames,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+        }
+        return {name: value for name, value in arguments.items() if value is not None}
+
+    def filled(self, defaults: Mapping[str, Any]) -> Workload:
+        """The same workload with what was left open taken from ``defaults``."""
+        gaps = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return replace(self, **gaps)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Workload:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**{**facts, "prompts": tuple(facts["prompts"])})
+
+
+def check_workload(workload: Workload, spec: PipelineSpec) -> None:
+    """Raise UsageError where the pipeline cannot be called as the workload says."""
+    if "prompt" not in spec.call_parameters:
+        raise ModelError(
+            f"{spec.class_name} takes no prompt: only text-to-image and -video for now"
+        )
+    for name, size_px in (("height", workload.height_px), ("width", workload.width_px)):
+        _check_size(name, size_px, spec.size_multiple_px)
+    frames = workload.num_frames
+    if frames is not None and "num_frames" not in spec.call_parameters:
+        raise UsageError(f"{spec.class_name} makes images: leave --num-frames out")
+    if frames is not None and (frames - 1) % spec.frame_multiple:
+        nearest = (frames - 1) // spec.frame_multiple * spec.frame_multiple + 1
+        raise UsageError(
+            f"--num-frames {frames} does not suit the VAE: "
+            f"take a multiple of {spec.frame_multiple} plus 1, such as {nearest}"
+        )
+
+
+def _check_size(name: str, size_px: int | None, multiple_px: int) -> None:
+    if size_px is None or size_px % multiple_px == 0:
+        return
+    nearest_px = max(1, round(size_px / multiple_px)) * multiple_px
+    raise UsageError(
+        f"--{name} {size_px} is not divisible by {multiple_px}, the factor of the VAE and the "
+        f"denoiser's patches: take {nearest_px}"
+    )

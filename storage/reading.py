@@ -1,0 +1,43 @@
+"""Trials as they are read: whole, in number order, in a fixed number of queries."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from storage.place import Place
+from storage.rows import PARTS, Parts, StoredTrial, stored_trial
+from storage.schema import config, machine, software, study, trial, workload
+
+TRIALS = (
+    trial.join(study, trial.c.study_id == study.c.id)
+    .join(config, trial.c.config_id == config.c.id)
+    .join(machine, study.c.machine_id == machine.c.id)
+    .join(software, study.c.software_id == software.c.id)
+    .join(workload, study.c.workload_id == workload.c.id)
+)
+COLUMNS = (
+    trial.c.number,
+    trial.c.purpose,
+    trial.c.started_at,
+    trial.c.cost_s,
+    study.c.memory_bytes,
+    config.c.choices,
+    machine.c.facts.label("machine_facts"),
+    software.c.versions,
+    workload.c.model,
+    workload.c.facts.label("workload_facts"),
+)
+
+
+def read_trials(
+    connection: Connection, conditions: list[ColumnElement[bool]], place: Place
+) -> list[StoredTrial]:
+    """The trials for which every condition holds; raises StoreError if one cannot be read."""
+    chosen = select(*COLUMNS).select_from(TRIALS).where(*conditions).order_by(trial.c.number)
+    numbers = select(trial.c.number).select_from(TRIALS).where(*conditions)
+    rows = connection.execute(chosen).mappings().all()
+    parts = Parts()
+    for table in PARTS:
+        mine = select(table).where(table.c.trial_number.in_(numbers))
+        parts.add(table, connection.execute(mine.order_by(*table.primary_key)).mappings())
+    return [stored_trial(row, parts, place) for row in rows]

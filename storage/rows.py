@@ -1,0 +1,155 @@
+"""Records as rows, and rows as records."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import RowMapping, Table
+
+from search_space.errors import StoreError
+from search_space.identity import canonical_json, fingerprint
+from search_space.machine import Machine
+from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.workload import Workload
+from storage.place import Place
+from storage.schema import failure, fidelity, memory, sample
+
+Values = dict[str, Any]
+PARTS = (sample, memory, fidelity, failure)
+"""The tables that hold what became of a trial."""
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial with what it was measured on and for; ``memory_bytes`` is None without a budget.
+
+    The machine is what the store keeps of it: hardware and versions, not the probes.
+    """
+
+    trial: Trial
+    machine: Machine
+    workload: Workload
+    memory_bytes: int | None
+
+
+def machine_values(found: Machine) -> Values:
+    """The row of the hardware."""
+    return {
+        "fingerprint": found.fingerprint,
+        "device": found.device,
+        "device_name": found.device_name,
+        "facts": canonical_json(found.hardware),
+    }
+
+
+def software_values(found: Machine) -> Values:
+    """The row of the installed versions."""
+    versions = canonical_json(dict(found.packages))
+    return {"fingerprint": found.software_fingerprint, "versions": versions}
+
+
+def workload_values(asked: Workload) -> Values:
+    """The row of the workload; the model's name is no part of its facts."""
+    facts = asdict(asked)
+    model = facts.pop("model")
+    return {"fingerprint": asked.fingerprint, "model": model, "facts": canonical_json(facts)}
+
+
+def config_values(trial: Trial) -> Values:
+    """The row of the config, whose identity is its choices as they are given."""
+    choices = dict(trial.config)
+    return {"fingerprint": fingerprint(choices), "choices": canonical_json(choices)}
+
+
+def trial_values(trial: Trial) -> Values:
+    """What the row of the trial itself says."""
+    return {"purpose": trial.purpose, "started_at": trial.started_at, "cost_s": trial.cost_s}
+
+
+def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
+    """The rows of what became of the trial, for each of PARTS that has any."""
+    outcome, of_trial = trial.outcome, {"trial_number": trial.number}
+    if isinstance(outcome, Failure):
+        return [(failure, [of_trial | asdict(outcome) | {"kind": outcome.kind.value}])]
+    samples = [
+        of_trial | {"kind": kind, "position": position, "seconds": seconds}
+        for kind, series in outcome.seconds.items()
+        for position, seconds in enumerate(series)
+    ]
+    peaks = [of_trial | {"position": i} | asdict(peak) for i, peak in enumerate(outcome.peaks)]
+    metrics = {"psnr_db": outcome.psnr_db}
+    fidelities = [
+        of_trial | {"metric": metric, "value": value}
+        for metric, value in metrics.items()
+        if value is not None
+    ]
+    parts = [(sample, samples), (memory, peaks), (fidelity, fidelities)]
+    return [(table, rows) for table, rows in parts if rows]
+
+
+class Parts:
+    """The rows of many trials' outcomes, in order, by table and trial number."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, int], list[RowMapping]] = defaultdict(list)
+
+    def add(self, table: Table, rows: Iterable[RowMapping]) -> None:
+        """Keep the rows of one table."""
+        for row in rows:
+            self._rows[table.name, row["trial_number"]].append(row)
+
+    def outcome(self, number: int) -> Measurement | Failure:
+        """What became of one trial."""
+        for row in self._of(failure, number):
+            kind = FailureKind(row["kind"])
+            return Failure(kind, row["message"], row["phase"], row["log"], row["peak_bytes"])
+        samples = defaultdict(list)
+        for row in self._of(sample, number):
+            samples[row["kind"]].append(row["seconds"])
+        seconds = {kind: tuple(series) for kind, series in samples.items()}
+        peaks = tuple(_peak(row) for row in self._of(memory, number))
+        metrics = {row["metric"]: row["value"] for row in self._of(fidelity, number)}
+        return Measurement(seconds, peaks, metrics.get("psnr_db"))
+
+    def _of(self, table: Table, number: int) -> list[RowMapping]:
+        return self._rows.get((table.name, number), [])
+
+
+def stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
+    """The trial of one row; raises StoreError if this version has no words for what it says."""
+    try:
+        return StoredTrial(
+            _trial(row, parts),
+            _machine(row["machine_facts"], row["versions"]),
+            Workload.from_json({"model": row["model"], **json.loads(row["workload_facts"])}),
+            row["memory_bytes"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"trial {row['number']} in {place} cannot be read ({error}): "
+            "a newer version may have written it; run 'pip install --upgrade diffusers-autotune'"
+        ) from error
+
+
+def _peak(row: RowMapping) -> Peak:
+    return Peak(row["place"], row["phase"], row["source"], row["peak_bytes"])
+
+
+def _machine(facts: str, versions: str) -> Machine:
+    return Machine.from_json({**json.loads(facts), "packages": json.loads(versions)})
+
+
+def _trial(row: RowMapping, parts: Parts) -> Trial:
+    return Trial(
+        config=json.loads(row["choices"]),
+        outcome=parts.outcome(row["number"]),
+        cost_s=row["cost_s"],
+        started_at=row["started_at"],
+        number=row["number"],
+        purpose=row["purpose"],
+        memory_bytes=row["memory_bytes"],
+    )

@@ -1,0 +1,149 @@
+"""The ledger: what was tried, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, insert, select
+
+from search_space.errors import StoreError, UsageError
+from search_space.identity import canonical_json, fingerprint
+from search_space.machine import Machine
+from search_space.trial import Trial
+from search_space.workload import Workload
+from storage import schema
+from storage.engine import transaction
+from storage.explain import explained
+from storage.opening import open_to_read, open_to_write
+from storage.place import Place
+from storage.reading import read_trials
+from storage.rows import (
+    StoredTrial,
+    config_values,
+    machine_values,
+    part_values,
+    software_values,
+    trial_values,
+    workload_values,
+)
+from storage.writing import identify, rename
+
+
+class Store:
+    """Every trial ever run, in one database; each method raises StoreError if that fails.
+
+    ``url`` is SQLAlchemy's (``sqlite:///history.db``, ``sqlite://`` for memory, ``postgresql://…``)
+    or a bare file name. With ``read_only`` nothing is written and nothing is created.
+    """
+
+    def __init__(self, url: str, read_only: bool = False) -> None:
+        self._place = Place.parse(url)
+        self._read_only = read_only or self._place.forbids_writing
+        open_engine = open_to_read if self._read_only else open_to_write
+        with explained(self._place):
+            self._engine = open_engine(self._place)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def open_study(
+        self,
+        machine: Machine,
+        workload: Workload,
+        memory_bytes: int | None,
+        space: Mapping[str, Sequence[str]],
+    ) -> int:
+        """The id of the study of exactly these; a new one the first time, then the same."""
+        identity = {
+            "machine": machine.fingerprint,
+            "software": machine.software_fingerprint,
+            "workload": workload.fingerprint,
+            "memory_bytes": memory_bytes,
+            "space": {knob: list(choices) for knob, choices in space.items()},
+        }
+        with self._writing() as connection:
+            workload_id = identify(connection, schema.workload, workload_values(workload))
+            rename(connection, workload_id, workload.model)
+            values = {
+                "fingerprint": fingerprint(identity),
+                "machine_id": identify(connection, schema.machine, machine_values(machine)),
+                "software_id": identify(connection, schema.software, software_values(machine)),
+                "workload_id": workload_id,
+                "memory_bytes": memory_bytes,
+                "space": canonical_json(identity["space"]),
+                "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            }
+            return identify(connection, schema.study, values)
+
+    def add(self, study_id: int, trial: Trial) -> Trial:
+        """Keep a trial, whole or not at all; returns it with its number and memory budget."""
+        with self._writing() as connection:
+            memory_bytes = self._memory_bytes(connection, study_id)
+            config_id = identify(connection, schema.config, config_values(trial))
+            row = trial_values(trial) | {"study_id": study_id, "config_id": config_id}
+            key: Any = connection.execute(insert(schema.trial).values(row)).inserted_primary_key
+            numbered = replace(trial, number=key.number, memory_bytes=memory_bytes)
+            for table, rows in part_values(numbered):
+                connection.execute(insert(table), rows)
+        return numbered
+
+    def measured(self, machine: Machine, workload: Workload) -> list[Trial]:
+        """Every trial of this hardware, software and workload, within whatever budget and space."""
+        conditions = [
+            schema.machine.c.fingerprint == machine.fingerprint,
+            schema.software.c.fingerprint == machine.software_fingerprint,
+            schema.workload.c.fingerprint == workload.fingerprint,
+        ]
+        return [stored.trial for stored in self._read(conditions)]
+
+    def trials(self, model: str | None = None, study_id: int | None = None) -> list[StoredTrial]:
+        """Every trial, or those of one model or one study, in number order."""
+        conditions: list[ColumnElement[bool]] = []
+        if model is not None:
+            conditions.append(schema.workload.c.model == model)
+        if study_id is not None:
+            conditions.append(schema.study.c.id == study_id)
+        return self._read(conditions)
+
+    def trial(self, number: int) -> StoredTrial:
+        """One trial; raises UsageError if there is none of this number."""
+        for stored in self._read([schema.trial.c.number == number]):
+            return stored
+        raise UsageError(f"no trial {number} in {self._place}: list them with 'tune trials'")
+
+    def _memory_bytes(self, connection: Connection, study_id: int) -> int | None:
+        study = select(schema.study.c.memory_bytes).where(schema.study.c.id == study_id)
+        row = connection.execute(study).one_or_none()
+        if row is None:
+            raise StoreError(f"no study {study_id} in {self._place}: open it before adding trials")
+        memory_bytes: int | None = row.memory_bytes
+        return memory_bytes
+
+    def _read(self, conditions: list[ColumnElement[bool]]) -> list[StoredTrial]:
+        # One transaction, so that a trial which is added meanwhile is seen whole or not at all.
+        with explained(self._place), transaction(self._engine) as connection:
+            return read_trials(connection, conditions, self._place)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if self._read_only:
+            raise StoreError(f"{self._place} was opened for reading only: open it for writing")
+        with explained(self._place), transaction(self._engine, writing=True) as connection:
+            yield connection

@@ -1,0 +1,31 @@
+"""Rows that are kept once, whoever brings them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from storage.schema import workload
+
+INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def identify(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
+    """The id of the row with this fingerprint, which is inserted if there is none."""
+    known = select(table.c.id).where(table.c.fingerprint == values["fingerprint"])
+    number: int | None = connection.scalar(known)
+    if number is None:
+        # Another process may be first, where SQLite's lock does not keep it out.
+        new = INSERTS[connection.dialect.name](table).values(values).on_conflict_do_nothing()
+        connection.execute(new)
+        number = connection.execute(known).scalar_one()
+    return number
+
+
+def rename(connection: Connection, workload_id: int, model: str) -> None:
+    """Call the workload's model what it is called now: the same files may have been moved."""
+    outdated = (workload.c.id == workload_id) & (workload.c.model != model)
+    connection.execute(update(workload).where(outdated).values(model=model))

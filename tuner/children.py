@@ -1,0 +1,218 @@
+"""The controller's side of a trial's process: start it, watch it, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from search_space import errors
+from search_space.errors import TuneError
+from tuner.processes import kill_tree
+
+# Elsewhere a fork after importing frameworks is unsafe (macOS) or impossible (Windows).
+FORKS = sys.platform == "linux"
+QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+class Child:
+    """A process at work on one task in a folder of its own."""
+
+    def __init__(self, pid: int, source: Spawned | Forked) -> None:
+        self.pid = pid
+        self.status: int | None = None
+        self._source = source
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code, minus the signal that ended it, or None if it still runs."""
+        if self.status is None:
+            self.status = self._source.status(timeout_s)
+        return self.status
+
+    def kill(self) -> None:
+        """Kill the whole tree and wait for its end."""
+        kill_tree(self.pid)
+        self.wait(10.0)
+
+
+class Spawned:
+    """Starts a new interpreter for each task."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, request: dict[str, Any]) -> Child:
+        """Start an interpreter that does the task."""
+        command = [sys.executable, "-m", "tuner.forkserver", "once", json.dumps(request)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, env=os.environ | QUIET, start_new_session=True
+        )
+        return Child(self._process.pid, self)
+
+    def preload(self, names: Sequence[str]) -> None:
+        """Each interpreter imports for itself."""
+
+    def status(self, timeout_s: float) -> int | None:
+        """The exit code once the interpreter has ended."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout_s)
+        return None
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        if self._process is not None and self._process.poll() is None:
+            kill_tree(self._process.pid)
+            self._process.wait()
+
+
+class Forked:
+    """Starts each task by a fork of a server that has done the imports."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._control = ours
+        self._answers = b""
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "tuner.forkserver", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=os.environ | QUIET,
+                start_new_session=True,
+            )
+
+    def start(self, request: dict[str, Any]) -> Child:
+        """Fork a child that does the task; raises TuneError where the server has gone."""
+        self._ask(request)
+        answer = self._answer(120.0)
+        if answer is None:
+            raise TuneError("the fork server did not answer within 120 s: run the command again")
+        return Child(answer["pid"], self)
+
+    def preload(self, names: Sequence[str]) -> None:
+        """Have the server import ``module:Class`` names ahead of the next fork."""
+        self._ask({"preload": list(names)})
+
+    def status(self, timeout_s: float) -> int | None:
+        """The exit code of the child once the server tells it."""
+        answer = self._answer(timeout_s)
+        return None if answer is None else int(answer["status"])
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        try:
+            self._control.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise TuneError(
+                f"the fork server has ended ({error}): run the command again"
+            ) from error
+
+    def _answer(self, timeout_s: float) -> dict[str, Any] | None:
+        deadline_s = time.monotonic() + timeout_s
+        while b"\n" not in self._answers:
+            left_s = max(0.0, deadline_s - time.monotonic())
+            if not select.select([self._control], [], [], left_s)[0]:
+                return None
+            received = self._control.recv(4096)
+            if not received:
+                raise TuneError("the fork server has ended: run the command again")
+            self._answers += received
+        line, _, self._answers = self._answers.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End the server, which takes its child along."""
+        self._control.close()
+        try:
+            self._server.wait(10.0)
+        except subprocess.TimeoutExpired:
+            kill_tree(self._server.pid)
+            self._server.wait()
+
+
+class Children:
+    """Hands out processes for tasks, one at a time; a context manager."""
+
+    def __init__(self, forks: bool = FORKS) -> None:
+        self._source: Forked | Spawned = Forked() if forks else Spawned()
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._source.close()
+
+    def preload(self, names: Sequence[str]) -> None:
+        """Import ``module:Class`` names once for all tasks to come."""
+        self._source.preload(names)
+
+    def start(self, task: str, folder: Path, request: object) -> Child:
+        """Start a task, which finds ``request.json`` in ``folder`` and leaves ``result.json``."""
+        facts = asdict(request) if is_dataclass(request) else request  # type: ignore[arg-type]
+        (folder / "request.json").write_text(json.dumps(facts), encoding="utf-8")
+        sent = {
+            "task": task,
+            "folder": str(folder),
+            "environment": {"TUNE_SENT_S": f"{time.monotonic()}"},
+        }
+        return self._source.start(sent)
+
+    def call(self, task: str, request: object, timeout_s: float = 3600.0) -> Any:
+        """Do a task in a child and return its result; raises the TuneError that it ended with."""
+        with task_folder() as folder:
+            child = self.start(task, folder, request)
+            try:
+                status = child.wait(timeout_s)
+            finally:
+                if child.status is None:
+                    child.kill()
+            result = read_result(folder)
+            if result is None:
+                raise TuneError(f"{task} ended with status {status}: {log_tail(folder, 1)}")
+            if "error" in result:
+                raise getattr(errors, result["error"])(result["message"])
+            return result
+
+
+@contextlib.contextmanager
+def task_folder() -> Iterator[Path]:
+    """A temporary folder for one task."""
+    with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What the task left, or None if it left nothing."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return result
+
+
+def log_tail(folder: Path, lines: int = 20) -> str:
+    """The last lines that the task printed."""
+    path = folder / "log.txt"
+    if not path.exists():
+        return ""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return "\n".join(text.strip().splitlines()[-lines:])[-4000:]

@@ -1,0 +1,357 @@
+"""The command line: the only module that prints or exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from search_space.errors import TuneError, UsageError
+from search_space.units import parse_duration, parse_size
+from search_space.workload import PROMPT, Workload
+from tuner import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tuner.run import Request
+
+INTERRUPTED = 130
+
+
+class OneLineErrors(click.Group):
+    """A group whose errors reach the user as one line and an exit code, never as a traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; exits with 2 for a usage error, 1 for a failure, 130 when interrupted."""
+        kwargs["standalone_mode"] = False
+        try:
+            status = super().main(*args, **kwargs)
+        except TuneError as error:
+            fail(str(error), error.exit_code)
+        except click.ClickException as error:
+            context = getattr(error, "ctx", None)
+            path = context.command_path if context else "tune"
+            fail(f"{error.format_message()} (see '{path} --help')", error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            fail("interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            sys.exit(0)
+        except Exception as error:
+            fail(f"{type(error).__name__}: {error}: a bug of ours, kept in {keep(error)}", 1)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def fail(message: str, status: int) -> None:
+    """End with one line on stderr."""
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+def keep(error: Exception) -> Path:
+    """Write the traceback to a file that can be sent in."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="tune-bug-", suffix=".txt", delete=False) as file:
+        file.write(f"diffusers-autotune {__version__}, python {sys.version}\n")
+        file.write("".join(traceback.format_exception(error)))
+    return Path(file.name)
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]
+    """An option parsed by one of our functions, whose UsageError names what is wrong."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse text; other values have been parsed before."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parse_fix(text: str) -> tuple[str, str]:
+    """``knob=choice`` in two; raises UsageError."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"{text!r} is not of the form knob=choice, such as precision=bf16")
+    return name.strip(), value.strip()
+
+
+SIZE = Parsed("size", parse_size)
+DURATION = Parsed("duration", parse_duration)
+FIX = Parsed("knob=choice", parse_fix)
+POSITIVE = click.IntRange(min=1)
+
+as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON to stdout.")
+store_option = click.option(
+    "--store",
+    metavar="URL",
+    envvar="DIFFUSERS_AUTOTUNE_STORE",
+    help="Where trials are kept: a file or SQLAlchemy's URL. [default: a file in your data folder]",
+)
+
+
+def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several options as one decorator."""
+
+    def decorate(command: Any) -> Any:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+workload_options = options(
+    click.option("--height", type=POSITIVE, help="Pixels. [default: the pipeline's]"),
+    click.option("--width", type=POSITIVE, help="Pixels. [default: the pipeline's]"),
+    click.option(
+        "--num-frames", type=POSITIVE, help="Frames of a video. [default: the pipeline's]"
+    ),
+    click.option("--steps", type=POSITIVE, help="Denoising steps. [default: the pipeline's]"),
+    click.option(
+        "--batch-size", type=POSITIVE, default=1, show_default=True, help="Images a call."
+    ),
+    click.option("--guidance-scale", type=float, help="[default: the pipeline's]"),
+    click.option(
+        "--prompt", "prompts", multiple=True, help=f"May be repeated. [default: {PROMPT}]"
+    ),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of latents and search."),
+    click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]"),
+    click.option(
+        "--cache-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="For reference pipelines, exported graphs and baselines. [default: your cache folder]",
+    ),
+)
+pin_options = options(
+    click.option("--fix", type=FIX, multiple=True, help="Hold a knob at a choice: precision=bf16."),
+    click.option("--include", multiple=True, metavar="KNOB", help="Vary only this knob."),
+    click.option("--exclude", multiple=True, metavar="KNOB", help="Leave this knob alone."),
+)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tune")
+def main() -> None:
+    """Measure which optimizations make a diffusers pipeline fastest on this machine.
+
+    \b
+    Example: tune run reference:sd15-tiny --memory 4GiB
+    """
+
+
+@main.command()
+@click.argument("model")
+@workload_options
+@click.option("--memory", "memory_bytes", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]")
+@click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all.")
+@click.option("--time-limit", "time_limit_s", type=DURATION, help="No trial begins after it: 30m.")
+@click.option("--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True)
+@pin_options
+@store_option
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the tuned config. [default: tuned/MODEL]",
+)
+@as_json
+def run(model: str, store: str | None, output: Path | None, json_wanted: bool, **asked: Any) -> int:
+    """Find the fastest config of MODEL within the memory budget and write its loader.
+
+    MODEL is a Hub id, a diffusers folder or reference:NAME. The same command goes on where an
+    earlier one stopped.
+
+    \b
+    Example: tune run reference:sd15 --height 256 --width 256 --steps 4 --memory 8GiB
+    """
+    from storage import Store, default_url
+    from tuner.children import Children
+    from tuner.console import ConsoleProgress
+    from tuner.run import Run, plan_run, prepare
+
+    console = stderr()
+    request = request_of(model, **asked)
+    with Store(store or default_url()) as ledger, Children() as children:
+        with console.status(f"loading {model}"):
+            context = prepare(children, request)
+        at_work = Run(plan_run(context, request))
+        watched = ConsoleProgress(
+            console, request.trials, request.memory_bytes, request.time_limit_s
+        )
+        with watched:
+            at_work.go(ledger, children, watched)
+        return conclude(at_work, output or default_output(model), json_wanted)
+
+
+def request_of(model: str, **asked: Any) -> Request:
+    """The request that the options of ``run`` and ``knobs`` spell out."""
+    from tuner.run import Request
+
+    workload = Workload(
+        model=model,
+        height_px=asked.pop("height"),
+        width_px=asked.pop("width"),
+        num_frames=asked.pop("num_frames"),
+        steps=asked.pop("steps"),
+        batch_size=asked.pop("batch_size"),
+        guidance_scale=asked.pop("guidance_scale"),
+        prompts=asked.pop("prompts") or (PROMPT,),
+        seed=asked.pop("seed"),
+    )
+    cache_dir = asked.pop("cache_dir") or default_cache_dir()
+    return Request(workload, cache_dir, **{**asked, "fix": dict(asked["fix"])})
+
+
+def default_cache_dir() -> Path:
+    """The user's cache folder of this project."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("diffusers-autotune"))
+
+
+def default_output(model: str) -> Path:
+    """``tuned/`` and the last part of the model's name."""
+    import re
+
+    return Path("tuned") / re.split(r"[/:\\]", model.rstrip("/\\"))[-1]
+
+
+def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
+    """Write the tuned config and show it; the exit code."""
+    from tuner.report import result_json, result_table
+
+    console = stderr()
+    baseline, count = at_work.baseline, len(at_work.trials)
+    if at_work.interrupted and not at_work.trials:
+        raise KeyboardInterrupt
+    try:
+        tuned, folder = at_work.emit(output)
+    except TuneError:
+        if json_wanted:
+            click.echo(json.dumps(result_json(None, count, None, baseline), indent=2))
+        raise
+    if json_wanted:
+        click.echo(json.dumps(result_json(tuned, count, str(folder), baseline), indent=2))
+    else:
+        stdout().print(result_table(baseline, tuned))
+    if not tuned.config:
+        console.print("No config was faster than the default: the default is kept.")
+    console.print(f"Loader: {folder / 'load.py'}", highlight=False, soft_wrap=True)
+    if at_work.interrupted:
+        console.print("Interrupted: the same command goes on from here.")
+    return INTERRUPTED if at_work.interrupted else 0
+
+
+@main.command()
+@click.argument("model")
+@workload_options
+@as_json
+def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
+    """List every knob and choice for MODEL: available here, or why not.
+
+    \b
+    Example: tune knobs reference:sd15-tiny
+    """
+    from search_space.space import Space
+    from tuner.children import Children
+    from tuner.report import knobs_json, knobs_table
+    from tuner.run import prepare
+
+    request = request_of(model, **asked, fix=())
+    with Children() as children, stderr().status(f"loading {model}"):
+        space = Space(prepare(children, request))
+    if json_wanted:
+        click.echo(json.dumps(knobs_json(space), indent=2))
+    else:
+        stdout().print(knobs_table(space))
+
+
+@main.command()
+@click.option("--model", help="Only trials of this model.")
+@store_option
+@as_json
+def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
+    """List the stored trials.
+
+    \b
+    Example: tune trials --json | jq '.[] | select(.state == "failed")'
+    """
+    from tuner.report import trial_json, trials_table
+
+    found = [stored.trial for stored in history(store).trials(model)]
+    if json_wanted:
+        click.echo(json.dumps([trial_json(trial) for trial in found], indent=2))
+    else:
+        stdout().print(trials_table(found))
+
+
+@main.command()
+@click.argument("trial", type=int)
+@store_option
+@as_json
+def show(trial: int, store: str | None, json_wanted: bool) -> None:
+    """Show all that is kept of one TRIAL: every sample, the peaks, the log of a failure.
+
+    \b
+    Example: tune show 3
+    """
+    from tuner.report import stored_json, stored_text
+
+    stored = history(store).trial(trial)
+    if json_wanted:
+        click.echo(json.dumps(stored_json(stored), indent=2))
+    else:
+        stdout().print(stored_text(stored), highlight=False, markup=False)
+
+
+@main.command()
+@click.argument("model", required=False)
+@store_option
+@as_json
+def best(model: str | None, store: str | None, json_wanted: bool) -> None:
+    """Show the best stored config of each workload, or of those of MODEL.
+
+    \b
+    Example: tune best reference:sd15-tiny
+    """
+    from tuner.report import best_json, best_table, winners
+
+    found = winners(history(store).trials(model))
+    if json_wanted:
+        click.echo(json.dumps([best_json(winner) for winner in found], indent=2))
+    else:
+        stdout().print(best_table(found))
+
+
+def history(store: str | None) -> Any:
+    """The store, opened for reading."""
+    from storage import Store, default_url
+
+    return Store(store or default_url(), read_only=True)
+
+
+def stdout() -> Console:
+    """Where data goes: as wide as it needs when it is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=200)
+
+
+def stderr() -> Console:
+    """Where progress and notes go."""
+    from rich.console import Console
+
+    return Console(stderr=True)

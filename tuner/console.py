@@ -1,0 +1,126 @@
+"""The run as it is watched: on stderr, live on a terminal, a line a trial elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from search_space.trial import Config, Trial
+from search_space.units import format_duration
+from tuner.report import decibel, describe, seconds, size, times
+from tuner.tune import best, latency_s
+from tuner.tuned import figures
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class ConsoleProgress:
+    """Shows the trial at work, what has been found and the time left; a context manager."""
+
+    def __init__(
+        self, console: Console, trials: int, memory_bytes: int | None, time_limit_s: float | None
+    ) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._console = console
+        self._memory_bytes = memory_bytes
+        self._total = trials
+        self._ends_s = None if time_limit_s is None else time.monotonic() + time_limit_s
+        self._trials: list[Trial] = []
+        self._config: Config = {}
+        self._began_s = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=trials, best="", left="")
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def remembered(self, trials: list[Trial]) -> None:
+        """Say which trials are taken over, and how they did."""
+        self._trials.extend(trials)
+        self._bar.update(self._task, completed=len(self._trials))
+        measured = "1 trial was" if len(trials) == 1 else f"{len(trials)} trials were"
+        self._console.print(f"{measured} measured before and will not be measured again")
+        winner = best(self._trials, self._memory_bytes)
+        if winner is not None:
+            self._console.print(f"best so far: {describe(winner.config)}", highlight=False)
+
+    def started(self, position: int, config: Config) -> None:
+        """Show the trial that begins."""
+        self._config = config
+        self._began_s = time.monotonic()
+        self.phase("start")
+
+    def phase(self, name: str) -> None:
+        """Show the phase and the time left."""
+        self._bar.update(
+            self._task,
+            description=f"{describe(self._config)} · {name}",
+            best=self._best(),
+            left=self._left(),
+        )
+
+    def finished(self, trial: Trial) -> None:
+        """Print the trial's line."""
+        self._trials.append(trial)
+        self._bar.update(self._task, completed=len(self._trials), best=self._best())
+        self._console.print(self._line(trial), highlight=False, soft_wrap=True)
+
+    def _line(self, trial: Trial) -> str:
+        known = figures(trial)
+        failure = trial.judged(self._memory_bytes)
+        memory = size(known["peak_bytes"])
+        if self._memory_bytes is not None:
+            memory += f" of {size(self._memory_bytes)}"
+        parts = [
+            f"[{len(self._trials)}/{self._total}] {describe(trial.config)}:",
+            f"{seconds(known['latency_s'])} ({times(self._speedup(trial))}),",
+            f"{memory}, PSNR {decibel(known['psnr_db'])}, took {format_duration(trial.cost_s)}",
+        ]
+        if failure is not None:
+            reason = f"{failure.kind.value}: {failure.message}"
+            parts[1:] = [f"{reason}, took {format_duration(trial.cost_s)}"]
+        return " ".join(parts).replace("[", "\\[")
+
+    def _speedup(self, trial: Trial) -> float | None:
+        baseline = next((known.measurement for known in self._trials if not known.config), None)
+        if baseline is None or trial.measurement is None:
+            return None
+        return baseline.latency_s / latency_s(trial)
+
+    def _best(self) -> str:
+        winner = best(self._trials, self._memory_bytes)
+        if winner is None:
+            return ""
+        return f"best {seconds(latency_s(winner))} ({times(self._speedup(winner))})"
+
+    def _left(self) -> str:
+        """From the mean cost of the trials so far; never more than the time limit leaves."""
+        now_s = time.monotonic()
+        costs_s = [trial.cost_s for trial in self._trials]
+        if not costs_s:
+            return ""
+        left_s = sum(costs_s) / len(costs_s) * (self._total - len(costs_s))
+        if self._ends_s is not None:
+            left_s = min(left_s, max(0.0, self._ends_s - now_s))
+        return f"about {format_duration(left_s)} left"

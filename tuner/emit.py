@@ -1,0 +1,133 @@
+"""Write what an application needs: ``config.json`` and ``load.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+import pprint
+import shutil
+import tempfile
+from pathlib import Path
+
+from search_space.errors import UsageError
+from search_space.knob import Stage
+from search_space.space import Step, steps
+from search_space.units import format_duration, format_size
+from tuner.sources import cut
+from tuner.tuned import TunedConfig
+
+SCRIPT = '''\
+"""The tuned pipeline of {model}, written by diffusers-autotune {version}.
+
+    from load import load
+    pipe = load()
+
+or, to see an image: python load.py image.png
+
+{evidence}
+The functions below are those that the measured trial ran, cut to what this config uses.
+"""
+
+from __future__ import annotations
+
+{sources}
+
+MODEL = {folder!r}
+DEVICE = {device!r}
+CACHE_DIR = {cache_dir!r}
+CALL = {call}
+
+
+def load(model: str = MODEL, device: str = DEVICE, cache_dir: str = CACHE_DIR) -> Any:
+    """The tuned pipeline, ready to be called as it was tuned: ``pipe(**CALL)``."""
+    build = Build(model, device, dict(CALL), Path(cache_dir))
+{body}
+    return build.pipe
+
+
+def main() -> None:
+    """Generate the image or video that the pipeline was tuned on and save it."""
+    import sys
+
+    import torch
+
+    generator = torch.Generator("cpu").manual_seed({seed})
+    made = load()(**CALL, generator=generator, output_type="pil")[0][0]
+    first, *rest = made if isinstance(made, list) else [made]
+    path = sys.argv[1] if len(sys.argv) > 1 else {default_name!r}
+    first.save(path, **({{"save_all": True, "append_images": rest}} if rest else {{}}))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def emit(tuned: TunedConfig, folder: Path) -> Path:
+    """Write the folder, each file whole or not at all; raises UsageError where it cannot."""
+    files = {
+        "config.json": json.dumps(tuned.to_json(), indent=2) + "\n",
+        "load.py": load_script(tuned),
+    }
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tuned-"))
+        try:
+            for name, text in files.items():
+                (unfinished / name).write_text(text, encoding="utf-8")
+            folder.mkdir(exist_ok=True)
+            for name in files:
+                os.replace(unfinished / name, folder / name)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written ({error}): give another --output") from error
+    return folder
+
+
+def load_script(tuned: TunedConfig) -> str:
+    """The text of ``load.py``."""
+    from tuner import __version__
+
+    todo = steps(tuned.config)
+    acting = [(step.choice.apply.__module__, step.choice.apply.__name__) for step in todo]
+    workload = tuned.workload
+    return SCRIPT.format(
+        model=workload.model,
+        version=__version__,
+        evidence=_evidence(tuned),
+        sources=cut([("search_space.build", "Build"), *acting]),
+        folder=tuned.folder,
+        device=tuned.machine.device,
+        cache_dir=tuned.cache_dir,
+        call=pprint.pformat(workload.call(), sort_dicts=False, width=80),
+        body="\n".join(f"    {line}" for line in _body(todo)),
+        seed=workload.seed,
+        default_name="video.gif" if workload.num_frames else "image.png",
+    )
+
+
+def _body(todo: tuple[Step, ...]) -> list[str]:
+    lines = []
+    for stage in Stage:
+        for step in todo:
+            if step.stage is stage:
+                lines.append(f"{step.choice.apply.__name__}(build, {step.choice.value!r})")
+        if stage is Stage.LOAD:
+            lines.append("build.load_pipeline()")
+        if stage is Stage.PLACEMENT:
+            lines.append("build.place()")
+    return lines
+
+
+def _evidence(tuned: TunedConfig) -> str:
+    machine = tuned.machine
+    latency = format_duration(tuned.tuned["latency_s"])
+    peak = format_size(tuned.tuned["peak_bytes"])
+    faster = f", {tuned.speedup:.2f} times as fast as the default" if tuned.speedup else ""
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
+    return (
+        f"Measured on {machine.device_name} ({machine.device}) on {tuned.created_at[:10]}:\n"
+        f"{latency} a call{faster}, {peak} at most.\nVersions: {packages}.\n"
+    )

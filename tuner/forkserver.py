@@ -1,0 +1,138 @@
+"""A process that has imported torch and diffusers, used neither, and forks the trials' processes.
+
+A new interpreter needs seconds for these imports, a fork milliseconds. The server runs as
+``python -m tuner.forkserver FD`` and speaks JSON lines over the socket FD: it is told
+``{"preload": [...]}`` or ``{"task": name, "folder": path}`` and tells ``{"pid": …}`` and, when the
+child has ended, ``{"status": …}`` with the exit code or minus the signal. When its controller goes,
+it kills the child with all its descendants and goes too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from tuner.processes import be_first_to_go, die_with_parent, kill_tree
+
+ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline")
+
+
+def preload(names: list[str] | tuple[str, ...]) -> None:
+    """Import ``module`` or ``module:Class``; what cannot be imported fails later, in the trial."""
+    for name in names:
+        module, _, attribute = name.partition(":")
+        with contextlib.suppress(Exception):
+            getattr(importlib.import_module(module), attribute or "__name__")
+
+
+def serve(control: socket.socket) -> None:
+    """Answer requests until the controller closes the socket."""
+    requests = control.makefile("r")
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake)
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        child = None
+        while True:
+            ready = {key.fd for key, _ in selector.select()}
+            if woken in ready:
+                os.read(woken, 4096)
+                child = reap(control, child)
+            if control.fileno() in ready:
+                line = requests.readline()
+                if not line:
+                    break
+                child = answer(control, json.loads(line), child)
+    if child is not None:
+        kill_tree(child)
+
+
+def answer(control: socket.socket, request: dict[str, Any], child: int | None) -> int | None:
+    """Do what is asked and return the process id of the child, if there is one."""
+    if "preload" in request:
+        preload(request["preload"])
+        return child
+    child = fork(control, request)
+    tell(control, {"pid": child})
+    return child
+
+
+def fork(control: socket.socket, request: dict[str, Any]) -> int:
+    """Fork a child that does the task and exits; return its process id."""
+    server = os.getpid()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        control.close()
+        die_with_parent(server)
+        status = run_task(request)
+    finally:
+        os._exit(status)
+
+
+def run_task(request: dict[str, Any]) -> int:
+    """Do a task in this process, its output going to the log in its folder; the exit code."""
+    from tuner.worker import TASKS
+
+    folder = Path(request["folder"])
+    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    be_first_to_go()
+    os.environ.update(request.get("environment", {}))
+    try:
+        TASKS[request["task"]](folder)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def reap(control: socket.socket, child: int | None) -> int | None:
+    """Tell how the child ended, if it has."""
+    if child is None:
+        return None
+    pid, status = os.waitpid(child, os.WNOHANG)
+    if pid == 0:
+        return child
+    tell(control, {"status": os.waitstatus_to_exitcode(status)})
+    return None
+
+
+def tell(control: socket.socket, message: dict[str, Any]) -> None:
+    """Send one line; a controller that has gone is noticed by the next read."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def main() -> None:
+    """Serve on the socket that was inherited, or do a single task where forking is not safe."""
+    if sys.argv[1] == "once":
+        sys.exit(run_task(json.loads(sys.argv[2])))
+    preload(ALWAYS)
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Load what was tuned into an application."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from search_space.build import Build
+from search_space.construct import construct
+from search_space.errors import UsageError
+from tuner.tuned import TunedConfig
+
+EVIDENT = ("torch", "diffusers", "transformers", "onnxruntime")
+
+
+def load(
+    folder: str | Path,
+    *,
+    model: str | None = None,
+    device: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> Any:
+    """The pipeline that ``tune run`` measured, ready to be called; nothing else is imported.
+
+    ``folder`` is the output of a run. ``model``, ``device`` and ``cache_dir`` replace what the run
+    used. Raises UsageError where the folder or the model is not there, and what diffusers raises;
+    warns where versions differ from those measured.
+    """
+    tuned = TunedConfig.read(Path(folder))
+    files = model or tuned.folder
+    if model is None and not Path(files).exists():
+        raise UsageError(f"the model is no longer at {files}: say load(..., model=...)")
+    for package in EVIDENT:
+        _warn_if_changed(package, tuned.machine.packages.get(package))
+    build = Build(
+        files,
+        device or tuned.machine.device,
+        tuned.workload.call(),
+        Path(cache_dir or tuned.cache_dir),
+    )
+    return construct(build, tuned.config)
+
+
+def _warn_if_changed(package: str, measured: str | None) -> None:
+    try:
+        found = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return
+    if measured is not None and found != measured:
+        message = (
+            f"tuned with {package} {measured}, this is {found}: run 'tune run' again to be sure"
+        )
+        warnings.warn(message, stacklevel=3)

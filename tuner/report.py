@@ -1,0 +1,285 @@
+"""Records as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from search_space.knob import Choice, Context
+from search_space.space import Space, completed
+from search_space.trial import Failure, Trial
+from search_space.units import format_duration, format_size
+from storage import StoredTrial
+from tuner.fidelity import IDENTICAL_DB
+from tuner.tune import best, latency_s
+from tuner.tuned import TunedConfig, figures
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+UNKNOWN = "-"
+
+
+def trial_state(trial: Trial) -> str:
+    """``measured``, ``infeasible`` (ran, but over the budget of its run) or ``failed``."""
+    if trial.measurement is None:
+        return "failed"
+    return "infeasible" if trial.judged(trial.memory_bytes) else "measured"
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    """The stable form of a trial; what is not known is None."""
+    failure = trial.judged(trial.memory_bytes)
+    known = figures(trial)
+    facts = (
+        {"kind": failure.kind.value, "phase": failure.phase or None, "message": failure.message}
+        if failure
+        else None
+    )
+    return {
+        "number": trial.number,
+        "state": trial_state(trial),
+        "config": completed(trial.config),
+        "latency_s": known["latency_s"],
+        "peak_bytes": known["peak_bytes"],
+        "psnr_db": known["psnr_db"],
+        "failure": facts,
+        "cost_s": trial.cost_s,
+    }
+
+
+def result_json(
+    tuned: TunedConfig | None, trials: int, output: str | None, baseline: Trial | None
+) -> dict[str, Any]:
+    """The stable form of a run's result."""
+    best = {"config": completed(tuned.config), **tuned.tuned} if tuned else None
+    return {
+        "baseline": {"config": completed({}), **figures(baseline)} if baseline else None,
+        "best": best,
+        "speedup": tuned.speedup if tuned else None,
+        "trials": trials,
+        "output": output,
+    }
+
+
+def knobs_json(space: Space) -> list[dict[str, Any]]:
+    """The stable form of the knobs: each with its choices, available or with the reason."""
+    context = space.context
+    return [
+        {
+            "name": knob.name,
+            "doc": knob.doc,
+            "choices": [
+                {
+                    "value": choice.value,
+                    "available": choice.need(context) is None,
+                    "reason": choice.need(context),
+                    "tier": choice.tier.value,
+                    "verified": choice.verified(context.machine),
+                }
+                for choice in knob.choices
+            ],
+        }
+        for knob in space.knobs
+    ]
+
+
+def describe(config: Mapping[str, str]) -> str:
+    """A config as its differences from the baseline."""
+    return ", ".join(f"{name}={value}" for name, value in config.items()) or "baseline"
+
+
+def seconds(value_s: float | None) -> str:
+    """A duration for a table."""
+    return UNKNOWN if value_s is None else format_duration(value_s)
+
+
+def size(value_bytes: int | None) -> str:
+    """A size for a table."""
+    return UNKNOWN if value_bytes is None else format_size(value_bytes)
+
+
+def decibel(value_db: float | None) -> str:
+    """A PSNR for a table."""
+    if value_db is None:
+        return UNKNOWN
+    return "identical" if value_db >= IDENTICAL_DB else f"{value_db:.1f} dB"
+
+
+def times(ratio: float | None) -> str:
+    """A speed-up for a table."""
+    return UNKNOWN if ratio is None else f"{ratio:.2f}x"
+
+
+def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
+    """Baseline and best, side by side."""
+    from rich.table import Table
+
+    table = Table("", "config", "latency", "speed-up", "peak memory", "PSNR")
+    rows = [("best", dict(tuned.config), tuned.tuned, tuned.speedup)]
+    if baseline is not None:
+        rows.insert(0, ("baseline", {}, figures(baseline), 1.0 if baseline.measurement else None))
+    for name, config, known, speedup in rows:
+        figures_of_row = (
+            seconds(known["latency_s"]),
+            times(speedup),
+            size(known["peak_bytes"]),
+            decibel(known["psnr_db"]),
+        )
+        table.add_row(name, "\n".join(describe(config).split(", ")), *figures_of_row)
+    return table
+
+
+def trials_table(trials: list[Trial]) -> Table:
+    """One row a trial."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("trial", "config", "latency", "peak memory", "PSNR", "cost", "outcome")
+    for trial in trials:
+        known = figures(trial)
+        failure = trial.judged(trial.memory_bytes)
+        table.add_row(
+            str(trial.number),
+            describe(trial.config),
+            seconds(known["latency_s"]),
+            size(known["peak_bytes"]),
+            decibel(known["psnr_db"]),
+            seconds(trial.cost_s),
+            escape(f"{failure.kind.value}: {failure.message}") if failure else "measured",
+        )
+    return table
+
+
+def knobs_table(space: Space) -> Table:
+    """One row a choice: available here, or why not."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("knob", "choice", "quality", "available")
+    for knob in space.knobs:
+        for position, choice in enumerate(knob.choices):
+            table.add_row(
+                "" if position else knob.name,
+                choice.value,
+                choice.tier.value,
+                escape(_availability(choice, space.context)),
+            )
+        table.add_section()
+    return table
+
+
+def _availability(choice: Choice, context: Context) -> str:
+    reason = choice.need(context)
+    if reason:
+        return f"no: {reason}"
+    unverified = f"yes, unverified on {context.machine.device}"
+    return "yes" if choice.verified(context.machine) else unverified
+
+
+def stored_json(stored: StoredTrial) -> dict[str, Any]:
+    """All that is kept of a trial."""
+    trial = stored.trial
+    measured = trial.measurement
+    return {
+        **trial_json(trial),
+        "purpose": trial.purpose,
+        "started_at": trial.started_at,
+        "memory_bytes": stored.memory_bytes,
+        "seconds": {kind: list(samples) for kind, samples in measured.seconds.items()}
+        if measured
+        else None,
+        "peaks": [asdict(peak) for peak in measured.peaks] if measured else None,
+        "log": trial.outcome.log if isinstance(trial.outcome, Failure) else None,
+        "workload": asdict(stored.workload),
+        "machine": asdict(stored.machine),
+    }
+
+
+def stored_text(stored: StoredTrial) -> str:
+    """All that is kept of a trial, to be read."""
+    trial = stored.trial
+    lines = [
+        f"trial {trial.number} of {stored.workload.model}: {describe(trial.config)}",
+        f"on {stored.machine.device_name} ({stored.machine.device}), {trial.started_at}",
+        f"state {trial_state(trial)}, cost {format_duration(trial.cost_s)}, "
+        f"budget {size(stored.memory_bytes)}",
+    ]
+    failure = trial.judged(trial.memory_bytes)
+    if failure is not None:
+        where = f" in {failure.phase}" if failure.phase else ""
+        lines.append(f"{failure.kind.value}{where}: {failure.message}")
+        lines += [f"  | {line}" for line in failure.log.splitlines()]
+    if trial.measurement is not None:
+        lines.append(f"PSNR {decibel(trial.measurement.psnr_db)}")
+        for kind, samples in trial.measurement.seconds.items():
+            lines.append(f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples))
+        for peak in trial.measurement.peaks:
+            known = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
+            lines.append(f"{peak.phase:>12}: {known}")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial of one workload on one machine, and the baseline it beat."""
+
+    stored: StoredTrial
+    baseline: Trial | None
+
+    @property
+    def speedup(self) -> float | None:
+        """Baseline's latency over the winner's."""
+        measured = self.baseline.measurement if self.baseline else None
+        return measured.latency_s / latency_s(self.stored.trial) if measured else None
+
+
+def winners(found: list[StoredTrial]) -> list[Winner]:
+    """The best feasible trial for each machine, software, workload and budget."""
+    groups: dict[tuple[object, ...], list[StoredTrial]] = {}
+    for stored in found:
+        machine, workload = stored.machine, stored.workload
+        identity = (machine.fingerprint, machine.software_fingerprint, workload.fingerprint)
+        groups.setdefault((*identity, stored.memory_bytes), []).append(stored)
+    return [winner for group in groups.values() if (winner := _winner(group)) is not None]
+
+
+def _winner(group: list[StoredTrial]) -> Winner | None:
+    by_number = {stored.trial.number: stored for stored in group}
+    winner = best([stored.trial for stored in group], group[0].memory_bytes)
+    baselines = [stored.trial for stored in group if stored.trial.config == {}]
+    if winner is None:
+        return None
+    return Winner(by_number[winner.number], baselines[-1] if baselines else None)
+
+
+def best_json(winner: Winner) -> dict[str, Any]:
+    """The stable form of a winner."""
+    stored = winner.stored
+    return {
+        "model": stored.workload.model,
+        "device": stored.machine.device_name,
+        "memory_bytes": stored.memory_bytes,
+        "speedup": winner.speedup,
+        **trial_json(stored.trial),
+    }
+
+
+def best_table(found: list[Winner]) -> Table:
+    """One row a winner."""
+    from rich.table import Table
+
+    table = Table("model", "budget", "trial", "config", "latency", "speed-up", "peak memory")
+    for winner in found:
+        known = figures(winner.stored.trial)
+        table.add_row(
+            winner.stored.workload.model,
+            size(winner.stored.memory_bytes),
+            str(winner.stored.trial.number),
+            describe(winner.stored.trial.config),
+            seconds(known["latency_s"]),
+            times(winner.speedup),
+            size(known["peak_bytes"]),
+        )
+    return table

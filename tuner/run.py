@@ -1,0 +1,137 @@
+"""A whole run: from a model's name to an emitted folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from search_space.errors import TuneError
+from search_space.knob import Context
+from search_space.machine import Machine
+from search_space.pipeline_spec import PipelineSpec
+from search_space.space import Space
+from search_space.trial import Trial
+from search_space.units import format_size
+from search_space.workload import Workload, check_workload
+from storage import Store
+from tuner.children import Children
+from tuner.emit import emit
+from tuner.models import REFERENCE
+from tuner.report import describe
+from tuner.tune import Plan, Progress, best, smallest, tune
+from tuner.tuned import TunedConfig, figures
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for: the workload, the limits and the pins."""
+
+    workload: Workload
+    cache_dir: Path
+    device: str | None = None
+    memory_bytes: int | None = None
+    trials: int = 20
+    time_limit_s: float | None = None
+    trial_timeout_s: float = 600.0
+    fix: Mapping[str, str] = field(default_factory=dict)
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+
+
+def prepare(children: Children, request: Request) -> Context:
+    """The machine, the pipeline and the completed workload; raises UsageError."""
+    asked = request.workload
+    question = {
+        "model": asked.model,
+        "cache_dir": str(request.cache_dir),
+        "device": request.device,
+    }
+    found = children.call("prepare", question)
+    spec = PipelineSpec.from_json(found["spec"])
+    children.preload(spec.classes)
+    workload = replace(asked.filled(own_defaults(asked.model)), model_fingerprint=spec.fingerprint)
+    check_workload(workload, spec)
+    return Context(Machine.from_json(found["machine"]), spec, workload)
+
+
+def own_defaults(model: str) -> dict[str, int]:
+    """The workload that a reference pipeline was made for; nothing for other models."""
+    if not model.startswith(REFERENCE):
+        return {}
+    from tuner.reference import defaults
+
+    return defaults(model.removeprefix(REFERENCE))
+
+
+def plan_run(context: Context, request: Request) -> Plan:
+    """The plan of a run; raises UsageError where a pin cannot hold."""
+    return Plan(
+        space=Space(context, request.fix, request.include, request.exclude),
+        memory_bytes=request.memory_bytes,
+        trials=request.trials,
+        time_limit_s=request.time_limit_s,
+        trial_timeout_s=request.trial_timeout_s,
+        cache_dir=request.cache_dir,
+    )
+
+
+@dataclass
+class Run:
+    """The trials of a run as they come, and what is made of them at the end."""
+
+    plan: Plan
+    trials: list[Trial] = field(default_factory=list)
+    interrupted: bool = False
+
+    def go(self, store: Store, children: Children, progress: Progress) -> None:
+        """Collect trials until the plan is done or the user interrupts."""
+        try:
+            for trial in tune(self.plan, store, children, progress):
+                self.trials.append(trial)
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    @property
+    def baseline(self) -> Trial | None:
+        """The baseline's trial, if it was reached."""
+        return next((trial for trial in self.trials if trial.config == {}), None)
+
+    def candidates(self) -> list[Trial]:
+        """The trials that keep the pins: with pins the baseline may not be one."""
+        return [trial for trial in self.trials if self.plan.space.holds(trial.config)]
+
+    def tuned(self) -> TunedConfig:
+        """The winner; raises TuneError where nothing fits the budget or nothing ran."""
+        winner = best(self.candidates(), self.plan.memory_bytes)
+        if winner is None:
+            raise TuneError(self._nothing_fits())
+        context = self.plan.space.context
+        return TunedConfig(
+            config=dict(winner.config),
+            folder=context.spec.folder,
+            workload=context.workload,
+            machine=context.machine,
+            tuned=figures(winner),
+            baseline=figures(self.baseline) if self.baseline else None,
+            memory_bytes=self.plan.memory_bytes,
+            cache_dir=str(self.plan.cache_dir),
+            created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+
+    def emit(self, output: Path) -> tuple[TunedConfig, Path]:
+        """The winner, written to the output folder."""
+        tuned = self.tuned()
+        return tuned, emit(tuned, output)
+
+    def _nothing_fits(self) -> str:
+        least = smallest(self.candidates())
+        if least is None or least.measurement is None or self.plan.memory_bytes is None:
+            return "no config ran: see 'tune trials' for the reasons"
+        needed = format_size(least.measurement.peak_bytes)
+        budget = format_size(self.plan.memory_bytes)
+        return (
+            f"nothing fits {budget}: the smallest config found needs {needed} "
+            f"({describe(least.config)}); raise --memory, lower the size or the batch"
+        )

@@ -1,0 +1,109 @@
+"""Cut from our own source what a set of functions needs, so that it runs without this project."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+OURS = ("search_space",)
+
+
+@dataclass(frozen=True)
+class Module:
+    """The source of one of our modules and what its top level binds."""
+
+    name: str
+    lines: tuple[str, ...]
+    names: dict[str, ast.stmt]
+
+
+@dataclass
+class Cut:
+    """What has been gathered: imports of others, and definitions of ours by where they stand."""
+
+    imports: set[str] = field(default_factory=set)
+    definitions: dict[tuple[str, int], str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """The imports and the definitions, in an order in which they can stand."""
+        definitions = [text for _, text in sorted(self.definitions.items())]
+        return "\n".join(sorted(self.imports)) + "\n\n\n" + "\n\n\n".join(definitions) + "\n"
+
+
+def cut(functions: Iterable[tuple[str, str]]) -> str:
+    """The source of ``(module, function)`` pairs with everything of ours that they name."""
+    found = Cut()
+    for module, name in functions:
+        gather(module, name, found)
+    return found.text()
+
+
+def gather(module_name: str, name: str, found: Cut) -> None:
+    """Add a top-level name of a module and, in turn, the names that its definition uses."""
+    module = read_module(module_name)
+    statement = module.names.get(name)
+    if statement is None or (module_name, statement.lineno) in found.definitions:
+        return
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        _gather_import(statement, name, found)
+        return
+    owner = found.owners.setdefault(name, module_name)
+    if owner != module_name:
+        raise ValueError(f"{name!r} is defined in {owner} and in {module_name}: rename one")
+    found.definitions[module_name, statement.lineno] = _source(module, statement)
+    for used in _names_used(statement):
+        gather(module_name, used, found)
+
+
+def _gather_import(statement: ast.Import | ast.ImportFrom, name: str, found: Cut) -> None:
+    alias = next(alias for alias in statement.names if (alias.asname or alias.name) == name)
+    renamed = f" as {alias.asname}" if alias.asname else ""
+    if isinstance(statement, ast.Import):
+        found.imports.add(f"import {alias.name}{renamed}")
+    elif (statement.module or "").split(".")[0] in OURS:
+        gather(statement.module or "", alias.name, found)
+    elif statement.module != "__future__":
+        found.imports.add(f"from {statement.module} import {alias.name}{renamed}")
+
+
+@cache
+def read_module(name: str) -> Module:
+    """Read a module of ours without running it."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.origin is not None
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    statements = {name: node for node in ast.parse(text).body for name in _bound(node)}
+    return Module(name, tuple(text.splitlines()), statements)
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        yield statement.name
+    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+        yield from (alias.asname or alias.name for alias in statement.names)
+    elif isinstance(statement, ast.Assign):
+        yield from (target.id for target in statement.targets if isinstance(target, ast.Name))
+    elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        yield statement.target.id
+
+
+def _source(module: Module, statement: ast.stmt) -> str:
+    """The lines of a definition; a knob's declaration, its decorator, is left behind."""
+    first = statement.lineno
+    if isinstance(statement, ast.ClassDef) and statement.decorator_list:
+        first = statement.decorator_list[0].lineno
+    return "\n".join(module.lines[first - 1 : statement.end_lineno])
+
+
+def _names_used(statement: ast.stmt) -> set[str]:
+    parts: list[ast.AST] = [statement]
+    if isinstance(statement, ast.FunctionDef):
+        parts = [*statement.body, statement.args]
+        parts += [statement.returns] if statement.returns else []
+    nodes = [node for part in parts for node in ast.walk(part)]
+    return {node.id for node in nodes if isinstance(node, ast.Name)}

@@ -1,0 +1,174 @@
+"""Optuna's part: propose the next config from what the trials so far have shown."""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections.abc import Iterator, Mapping
+from itertools import combinations, product
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, GPSampler
+from optuna.study import Study as OptunaStudy
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search_space.portfolio import portfolio
+from search_space.space import Space, changes, completed
+from search_space.trial import Trial
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+MINIMUM_STARTUP_TRIALS = 4
+
+
+class SpaceExhausted(Exception):
+    """Every config of the space has been tried."""
+
+
+class GuardedSampler(BaseSampler):
+    """Lets another sampler propose, and moves each proposal to the nearest config to try.
+
+    To try means: lies in the space, has not been tried. So no trial is spent on what a rule knows,
+    and the inner sampler learns from real trials only.
+    """
+
+    def __init__(self, inner: BaseSampler, space: Space, tried: set[str], seed: int) -> None:
+        self.inner = inner
+        self._space = space
+        self._tried = tried
+        self._random = random.Random(seed)
+
+    def infer_relative_search_space(
+        self, study: OptunaStudy, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The whole space, always: it is flat and fixed."""
+        return distributions(self._space)
+
+    def sample_relative(
+        self,
+        study: OptunaStudy,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """The nearest config to try; raises SpaceExhausted."""
+        proposed = self.inner.sample_relative(study, trial, search_space)
+        start = {
+            name: str(proposed.get(name, self._random.choice(values)))
+            for name, values in self._space.open.items()
+        }
+        for candidate in self._outward(start):
+            if key(candidate) not in self._tried and self._space.holds(candidate):
+                return {name: candidate[name] for name in search_space}
+        raise SpaceExhausted
+
+    def _outward(self, start: dict[str, str]) -> Iterator[dict[str, str]]:
+        """The configs in order of the number of knobs in which they differ from ``start``."""
+        knobs = self._shuffled(self._space.open)
+        for distance in range(len(knobs) + 1):
+            for names in self._shuffled(combinations(knobs, distance)):
+                others = [
+                    [value for value in self._space.open[name] if value != start[name]]
+                    for name in names
+                ]
+                for values in self._shuffled(product(*others)):
+                    yield self._space.fix | start | dict(zip(names, values, strict=True))
+
+    def _shuffled(self, items: Any) -> list[Any]:
+        listed = list(items)
+        self._random.shuffle(listed)
+        return listed
+
+    def sample_independent(
+        self,
+        study: OptunaStudy,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Never asked for: the relative space is the whole space."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """One categorical for each knob that is left to choose."""
+    return {name: CategoricalDistribution(values) for name, values in space.open.items()}
+
+
+def key(config: Mapping[str, str]) -> str:
+    """Equal for equal configs, however they are written."""
+    return repr(changes(config))
+
+
+class Study:
+    """Proposes configs and learns from trials; kept in memory, rebuilt from the ledger."""
+
+    def __init__(self, space: Space, memory_bytes: int | None, seed: int) -> None:
+        self._space = space
+        self._memory_bytes = memory_bytes
+        self._tried: set[str] = set()
+        self._pending: optuna.Trial | None = None
+        seeds = portfolio(space)
+        startup = max(MINIMUM_STARTUP_TRIALS, len(seeds) + 1)
+        inner = GPSampler(seed=seed, n_startup_trials=startup)
+        self._study = optuna.create_study(
+            sampler=GuardedSampler(inner, space, self._tried, seed), direction="minimize"
+        )
+        for config in seeds:
+            self._study.enqueue_trial(self._open(config))
+
+    def _open(self, config: Mapping[str, str]) -> dict[str, str]:
+        chosen = completed(config)
+        return {name: chosen[name] for name in self._space.open}
+
+    def propose(self) -> dict[str, str] | None:
+        """The next config to try, or None when all have been tried."""
+        while True:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    self._pending = self._study.ask(distributions(self._space))
+            except SpaceExhausted:
+                return None
+            config = changes({**self._space.fix, **self._pending.params})
+            if key(config) not in self._tried:
+                return config
+            # A seed that an earlier run has measured: it is in the study already.
+            self._study.tell(self._pending, state=TrialState.FAIL)
+
+    def learn(self, trial: Trial) -> None:
+        """Take in what became of a config, proposed here or in an earlier run."""
+        pending, self._pending = self._pending, None
+        self._tried.add(key(trial.config))
+        if not self._space.holds(trial.config):
+            return
+        value, constraints = self._value(trial), self._constraints(trial)
+        if pending is not None and pending.params == self._open(trial.config):
+            for name, distance in constraints.items():
+                pending.set_constraint(name, distance)
+            self._study.tell(pending, value)
+            return
+        told = create_trial(
+            value=value,
+            params=self._open(trial.config),
+            distributions=distributions(self._space),
+            constraints=constraints,
+        )
+        self._study.add_trial(told)
+
+    def _constraints(self, trial: Trial) -> dict[str, float]:
+        """How far from feasible, as Optuna wants it: at most 0 is feasible."""
+        outcome = trial.outcome
+        memory = -1.0
+        if self._memory_bytes is not None and outcome.peak_bytes is not None:
+            memory = outcome.peak_bytes / self._memory_bytes - 1.0
+        return {"memory": memory, "runs": -1.0 if trial.measurement else 1.0}
+
+    def _value(self, trial: Trial) -> float:
+        """Log seconds; what did not run counts as the slowest seen, and its constraint says why."""
+        if trial.measurement is not None:
+            return math.log(trial.measurement.latency_s)
+        seen = [told.value for told in self._study.trials if told.value is not None]
+        return max(seen, default=0.0)

@@ -1,0 +1,206 @@
+"""The loop: propose, measure, keep, learn."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from search_space.errors import ModelError, TuneError
+from search_space.identity import fingerprint
+from search_space.space import Space, changes
+from search_space.trial import Config, Failure, FailureKind, Measurement, Trial
+from search_space.workload import Workload
+from storage import Store
+from tuner.children import Children
+from tuner.runner import Deadlines, run_trial
+from tuner.worker import Job
+
+CAP = 1.5
+"""A steady call slower than this many times the best so far ends a trial."""
+
+HOPELESS = 2.0
+"""A call longer than this many times the baseline's, with nothing to compile, is not waited for."""
+
+HOPELESS_SLACK_S = 1.0
+OUT_OF_MEMORY = (FailureKind.DEVICE_OUT_OF_MEMORY, FailureKind.HOST_OUT_OF_MEMORY)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over."""
+
+    space: Space
+    memory_bytes: int | None
+    trials: int
+    time_limit_s: float | None
+    trial_timeout_s: float
+    cache_dir: Path
+
+    @property
+    def workload(self) -> Workload:
+        """What is generated."""
+        return self.space.context.workload
+
+    @property
+    def reference(self) -> Path:
+        """Where the output lies that every trial is compared with."""
+        machine = self.space.context.machine
+        parts = [machine.fingerprint, machine.software_fingerprint, self.workload.fingerprint]
+        name = fingerprint(parts).removeprefix("b2:")
+        return self.cache_dir / "baselines" / f"{name}.npy"
+
+
+class Progress(Protocol):
+    """Told what the loop does, for whoever watches."""
+
+    def remembered(self, trials: list[Trial]) -> None:
+        """Trials of earlier runs are taken over."""
+
+    def started(self, position: int, config: Config) -> None:
+        """A trial begins, the ``position``-th of the run, counted from 1."""
+
+    def phase(self, name: str) -> None:
+        """The trial enters a phase."""
+
+    def finished(self, trial: Trial) -> None:
+        """The trial is in the ledger."""
+
+
+def tune(plan: Plan, store: Store, children: Children, progress: Progress) -> Iterator[Trial]:
+    """Yield the trials of earlier runs and then each new one once it is in the ledger.
+
+    The first is the baseline. Raises ModelError where the baseline does not load and TuneError
+    where it fails otherwise than for want of memory.
+    """
+    loop = _Loop(plan, store, children, progress)
+    known = loop.remembered()
+    if not any(trial.config == {} for trial in known):
+        known.insert(0, loop.measure({}))
+    check_baseline(known[0])
+    yield from known
+    # Optuna takes a second to import: only a run pays for it.
+    from tuner.study import Study
+
+    study = Study(plan.space, plan.memory_bytes, plan.workload.seed)
+    for trial in known:
+        study.learn(trial)
+    while loop.goes_on():
+        config = study.propose()
+        if config is None:
+            return
+        trial = loop.measure(config)
+        study.learn(trial)
+        yield trial
+
+
+def check_baseline(trial: Trial) -> None:
+    """Raise where a failed baseline makes the run pointless; for want of memory it does not."""
+    failure = trial.outcome
+    if isinstance(failure, Measurement) or failure.kind in OUT_OF_MEMORY:
+        return
+    error = ModelError if failure.phase == "load" else TuneError
+    what = "the model does not load" if failure.phase == "load" else "the baseline fails"
+    raise error(f"{what}: {failure.message} (see 'tune show {trial.number}')")
+
+
+class _Loop:
+    """The state of a run: what has been measured, and when it must end."""
+
+    def __init__(self, plan: Plan, store: Store, children: Children, progress: Progress) -> None:
+        self._plan = plan
+        self._store = store
+        self._children = children
+        self._progress = progress
+        self._trials: list[Trial] = []
+        self._began_s = time.monotonic()
+        context = plan.space.context
+        self._study_id = store.open_study(
+            context.machine, plan.workload, plan.memory_bytes, plan.space.choices
+        )
+
+    def remembered(self) -> list[Trial]:
+        """The trials of earlier runs that count here, the baseline first."""
+        context = self._plan.space.context
+        latest: dict[str, Trial] = {}
+        for trial in self._store.measured(context.machine, context.workload):
+            config = changes(trial.config)
+            if config == {} and not usable_baseline(trial, self._plan.reference):
+                continue
+            if config == {} or self._plan.space.holds(config):
+                latest[repr(config)] = replace(trial, config=config)
+        self._trials = sorted(latest.values(), key=lambda trial: (trial.config != {}, trial.number))
+        if self._trials:
+            self._progress.remembered(list(self._trials))
+        return list(self._trials)
+
+    def goes_on(self) -> bool:
+        """Whether another trial is due."""
+        limit_s = self._plan.time_limit_s
+        if limit_s is not None and time.monotonic() - self._began_s > limit_s:
+            return False
+        return len(self._trials) < self._plan.trials
+
+    def measure(self, config: Config) -> Trial:
+        """Measure a config and keep the trial."""
+        self._progress.started(len(self._trials) + 1, config)
+        reference = self._plan.reference
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        first = config == {} or not reference.exists()
+        context = self._plan.space.context
+        job = Job(
+            workload=context.workload,
+            folder=context.spec.folder,
+            device=context.machine.device,
+            config=dict(config),
+            cache_dir=str(self._plan.cache_dir),
+            reference=None if first else os.fspath(reference),
+            output=os.fspath(reference) if first else None,
+            cap_s=self._cap_s(),
+        )
+        tried = run_trial(self._children, job, self._deadlines(), self._progress.phase)
+        purpose = "baseline" if config == {} else "search"
+        trial = self._store.add(self._study_id, replace(tried, purpose=purpose))
+        self._trials.append(trial)
+        self._progress.finished(trial)
+        return trial
+
+    def _cap_s(self) -> float | None:
+        winner = best(self._trials, self._plan.memory_bytes)
+        return None if winner is None else CAP * latency_s(winner)
+
+    def _deadlines(self) -> Deadlines:
+        whole = Deadlines(self._plan.trial_timeout_s)
+        baseline = next((trial.measurement for trial in self._trials if trial.config == {}), None)
+        if baseline is None:
+            return whole
+        slowest_s = max(baseline.latency_s, *baseline.seconds["first_call"])
+        return replace(whole, call_s=HOPELESS * slowest_s + HOPELESS_SLACK_S)
+
+
+def usable_baseline(trial: Trial, reference: Path) -> bool:
+    """A baseline is taken over if what trials are compared with is there, or if it never fits."""
+    if isinstance(trial.outcome, Failure):
+        return trial.outcome.kind in OUT_OF_MEMORY
+    return reference.exists()
+
+
+def latency_s(trial: Trial) -> float:
+    """The latency of a measured trial."""
+    assert trial.measurement is not None
+    return trial.measurement.latency_s
+
+
+def best(trials: list[Trial], memory_bytes: int | None) -> Trial | None:
+    """The fastest trial that fits the budget, if any does."""
+    feasible = [trial for trial in trials if trial.judged(memory_bytes) is None]
+    return min(feasible, key=latency_s, default=None)
+
+
+def smallest(trials: list[Trial]) -> Trial | None:
+    """The measured trial with the lowest peak memory, if any was measured."""
+    measured = [trial for trial in trials if trial.measurement is not None]
+    return min(measured, key=lambda trial: trial.measurement.peak_bytes, default=None)  # type: ignore[union-attr]

@@ -1,0 +1,234 @@
+"""What a child process does: prepare a model, or try one config."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from search_space.build import Build
+from search_space.construct import construct, no_effect
+from search_space.errors import TuneError
+from search_space.knob import Stage
+from search_space.trial import Failure, FailureKind, Peak
+from search_space.workload import Workload
+
+OUT_OF_HOST_MEMORY = ("can't allocate memory", "Failed to allocate memory", "std::bad_alloc")
+OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run.
+
+    ``reference`` is the .npy file of the output to compare with, ``output`` where to save this
+    trial's own. A steady call slower than ``cap_s`` seconds ends the trial as measured.
+    """
+
+    workload: Workload
+    folder: str
+    device: str
+    config: Mapping[str, str]
+    cache_dir: str
+    reference: str | None = None
+    output: str | None = None
+    cap_s: float | None = None
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Job:
+        """The inverse of ``dataclasses.asdict``."""
+        return cls(**{**facts, "workload": Workload.from_json(facts["workload"])})
+
+
+class Phases:
+    """Tells the controller which phase begins, and keeps the seconds and the peaks of each."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self.seconds: dict[str, float] = {}
+        self.name = ""
+        self._peaks: dict[tuple[str, str, str], int] = {}
+        self._device = device
+        self._folder = folder
+        self._began_s = 0.0
+
+    def enter(self, name: str) -> None:
+        """End the phase before and begin this one."""
+        from tuner.memory import reset_peaks
+
+        self.leave()
+        self.name = name
+        with (self._folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"phase": name}) + "\n")
+        reset_peaks(self._device)
+        self._began_s = time.perf_counter()
+
+    def leave(self) -> None:
+        """End the phase: its seconds are added up and its peaks are read."""
+        from tuner.measure import synchronize
+        from tuner.memory import read_peaks
+
+        if not self.name:
+            return
+        synchronize(self._device)
+        spent_s = time.perf_counter() - self._began_s
+        self.seconds[self.name] = self.seconds.get(self.name, 0.0) + spent_s
+        for peak in read_peaks(self._device, self.name):
+            key = (peak.place, peak.phase, peak.source)
+            self._peaks[key] = max(peak.peak_bytes, self._peaks.get(key, 0))
+        self.name = ""
+
+    @property
+    def peaks(self) -> tuple[Peak, ...]:
+        """The peak of each phase."""
+        return tuple(Peak(*key, peak_bytes) for key, peak_bytes in self._peaks.items())
+
+
+def try_config(folder: Path) -> None:
+    """Measure the config of the job in ``folder``; the outcome is left in ``result.json``."""
+    start_s = time.monotonic() - float(os.environ["TUNE_SENT_S"])
+    job = Job.from_json(json.loads((folder / "request.json").read_text(encoding="utf-8")))
+    phases = Phases(folder, job.device)
+    try:
+        result = {"measurement": _measured(job, folder, phases, start_s)}
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        result = {"failure": asdict(classify(error, phases.name))}
+    leave_result(folder, result)
+
+
+class InvalidOutput(Exception):
+    """The output is not one that could be used."""
+
+
+class NoEffect(Exception):
+    """A choice was applied and did nothing."""
+
+
+def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
+    import tempfile
+
+    from tuner.fidelity import latents_in_float32
+    from tuner.measure import measure, timed_call
+
+    # A cache of its own: the first call is a cold one in every trial.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
+    phases.enter("load")
+    arguments = {**job.workload.call(), "output_type": "np"}
+    build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
+    pipe = construct(build, job.config, before=_eager_step_first(build))
+    pipe.set_progress_bar_config(disable=True)
+    with latents_in_float32(pipe):
+        seconds, output = measure(
+            lambda: timed_call(pipe, arguments, job.device, job.workload.seed),
+            phases.enter,
+            job.device,
+            job.cap_s,
+        )
+    phases.enter("check")
+    seen = no_effect(build, job.config)
+    if seen:
+        raise NoEffect(seen)
+    psnr_db = compared(output, job)
+    phases.leave()
+    built = {name: (spent,) for name, spent in phases.seconds.items() if name not in seconds}
+    peaks = [asdict(peak) for peak in phases.peaks]
+    return {
+        "seconds": {"start": (start_s,), **built, **seconds},
+        "peaks": peaks,
+        "psnr_db": psnr_db,
+    }
+
+
+def _eager_step_first(build: Build) -> Callable[[Stage], None]:
+    """Run one denoising step ahead of an engine: the hopelessly slow is seen before compiling."""
+
+    def before(stage: Stage) -> None:
+        if stage is Stage.ENGINE:
+            build.pipe.set_progress_bar_config(disable=True)
+            build.record()
+            build.enter("engine")
+
+    return before
+
+
+def compared(output: Any, job: Job) -> float | None:
+    """PSNR to the reference in dB, None for the reference itself; raises InvalidOutput."""
+    import numpy
+
+    from tuner.fidelity import FLOOR_DB, images_of, invalid, psnr_db
+
+    images = images_of(output)
+    reason = invalid(images)
+    if reason:
+        raise InvalidOutput(reason)
+    if job.output is not None:
+        unfinished = Path(job.output + ".part")
+        with unfinished.open("wb") as file:
+            numpy.save(file, images)
+        os.replace(unfinished, job.output)
+    if job.reference is None:
+        return None
+    reference = numpy.load(job.reference, allow_pickle=False)
+    if reference.shape != images.shape:
+        raise InvalidOutput(f"the output has shape {images.shape}, the reference {reference.shape}")
+    found_db = psnr_db(images, reference)
+    if found_db < FLOOR_DB:
+        raise InvalidOutput(
+            f"the image is another one: its PSNR to the reference is {found_db:.1f} dB, "
+            f"the floor {FLOOR_DB:.0f} dB"
+        )
+    return found_db
+
+
+def classify(error: Exception, phase: str) -> Failure:
+    """The typed failure of an exception that was raised in a phase."""
+    import torch
+
+    message = f"{type(error).__name__}: {error}".strip()
+    kind = FailureKind.UNSUPPORTED
+    if isinstance(error, InvalidOutput):
+        kind, message = FailureKind.INVALID_OUTPUT, str(error)
+    elif isinstance(error, NoEffect):
+        message = str(error)
+    elif isinstance(error, torch.OutOfMemoryError) or _says(message, OUT_OF_DEVICE_MEMORY):
+        kind = FailureKind.DEVICE_OUT_OF_MEMORY
+    elif isinstance(error, MemoryError) or _says(message, OUT_OF_HOST_MEMORY):
+        kind = FailureKind.HOST_OUT_OF_MEMORY
+    return Failure(kind, " ".join(message.split())[:300], phase)
+
+
+def _says(message: str, phrases: tuple[str, ...]) -> bool:
+    return any(phrase in message for phrase in phrases)
+
+
+def leave_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json`` whole or not at all."""
+    unfinished = folder / "result.part"
+    unfinished.write_text(json.dumps(result), encoding="utf-8")
+    os.replace(unfinished, folder / "result.json")
+
+
+def prepare(folder: Path) -> None:
+    """Find the model, read its spec and detect the machine."""
+    from search_space.detect import detect
+    from search_space.pipeline_spec import read_spec
+    from search_space.space import all_probes
+    from tuner.models import resolve
+
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    try:
+        model = resolve(request["model"], Path(request["cache_dir"]))
+        spec = read_spec(model)
+        machine = detect(request["device"], all_probes())
+        leave_result(folder, {"spec": asdict(spec), "machine": asdict(machine)})
+    except TuneError as error:
+        leave_result(folder, {"error": type(error).__name__, "message": str(error)})
+
+
+TASKS: dict[str, Callable[[Path], None]] = {"trial": try_config, "prepare": prepare}
