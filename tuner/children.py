@@ -148,6 +148,7 @@ class Children:
     """Hands out processes for tasks, one at a time; a context manager."""
 
     def __init__(self, forks: bool = FORKS) -> None:
+        self.forks = forks
         self._source: Forked | Spawned = Forked() if forks else Spawned()
 
     def __enter__(self) -> Children:
@@ -166,7 +167,10 @@ class Children:
         self._source.preload(names)
 
     def start(self, task: str, folder: Path, request: object) -> Child:
-        """Start a task, which finds ``request.json`` in ``folder`` and leaves ``result.json``."""
+        """Start ``module:function``, which is given ``folder``.
+
+        It finds ``request.json`` there and leaves ``result.json``.
+        """
         facts = asdict(request) if is_dataclass(request) else request  # type: ignore[arg-type]
         (folder / "request.json").write_text(json.dumps(facts), encoding="utf-8")
         sent = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,9 @@ class OneLineErrors(click.Group):
             status = super().main(*args, **kwargs)
         except TuneError as error:
             fail(str(error), error.exit_code)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
         except click.ClickException as error:
             context = getattr(error, "ctx", None)
             path = context.command_path if context else "tune"
@@ -180,6 +184,7 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     from tuner.children import Children
     from tuner.console import ConsoleProgress
     from tuner.run import Run, plan_run, prepare
+    from tuner.runner import run_trial
 
     console = stderr()
     request = request_of(model, **asked)
@@ -191,7 +196,7 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
             console, request.trials, request.memory_bytes, request.time_limit_s
         )
         with watched:
-            at_work.go(ledger, children, watched)
+            at_work.go(ledger, partial(run_trial, children), watched)
         return conclude(at_work, output or default_output(model), json_wanted)
 
 

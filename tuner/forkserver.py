@@ -2,9 +2,9 @@
 
 A new interpreter needs seconds for these imports, a fork milliseconds. The server runs as
 ``python -m tuner.forkserver FD`` and speaks JSON lines over the socket FD: it is told
-``{"preload": [...]}`` or ``{"task": name, "folder": path}`` and tells ``{"pid": …}`` and, when the
-child has ended, ``{"status": …}`` with the exit code or minus the signal. When its controller goes,
-it kills the child with all its descendants and goes too.
+``{"preload": [...]}`` or ``{"task": "module:function", "folder": path}`` and tells ``{"pid": …}``
+and, when the child has ended, ``{"status": …}`` with the exit code or minus the signal. When its
+controller goes, it kills the child with all its descendants and goes too.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import importlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.processes import be_first_to_go, die_with_parent, kill_tree
 
-ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline")
+ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.worker")
 
 
 def preload(names: list[str] | tuple[str, ...]) -> None:
@@ -40,10 +42,10 @@ def serve(control: socket.socket) -> None:
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake)
+    child = None
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
-        child = None
         while True:
             ready = {key.fd for key, _ in selector.select()}
             if woken in ready:
@@ -55,25 +57,38 @@ def serve(control: socket.socket) -> None:
                     break
                 child = answer(control, json.loads(line), child)
     if child is not None:
-        kill_tree(child)
+        child.abandon()
 
 
-def answer(control: socket.socket, request: dict[str, Any], child: int | None) -> int | None:
-    """Do what is asked and return the process id of the child, if there is one."""
+@dataclass(frozen=True)
+class Forked:
+    """The child at work, and the folder that its controller would have removed."""
+
+    pid: int
+    folder: str
+
+    def abandon(self) -> None:
+        """The controller has gone: leave nothing of its trial behind."""
+        kill_tree(self.pid)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def answer(control: socket.socket, request: dict[str, Any], child: Forked | None) -> Forked | None:
+    """Do what is asked and return the child, if there is one."""
     if "preload" in request:
         preload(request["preload"])
         return child
     child = fork(control, request)
-    tell(control, {"pid": child})
+    tell(control, {"pid": child.pid})
     return child
 
 
-def fork(control: socket.socket, request: dict[str, Any]) -> int:
-    """Fork a child that does the task and exits; return its process id."""
+def fork(control: socket.socket, request: dict[str, Any]) -> Forked:
+    """Fork a child that does the task and exits."""
     server = os.getpid()
     child = os.fork()
     if child:
-        return child
+        return Forked(child, request["folder"])
     status = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -88,8 +103,6 @@ def fork(control: socket.socket, request: dict[str, Any]) -> int:
 
 def run_task(request: dict[str, Any]) -> int:
     """Do a task in this process, its output going to the log in its folder; the exit code."""
-    from tuner.worker import TASKS
-
     folder = Path(request["folder"])
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
@@ -97,7 +110,8 @@ def run_task(request: dict[str, Any]) -> int:
     be_first_to_go()
     os.environ.update(request.get("environment", {}))
     try:
-        TASKS[request["task"]](folder)
+        module, _, function = request["task"].partition(":")
+        getattr(importlib.import_module(module), function)(folder)
     except BaseException:
         import traceback
 
@@ -109,11 +123,11 @@ def run_task(request: dict[str, Any]) -> int:
     return 0
 
 
-def reap(control: socket.socket, child: int | None) -> int | None:
+def reap(control: socket.socket, child: Forked | None) -> Forked | None:
     """Tell how the child ended, if it has."""
     if child is None:
         return None
-    pid, status = os.waitpid(child, os.WNOHANG)
+    pid, status = os.waitpid(child.pid, os.WNOHANG)
     if pid == 0:
         return child
     tell(control, {"status": os.waitstatus_to_exitcode(status)})
@@ -132,6 +146,8 @@ def main() -> None:
         sys.exit(run_task(json.loads(sys.argv[2])))
     preload(ALWAYS)
     serve(socket.socket(fileno=int(sys.argv[1])))
+    # Without the second that taking down the imported frameworks would need.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from tuner.children import Children
 from tuner.emit import emit
 from tuner.models import REFERENCE
 from tuner.report import describe
-from tuner.tune import Plan, Progress, best, smallest, tune
+from tuner.tune import Plan, Progress, Runner, best, smallest, tune
 from tuner.tuned import TunedConfig, figures
 
 
@@ -48,7 +48,7 @@ def prepare(children: Children, request: Request) -> Context:
         "cache_dir": str(request.cache_dir),
         "device": request.device,
     }
-    found = children.call("prepare", question)
+    found = children.call("tuner.worker:prepare", question)
     spec = PipelineSpec.from_json(found["spec"])
     children.preload(spec.classes)
     workload = replace(asked.filled(own_defaults(asked.model)), model_fingerprint=spec.fingerprint)
@@ -85,10 +85,10 @@ class Run:
     trials: list[Trial] = field(default_factory=list)
     interrupted: bool = False
 
-    def go(self, store: Store, children: Children, progress: Progress) -> None:
+    def go(self, store: Store, run: Runner, progress: Progress) -> None:
         """Collect trials until the plan is done or the user interrupts."""
         try:
-            for trial in tune(self.plan, store, children, progress):
+            for trial in tune(self.plan, store, run, progress):
                 self.trials.append(trial)
         except KeyboardInterrupt:
             self.interrupted = True

@@ -22,6 +22,7 @@ from tuner.worker import Job
 POLL_S = 0.05
 TREE_POLL_S = 0.25
 STARTING = "start"
+TRIAL = "tuner.worker:try_config"
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,20 @@ class Watch:
 
 
 def run_trial(
-    children: Children, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]
+    children: Children,
+    job: Job,
+    deadlines: Deadlines,
+    on_phase: Callable[[str], None],
+    task: str = TRIAL,
 ) -> Trial:
-    """Try the config of the job; an interrupt kills the trial's process tree and goes on upward."""
+    """Try the config of the job; an interrupt kills the trial's process tree and goes on upward.
+
+    ``task`` is the function that the child calls, as ``module:function``.
+    """
     started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     began_s = time.monotonic()
     with task_folder() as folder:
-        outcome = _outcome(children, job, deadlines, on_phase, folder)
+        outcome = _outcome(children, job, deadlines, on_phase, folder, task)
     return Trial(dict(job.config), outcome, time.monotonic() - began_s, started_at)
 
 
@@ -101,9 +109,10 @@ def _outcome(
     deadlines: Deadlines,
     on_phase: Callable[[str], None],
     folder: Path,
+    task: str,
 ) -> Measurement | Failure:
     kills_before = out_of_memory_kills()
-    child = children.start("trial", folder, job)
+    child = children.start(task, folder, job)
     watch = Watch(folder, child.pid, on_phase)
     try:
         timeout = _wait(child, watch, deadlines, job.config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +15,7 @@ from search_space.space import Space, changes
 from search_space.trial import Config, Failure, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
-from tuner.children import Children
-from tuner.runner import Deadlines, run_trial
+from tuner.runner import Deadlines
 from tuner.worker import Job
 
 CAP = 1.5
@@ -25,7 +24,9 @@ CAP = 1.5
 HOPELESS = 2.0
 """A call longer than this many times the baseline's, with nothing to compile, is not waited for."""
 
-HOPELESS_SLACK_S = 1.0
+HOPELESS_SLACK_S = 5.0
+"""Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
+
 OUT_OF_MEMORY = (FailureKind.DEVICE_OUT_OF_MEMORY, FailureKind.HOST_OUT_OF_MEMORY)
 
 
@@ -70,13 +71,17 @@ class Progress(Protocol):
         """The trial is in the ledger."""
 
 
-def tune(plan: Plan, store: Store, children: Children, progress: Progress) -> Iterator[Trial]:
+Runner = Callable[[Job, Deadlines, Callable[[str], None]], Trial]
+"""Runs one job within deadlines, telling its phases: a process of its own, or a simulation."""
+
+
+def tune(plan: Plan, store: Store, run: Runner, progress: Progress) -> Iterator[Trial]:
     """Yield the trials of earlier runs and then each new one once it is in the ledger.
 
     The first is the baseline. Raises ModelError where the baseline does not load and TuneError
     where it fails otherwise than for want of memory.
     """
-    loop = _Loop(plan, store, children, progress)
+    loop = _Loop(plan, store, run, progress)
     known = loop.remembered()
     if not any(trial.config == {} for trial in known):
         known.insert(0, loop.measure({}))
@@ -110,10 +115,10 @@ def check_baseline(trial: Trial) -> None:
 class _Loop:
     """The state of a run: what has been measured, and when it must end."""
 
-    def __init__(self, plan: Plan, store: Store, children: Children, progress: Progress) -> None:
+    def __init__(self, plan: Plan, store: Store, run: Runner, progress: Progress) -> None:
         self._plan = plan
         self._store = store
-        self._children = children
+        self._run = run
         self._progress = progress
         self._trials: list[Trial] = []
         self._began_s = time.monotonic()
@@ -161,7 +166,7 @@ class _Loop:
             output=os.fspath(reference) if first else None,
             cap_s=self._cap_s(),
         )
-        tried = run_trial(self._children, job, self._deadlines(), self._progress.phase)
+        tried = self._run(job, self._deadlines(), self._progress.phase)
         purpose = "baseline" if config == {} else "search"
         trial = self._store.add(self._study_id, replace(tried, purpose=purpose))
         self._trials.append(trial)

@@ -229,6 +229,3 @@ def prepare(folder: Path) -> None:
         leave_result(folder, {"spec": asdict(spec), "machine": asdict(machine)})
     except TuneError as error:
         leave_result(folder, {"error": type(error).__name__, "message": str(error)})
-
-
-TASKS: dict[str, Callable[[Path], None]] = {"trial": try_config, "prepare": prepare}

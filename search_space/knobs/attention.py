@@ -30,7 +30,7 @@ def xformers_works(device_name: str) -> str | None:
         first_line = (
             str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         )
-        return f"xFormers is installed but its extension does not load: {first_line}"
+        return f"xFormers does not work here, its extension does not load: {first_line}"
     return None
 
 

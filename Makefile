@@ -1,0 +1,41 @@
+# make tune   install and tune the embedded reference pipeline
+# make test   install and run the tests
+# make check  install, then lint, types and generated docs
+# make docs   rewrite the parts of the docs that are made from code
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+
+.PHONY: tune test check docs clean
+
+tune: $(VENV)/.installed
+	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 80s --trial-timeout 60s
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cog --check docs/*.md
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/cog -r docs/*.md
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.venv:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.venv pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) -e '.[dev]'
+	touch $@

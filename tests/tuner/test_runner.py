@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from search_space.errors import ModelError, TuneError
+from search_space.trial import Failure, FailureKind, Measurement
+from search_space.workload import Workload
+from tuner.children import Children
+from tuner.runner import Deadlines, run_trial
+from tuner.worker import Job
+
+TASKS = "tests.tuner.tasks:"
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["forked", "spawned"])
+def children(request):
+    with Children(forks=request.param) as started:
+        yield started
+
+
+def job(config=None):
+    return Job(Workload("m"), "folder", "cpu", config or {}, "cache")
+
+
+def run(children, task, trial_s=60.0, call_s=None, config=None, on_phase=lambda phase: None):
+    deadlines = Deadlines(trial_s, call_s)
+    return run_trial(children, job(config), deadlines, on_phase, TASKS + task)
+
+
+def test_a_measurement_comes_back_with_every_sample(children):
+    trial = run(children, "measured")
+    assert isinstance(trial.outcome, Measurement)
+    assert trial.outcome.seconds["steady"] == (0.1, 0.3, 0.2)
+    assert trial.outcome.latency_s == 0.2
+    assert "step" not in trial.outcome.seconds
+    assert trial.outcome.peak_bytes == 2**20
+    assert trial.cost_s > 0
+
+
+def test_phases_are_told_and_a_late_one_is_a_timeout_with_its_log(children):
+    seen = []
+    trial = run(children, "hangs", call_s=0.5, on_phase=seen.append)
+    assert isinstance(trial.outcome, Failure)
+    assert trial.outcome.kind is FailureKind.TIMEOUT
+    assert trial.outcome.phase == "steady"
+    assert "about to hang" in trial.outcome.log
+    assert seen == ["load", "steady"]
+
+
+def test_the_whole_trial_has_a_deadline_too(children):
+    began_s = time.monotonic()
+    trial = run(children, "hangs", trial_s=8.0)
+    assert trial.outcome.kind is FailureKind.TIMEOUT
+    assert 7.0 < time.monotonic() - began_s < 20.0
+
+
+@pytest.mark.parametrize(
+    ("task", "phase", "message"),
+    [("segfaults", "first_call", "killed by SIGSEGV"), ("exits", "start", "exit code 7")],
+)
+def test_a_death_is_a_crash_with_its_cause(children, task, phase, message):
+    failure = run(children, task).outcome
+    assert (failure.kind, failure.phase) == (FailureKind.CRASH, phase)
+    assert message in failure.message
+
+
+def test_an_exception_outside_the_trial_is_a_crash_with_its_traceback(children):
+    failure = run(children, "raises").outcome
+    assert failure.kind is FailureKind.CRASH
+    assert "nobody expected this" in failure.log
+
+
+def test_the_tree_of_a_timed_out_trial_is_killed(children, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEEN_IN", str(tmp_path))
+    with Children(forks=children.forks) as fresh:
+        trial = run(fresh, "hangs_with_grandchild", trial_s=9.0)
+    assert trial.outcome.kind is FailureKind.TIMEOUT
+    child, grandchild, folder = (tmp_path / "pids").read_text().split()
+    assert_gone(int(child), int(grandchild))
+    assert not Path(folder).exists()
+
+
+def test_memory_of_descendants_counts(children):
+    measurement = run(children, "allocates_in_grandchild").outcome
+    assert measurement.peak_bytes > 300 * 2**20
+
+
+def test_a_task_that_ends_with_an_error_raises_it(children):
+    with pytest.raises(ModelError, match="no such model"):
+        children.call(TASKS + "model_is_bad", {})
+
+
+def test_a_task_that_dies_raises_what_it_printed(children):
+    with pytest.raises(TuneError, match="nobody expected this"):
+        children.call(TASKS + "raises", {})
+
+
+def test_a_forked_child_has_torch_and_starts_within_a_tenth_of_a_second():
+    with Children(forks=True) as children:
+        children.call(TASKS + "started", {})
+        starts = [children.call(TASKS + "started", {}) for _ in range(5)]
+    assert all(start["torch"] for start in starts)
+    assert min(start["start_s"] for start in starts) < 0.1
+
+
+def test_engines_may_compile_in_their_first_calls_and_nothing_else_may():
+    deadlines = Deadlines(trial_s=600.0, call_s=10.0)
+    compiled = {"engine": "compile-default"}
+    assert deadlines.phase_s("first_call", {}) == 10.0
+    assert deadlines.phase_s("first_call", compiled) == 600.0
+    assert deadlines.phase_s("record", compiled) == 10.0
+    assert deadlines.phase_s("steady", compiled) == 10.0
+    assert deadlines.phase_s("load", {}) == 600.0
+
+
+@pytest.mark.slow
+def test_a_killed_controller_leaves_nothing_behind(tmp_path):
+    environment = os.environ | {"SEEN_IN": str(tmp_path)}
+    code = (
+        "from tests.tuner.test_runner import run, Children\n"
+        "with Children() as children: run(children, 'hangs_with_grandchild')"
+    )
+    controller = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    seen = tmp_path / "pids"
+    wait_until(lambda: seen.exists() and seen.read_text())
+    child, grandchild, folder = seen.read_text().split()
+    server = psutil.Process(int(child)).ppid()
+    controller.send_signal(signal.SIGKILL)
+    controller.wait()
+    assert_gone(int(child), int(grandchild), server)
+    wait_until(lambda: not Path(folder).exists())
+
+
+def wait_until(holds, timeout_s=60.0):
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, "it did not come about"
+        time.sleep(0.05)
+
+
+def assert_gone(*pids):
+    def gone(pid):
+        return not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
+
+    wait_until(lambda: all(gone(pid) for pid in pids), timeout_s=10.0)
+
+
+def test_the_request_reaches_the_child_as_json(tmp_path):
+    with Children(forks=False) as children:
+        child = children.start(TASKS + "measured", tmp_path, job({"precision": "bf16"}))
+        assert child.wait(60.0) == 0
+    request = json.loads((tmp_path / "request.json").read_text())
+    assert Job.from_json(request) == job({"precision": "bf16"})
