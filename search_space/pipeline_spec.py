@@ -115,6 +115,7 @@ def _sketch(path: Path, end_bytes: int = 2**16) -> list[object]:
 def read_spec(folder: Path) -> PipelineSpec:
     """Read the spec of a diffusers folder; raises ModelError. Models are made without weights."""
     index = read_index(folder)
+    _check_weights(folder)
     pipeline_class = _diffusers_class(folder, index.get("_class_name"))
     models = dict(_models(folder, index))
     denoisers = {name: model for name, model in models.items() if _is_denoiser(model)}
@@ -137,6 +138,18 @@ def read_spec(folder: Path) -> PipelineSpec:
     )
 
 
+def _check_weights(folder: Path) -> None:
+    """Open every safetensors file, which checks its header against its size."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.rglob("*.safetensors")):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except Exception as error:
+            raise ModelError(f"{path} is corrupt ({error}): fetch the model again") from error
+
+
 def _class_names(index: Mapping[str, Any]) -> set[str]:
     parts = (value for value in index.values() if isinstance(value, list) and len(value) == 2)
     named = {f"{library}:{name}" for library, name in parts if library and name}
@@ -147,7 +160,7 @@ def _diffusers_class(folder: Path, name: object) -> Any:
     import diffusers
 
     found = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if found is None:
+    if not isinstance(found, type):
         raise ModelError(
             f"{folder} asks for the class {name!r}, which diffusers {diffusers.__version__} "
             "does not have: pip install --upgrade diffusers"
@@ -161,14 +174,25 @@ def _models(folder: Path, index: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
     models = []
     for name, part in index.items():
-        if not (isinstance(part, list) and part[0] == "diffusers"):
+        if not (isinstance(part, list) and len(part) == 2 and part[0] == "diffusers"):
             continue
         model_class = _diffusers_class(folder, part[1])
         if issubclass(model_class, ModelMixin):
-            config = _json_object(folder / name / "config.json")
             with torch.device("meta"):
-                models.append((name, model_class.from_config(config)))
+                models.append((name, _weightless(model_class, folder / name / "config.json")))
     return models
+
+
+def _weightless(model_class: Any, path: Path) -> Any:
+    config = _json_object(path)
+    try:
+        return model_class.from_config(config)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise ModelError(
+            f"{path} does not suit {model_class.__name__} ({reason}): "
+            "fetch the model again or pip install --upgrade diffusers"
+        ) from error
 
 
 def _is_denoiser(model: Any) -> bool:

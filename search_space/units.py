@@ -53,7 +53,7 @@ def parse_duration(text: str) -> float:
 
 def format_duration(duration_s: float) -> str:
     """The shortest honest form: ``48 ms``, ``4.73 s``, ``12m 08s``."""
-    if duration_s < 1:
+    if duration_s < 0.9995:  # from here on, three digits round to 1000 ms
         return f"{duration_s * 1000:.3g} ms"
     if duration_s < 100:
         return f"{duration_s:.3g} s"

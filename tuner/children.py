@@ -135,10 +135,10 @@ class Forked:
         return answer
 
     def close(self) -> None:
-        """End the server, which takes its child along."""
+        """End the server, which takes its child along; one that still imports is not waited for."""
         self._control.close()
         try:
-            self._server.wait(10.0)
+            self._server.wait(0.5)
         except subprocess.TimeoutExpired:
             kill_tree(self._server.pid)
             self._server.wait()

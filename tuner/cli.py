@@ -186,8 +186,8 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     from tuner.run import Run, plan_run, prepare
     from tuner.runner import run_trial
 
-    console = stderr()
     request = request_of(model, **asked)
+    console = stderr()
     with Store(store or default_url()) as ledger, Children() as children:
         with console.status(f"loading {model}"):
             context = prepare(children, request)
@@ -202,8 +202,16 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
 
 def request_of(model: str, **asked: Any) -> Request:
     """The request that the options of ``run`` and ``knobs`` spell out."""
+    from search_space.space import check_known
+    from tuner.models import check_name
     from tuner.run import Request
 
+    # Before anything is started: a slip of the pen shall not cost the seconds of an import.
+    check_name(model)
+    for name, value in asked["fix"]:
+        check_known(name, value)
+    for name in (*asked.get("include", ()), *asked.get("exclude", ())):
+        check_known(name)
     workload = Workload(
         model=model,
         height_px=asked.pop("height"),

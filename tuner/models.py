@@ -11,21 +11,30 @@ from search_space.pipeline_spec import read_index
 REFERENCE = "reference:"
 
 
+def check_name(model: str) -> None:
+    """Raise ModelError where the name alone, or the folder's index, shows that it is no model."""
+    folder = Path(model).expanduser()
+    if model.startswith(REFERENCE):
+        from tuner.reference import defaults
+
+        defaults(model.removeprefix(REFERENCE))
+    elif folder.exists():
+        read_index(folder)
+    elif not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        raise ModelError(
+            f"there is no folder {model!r}, and it is no Hub id (owner/name) nor reference:NAME"
+        )
+
+
 def resolve(model: str, cache_dir: Path) -> Path:
     """The diffusers folder of a model, built or downloaded if need be; raises ModelError."""
+    check_name(model)
     if model.startswith(REFERENCE):
         from tuner.reference import build
 
         return build(model.removeprefix(REFERENCE), cache_dir)
     folder = Path(model).expanduser()
-    if folder.exists():
-        read_index(folder)
-        return folder.resolve()
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        raise ModelError(
-            f"there is no folder {model!r}, and it is no Hub id (owner/name) nor reference:NAME"
-        )
-    return _download(model)
+    return folder.resolve() if folder.exists() else _download(model)
 
 
 def _download(model: str) -> Path:

@@ -43,7 +43,9 @@ def provider_probe(provider: str) -> Callable[[str], str | None]:
 
 def onnxruntime_effect(build: Build, choice: str) -> str | None:
     """Every session must run on the device's provider: ONNX Runtime falls back without a word."""
-    for name, provider in build.evidence["providers"].items():
+    providers = build.evidence.get("providers", {})
+    for name in build.denoisers():
+        provider = providers.get(name, "PyTorch")
         if provider != PROVIDERS[build.device]:
             return f"{name} runs on {provider}"
     return None

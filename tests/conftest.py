@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from search_space.detect import PACKAGES
+from search_space.machine import Machine
+from search_space.pipeline_spec import PipelineSpec, read_spec
+from search_space.space import all_probes
+from tuner import reference
+
+GIB = 2**30
+# What platformdirs, Hugging Face and Triton look at on Linux, macOS and Windows.
+HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "TRITON_HOME")
+XDG = ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+
+
+def leave_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Point all that names a folder of the user into ``folder``."""
+    for name in (*HOMES, *XDG):
+        monkeypatch.setenv(name, str(folder / name.lower()))
+    monkeypatch.delenv("DIFFUSERS_AUTOTUNE_STORE", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures that outlive a test do not touch the user's folders."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        leave_home(monkeypatch, tmp_path_factory.mktemp("home"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home_of_the_test(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test touches the user's folders, nor those of the test before."""
+    leave_home(monkeypatch, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def reference_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a reference pipeline, built once a session when it is first asked for."""
+    cache_dir = tmp_path_factory.mktemp("references")
+    return lambda name: reference.build(name, cache_dir)
+
+
+@pytest.fixture(scope="session")
+def reference_spec(reference_folder: Callable[[str], Path]) -> Callable[[str], PipelineSpec]:
+    """The spec of a reference pipeline, read once a session."""
+    return cache(lambda name: read_spec(reference_folder(name)))
+
+
+@pytest.fixture(scope="session")
+def describe_machine() -> Callable[..., Machine]:
+    """A machine that need not be there: every package installed, every probe works."""
+
+    def describe(device: str = "cpu", **facts: object) -> Machine:
+        known: dict[str, object] = {
+            "device_name": f"a described {device} device",
+            "device_bytes": 64 * GIB,
+            "host_bytes": 64 * GIB,
+            "cores": 8,
+            "system": "Linux x86_64",
+            "native_dtypes": ("fp32", "bf16", "fp16"),
+            "packages": dict.fromkeys(PACKAGES, "1.0"),
+            "probes": dict.fromkeys(all_probes()),
+        }
+        return Machine(device, **{**known, **facts})  # type: ignore[arg-type]
+
+    return describe

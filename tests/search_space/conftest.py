@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from search_space.knob import Context
+from search_space.machine import Machine
+from search_space.pipeline_spec import PipelineSpec
+from search_space.workload import Workload
+
+
+@pytest.fixture(scope="session")
+def describe(
+    describe_machine: Callable[..., Machine], reference_spec: Callable[[str], PipelineSpec]
+) -> Callable[..., Context]:
+    """The context of a described machine, a tiny pipeline and a workload of the given facts."""
+
+    def context(
+        device: str = "cpu", family: str = "sd15-tiny", workload: Workload | None = None, **facts
+    ) -> Context:
+        chosen = workload or Workload(family)
+        return Context(describe_machine(device, **facts), reference_spec(family), chosen)
+
+    return context

@@ -1,0 +1,282 @@
+"""The contract of a knob: a new one is held to it by being there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search_space.build import Build
+from search_space.construct import construct, no_effect
+from search_space.detect import detect
+from search_space.knob import Choice, Context, Knob, Stage, Tier, untouched
+from search_space.machine import Machine
+from search_space.space import all_knobs, all_probes, check_known
+from search_space.workload import Workload
+from tuner.children import Children
+from tuner.fidelity import images_of, invalid, latents_in_float32, psnr_db
+from tuner.measure import timed_call
+from tuner.runner import Deadlines, run_trial
+from tuner.worker import Job
+
+KNOBS = all_knobs()
+KINDS = ("cpu", "cuda", "mps", "xpu", "hpu")
+# Where a choice is available for several, the first is taken: UNets have most to choose from, and
+# an engine has least to compile for Flux.
+FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
+QUICK_TO_COMPILE = ("flux-tiny", *FAMILIES)
+VIDEO = {"wan-tiny", "ltx-tiny"}
+SMALL = Workload("", height_px=64, width_px=64, steps=2)
+# From small to large: the first for which a choice is available is taken.
+WORKLOADS = (
+    SMALL,
+    replace(SMALL, batch_size=2),
+    replace(SMALL, height_px=144, width_px=144),
+)
+LEAST_DB = {Tier.EXACT: 60.0, Tier.LOSSLESS: 60.0, Tier.NEAR: 25.0, Tier.LOSSY: 20.0}
+
+# diffusers 0.42 hands a tensor to numpy.array in EulerDiscreteScheduler.set_timesteps, and the
+# tensors of torch 2.13 do not know the keyword ``copy`` of numpy 2.
+tensor_to_numpy = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+every_knob = pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
+
+
+def of_choices(holds: Callable[[Knob, Choice], bool]) -> pytest.MarkDecorator:
+    """Parametrize over the choices, but for each knob's first, for which ``holds`` says so."""
+    found = [
+        pytest.param(knob, choice, id=f"{knob.name}={choice.value}")
+        for knob in KNOBS
+        for choice in knob.choices[1:]
+        if holds(knob, choice)
+    ]
+    return pytest.mark.parametrize(("knob", "choice"), found)
+
+
+every_choice = of_choices(lambda knob, choice: True)
+
+
+def is_sentence(reason: object) -> bool:
+    """One line of several words, neither padded nor ended: it is set into a longer one."""
+    return (
+        isinstance(reason, str)
+        and len(reason.split()) > 2
+        and reason == " ".join(reason.split())
+        and not reason.endswith(".")
+    )
+
+
+def workload_of(family: str, workload: Workload) -> Workload:
+    return replace(workload, model=family, num_frames=9 if family in VIDEO else None)
+
+
+@pytest.fixture(scope="module")
+def contexts(describe: Callable[..., Context]) -> list[Context]:
+    """Every kind of machine, with everything installed and with nothing, by family and batch."""
+    bare = {"packages": {}, "probes": {}, "native_dtypes": ()}
+    return [
+        describe(kind, family, Workload(family, batch_size=batch_size), **facts)
+        for kind, family, batch_size, facts in product(KINDS, FAMILIES, (1, 4), ({}, bare))
+    ]
+
+
+@every_knob
+def test_a_knob_says_in_a_sentence_what_it_does(knob):
+    assert knob.doc.endswith(".") and len(knob.doc.split()) > 3
+    assert knob.name.isidentifier() and knob.name == knob.name.lower()
+    assert len(set(knob.values)) == len(knob.values) > 1
+
+
+@every_knob
+def test_the_first_choice_leaves_all_as_it_is_and_needs_nothing(knob, contexts):
+    first = knob.choices[0]
+    assert first.apply is untouched
+    assert (first.tier, first.conflicts) == (Tier.EXACT, ())
+    assert {first.need(context) for context in contexts} == {None}
+
+
+@every_choice
+def test_any_other_choice_acts_and_says_how_that_is_seen(knob, choice):
+    assert choice.apply is not untouched
+    assert choice.effect is not knob.choices[0].effect
+
+
+@every_choice
+def test_availability_is_none_or_a_sentence_on_every_machine(knob, choice, contexts):
+    answers = {choice.need(context) for context in contexts}
+    assert [answer for answer in answers if answer is not None and not is_sentence(answer)] == []
+
+
+@every_choice
+def test_a_conflict_names_what_there_is_with_a_reason_and_never_a_first_choice(knob, choice):
+    for conflict in choice.conflicts:
+        other = check_known(conflict.knob)
+        assert other is not knob
+        assert conflict.others and set(conflict.others) <= set(other.values[1:])
+        assert set(conflict.choices) <= set(knob.values[1:])
+        assert is_sentence(conflict.reason)
+
+
+@every_choice
+def test_a_conflict_is_declared_on_one_side_alone(knob, choice):
+    for conflict, theirs in product(choice.conflicts, KNOBS):
+        if theirs.name == conflict.knob:
+            back = [again.knob for value in conflict.others for again in back_of(theirs, value)]
+            assert knob.name not in back
+
+
+def back_of(knob: Knob, value: str) -> tuple[Any, ...]:
+    return knob.choice(value).conflicts
+
+
+@every_choice
+def test_what_is_available_on_a_cpu_is_run_by_these_tests(knob, choice, contexts):
+    known = {
+        kind: any(
+            choice.need(replace(context, workload=workload_of(context.spec.folder, workload)))
+            is None
+            for context in contexts
+            for workload in WORKLOADS
+            if context.machine.device == kind
+        )
+        for kind in ("cpu",)
+    }
+    assert known["cpu"] == ("cpu" in choice.run_on)
+
+
+# From here on choices are applied to real pipelines.
+
+
+@pytest.fixture(scope="module")
+def here() -> Machine:
+    return detect("cpu", all_probes())
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[Children]:
+    with Children() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def make(reference_folder: Callable[[str], Path], exports: Path) -> Callable[..., Any]:
+    """Builds a config as a trial does and calls the pipeline once."""
+
+    def made(family: str, workload: Workload, config: dict[str, str]) -> tuple[Build, np.ndarray]:
+        arguments = {**workload.call(), "output_type": "np"}
+        build = Build(str(reference_folder(family)), "cpu", arguments, exports)
+        pipe = construct(build, config)
+        pipe.set_progress_bar_config(disable=True)
+        with latents_in_float32(pipe):
+            call = timed_call(pipe, arguments, "cpu", workload.seed)
+        return build, images_of(call.output)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def baseline(make: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    """The images of the untouched pipeline, made once for each family and workload."""
+    return cache(lambda family, workload: make(family, workload, {})[1])
+
+
+@pytest.fixture(scope="module")
+def suitable(describe: Callable[..., Context], here: Machine) -> Callable[..., Any]:
+    """The first family and the smallest workload for which a choice is available here."""
+
+    def find(choice: Choice, families: tuple[str, ...]) -> tuple[str, Workload]:
+        for workload, family in product(WORKLOADS, families):
+            chosen = workload_of(family, workload)
+            context = replace(describe("cpu", family, chosen), machine=here)
+            reason = choice.need(context)
+            if reason is None:
+                return family, chosen
+        pytest.skip(reason)
+
+    return find
+
+
+@tensor_to_numpy
+@of_choices(lambda knob, choice: "cpu" in choice.run_on and knob.stage is not Stage.ENGINE)
+def test_a_choice_acts_and_keeps_the_image(knob, choice, suitable, make, baseline):
+    family, workload = suitable(choice, FAMILIES)
+    config = {knob.name: choice.value}
+    build, images = make(family, workload, config)
+    assert no_effect(build, config) is None
+    assert invalid(images) is None
+    assert psnr_db(images, baseline(family, workload)) >= LEAST_DB[choice.tier]
+
+
+@of_choices(lambda knob, choice: "cpu" in choice.run_on and knob.stage is Stage.ENGINE)
+def test_an_engine_acts_and_keeps_the_image(knob, choice, suitable, baseline, try_here):
+    # In a process of its own, because compilers leave their state in it.
+    family, workload = suitable(choice, QUICK_TO_COMPILE)
+    measured = try_here(family, workload, {knob.name: choice.value})
+    assert measured.psnr_db >= LEAST_DB[choice.tier]
+
+
+@pytest.fixture(scope="module")
+def try_here(
+    children: Children,
+    reference_folder: Callable[[str], Path],
+    baseline: Callable[..., np.ndarray],
+    exports: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Any]:
+    """Tries a config in a child, as a run does, and compares its output with the baseline's."""
+
+    def tried(family: str, workload: Workload, config: dict[str, str]) -> Any:
+        reference = tmp_path_factory.mktemp("reference") / "baseline.npy"
+        np.save(reference, baseline(family, workload))
+        folder = str(reference_folder(family))
+        job = Job(workload, folder, "cpu", config, str(exports), str(reference), cap_s=0.0)
+        trial = run_trial(children, job, Deadlines(trial_s=300), lambda phase: None)
+        assert trial.measurement is not None, trial.outcome
+        return trial.measurement
+
+    return tried
+
+
+@tensor_to_numpy
+@pytest.mark.parametrize("family", FAMILIES[1:])
+@pytest.mark.parametrize("value", ["bf16", "fp16"])
+def test_every_family_runs_in_half_precision(value, family, make, baseline):
+    workload = workload_of(family, SMALL)
+    build, images = make(family, workload, {"precision": value})
+    assert no_effect(build, {"precision": value}) is None
+    assert invalid(images) is None
+    assert psnr_db(images, baseline(family, workload)) >= LEAST_DB[Tier.NEAR]
+
+
+@pytest.mark.slow
+@tensor_to_numpy
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "flux-tiny"])
+def test_every_family_runs_on_onnxruntime(family, baseline, try_here):
+    workload = workload_of(family, SMALL)
+    measured = try_here(family, workload, {"engine": "onnxruntime"})
+    assert measured.psnr_db >= LEAST_DB[Tier.LOSSLESS]
+
+
+@pytest.fixture(scope="module")
+def untouched_build(make: Callable[..., Any]) -> Build:
+    return make("sd15-tiny", workload_of("sd15-tiny", SMALL), {})[0]
+
+
+@every_choice
+def test_a_choice_that_was_not_applied_is_found_out(knob, choice, untouched_build):
+    seen = no_effect(untouched_build, {knob.name: choice.value})
+    assert seen.startswith(f"{knob.name}={choice.value} had no effect: ")
+    assert is_sentence(seen.partition(": ")[2])

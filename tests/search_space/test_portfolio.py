@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from search_space.portfolio import ANYWHERE, KNOWN_GOOD, portfolio
+from search_space.space import Space, changes, check_known
+
+DEVICES = ["cpu", "cuda", "mps", "xpu", "hpu"]
+FAMILIES = ["sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny"]
+KNOWN = [config for configs in (*KNOWN_GOOD.values(), ANYWHERE) for config in configs]
+
+
+@pytest.mark.parametrize("config", KNOWN, ids=str)
+def test_what_is_known_good_names_knobs_and_choices_that_exist(config):
+    for name, value in config.items():
+        assert value in check_known(name, value).values
+    assert changes(config) == dict(sorted(config.items()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_seed_holds_and_comes_once(describe, device, family):
+    space = Space(describe(device, family))
+    seeds = portfolio(space)
+    assert all(space.holds(seed) for seed in seeds)
+    assert len({tuple(seed.items()) for seed in seeds}) == len(seeds) > 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_where_all_is_available_each_known_good_config_is_a_seed(describe, device):
+    from search_space.workload import Workload
+
+    large = Workload("", height_px=256, width_px=256)
+    seeds = portfolio(Space(describe(device, workload=large)))
+    assert seeds == [changes(config) for config in KNOWN_GOOD[device]]
+
+
+def test_a_seed_loses_what_is_not_available_and_nothing_else(describe):
+    seeds = portfolio(Space(describe("cuda", packages={})))
+    assert {"precision": "fp16", "attention_slicing": "auto"} in seeds
+    assert all("attention" not in seed for seed in seeds)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pins_are_in_every_seed(describe, device):
+    space = Space(describe(device), fix={"precision": "bf16"}, exclude=["memory_format"])
+    seeds = portfolio(space)
+    assert seeds
+    assert all(seed["precision"] == "bf16" for seed in seeds)
+    assert all("memory_format" not in seed for seed in seeds)
+
+
+def test_a_seed_that_clashes_with_a_pin_is_left_out(describe):
+    seeds = portfolio(Space(describe("cpu"), fix={"precision": "bf16"}))
+    assert all(seed.get("engine") != "onnxruntime" for seed in seeds)
+    assert {"precision": "bf16", "engine": "compile-default"} in seeds
+
+
+def test_a_pin_at_the_first_choice_is_not_spelled_out(describe):
+    seeds = portfolio(Space(describe("cpu"), fix={"precision": "fp32"}))
+    assert {"engine": "onnxruntime"} in seeds
+    assert all("precision" not in seed for seed in seeds)

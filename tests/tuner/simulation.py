@@ -1,0 +1,107 @@
+"""A machine whose figures are known: stands in the place of trial processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy
+
+from search_space.knob import Context
+from search_space.machine import Machine
+from search_space.pipeline_spec import Component, PipelineSpec
+from search_space.space import completed
+from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.workload import Workload
+from tuner.runner import Deadlines
+from tuner.worker import Job
+
+GIB = 2**30
+FACTORS = {
+    "precision": {"bf16": 0.5, "fp16": 40.0},
+    "attention": {"plain": 1.2},
+    "attention_slicing": {"auto": 1.3, "max": 1.6},
+    "memory_format": {"channels_last": 0.9},
+    "engine": {"compile-default": 0.6, "compile-max-autotune": 0.62, "onnxruntime": 0.95},
+}
+BEST = {"precision": "bf16", "memory_format": "channels_last", "engine": "compile-default"}
+
+
+@dataclass
+class Simulation:
+    """Runs jobs without a process: latency is a product over knobs, memory a sum."""
+
+    jobs: list[Job] = field(default_factory=list)
+    deadlines: list[Deadlines] = field(default_factory=list)
+    failing: Callable[[dict[str, str]], FailureKind | None] = lambda config: None
+
+    def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
+        self.jobs.append(job)
+        self.deadlines.append(deadlines)
+        on_phase("load")
+        if job.output is not None:
+            numpy.save(job.output, numpy.zeros((1, 8, 8, 3), dtype=numpy.float32))
+        config = dict(job.config)
+        return Trial(config, self.outcome(config, job), 1.0, "2026-01-01T00:00:00+00:00")
+
+    def outcome(self, config: dict[str, str], job: Job) -> Measurement | Failure:
+        kind = self.failing(config)
+        if kind is not None:
+            return Failure(kind, f"a {kind.value} was asked for", "steady")
+        latency_s = 10.0
+        for name, value in config.items():
+            latency_s *= FACTORS.get(name, {}).get(value, 1.0)
+        seconds = {"first_call": (2 * latency_s,), "steady": (latency_s,) * 3}
+        peak = Peak("host", "steady", "simulated", peak_bytes(config))
+        return Measurement(seconds, (peak,), None if job.reference is None else 40.0)
+
+
+def peak_bytes(config: dict[str, str]) -> int:
+    """4 GiB, half in half precision, 3 GiB more with a compiled engine."""
+    chosen = completed(config)
+    weights = 4 * GIB if chosen["precision"] == "fp32" else 2 * GIB
+    return weights + (3 * GIB if chosen["engine"] != "eager" else 0)
+
+
+def context(device: str = "cpu", **workload: object) -> Context:
+    """A described machine and an SD 1.5 like pipeline."""
+    unet = Component("unet", "UNet2DConditionModel", 10**6, 5, 4, ("AttnProcessor2_0",), True, True)
+    vae = Component("vae", "AutoencoderKL", 10**5, 5, 4, slices=True, tiles=True, tile_px=512)
+    spec = PipelineSpec(
+        "folder",
+        "StableDiffusionPipeline",
+        "b2:1",
+        (unet,),
+        vae,
+        call_parameters=("prompt", "height", "width"),
+        size_multiple_px=8,
+    )
+    machine = Machine(
+        device,
+        "a described machine",
+        8 * GIB,
+        16 * GIB,
+        8,
+        "Linux x86_64",
+        probes={"CPUExecutionProvider": None},
+    )
+    return Context(machine, spec, Workload("model", "b2:1", 512, 512, steps=4, **workload))
+
+
+class Quiet:
+    """Progress that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def remembered(self, trials: list[Trial]) -> None:
+        self.told.append(("remembered", len(trials)))
+
+    def started(self, position: int, config: object) -> None:
+        self.told.append(("started", position))
+
+    def phase(self, name: str) -> None:
+        self.told.append(("phase", name))
+
+    def finished(self, trial: Trial) -> None:
+        self.told.append(("finished", trial.number))

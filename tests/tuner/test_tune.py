@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import pytest
+
+from search_space.errors import ModelError, TuneError
+from search_space.space import Space
+from search_space.trial import Failure, FailureKind
+from storage import Store
+from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context
+from tuner.run import Run
+from tuner.tune import Plan, best, tune
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(str(tmp_path / "history.db")) as opened:
+        yield opened
+
+
+def plan(tmp_path, trials=20, memory_bytes=None, time_limit_s=None, fix=None, include=()):
+    space = Space(context(), fix, include)
+    return Plan(space, memory_bytes, trials, time_limit_s, 600.0, tmp_path / "cache")
+
+
+def go(plan, store, simulation=None):
+    run = Run(plan)
+    run.go(store, simulation or Simulation(), Quiet())
+    return run
+
+
+def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
+    simulation = Simulation()
+    run = go(plan(tmp_path, trials=5), store, simulation)
+    first, second, *_ = simulation.jobs
+    assert run.trials[0].config == first.config == {}
+    assert run.trials[0].purpose == "baseline"
+    assert first.output == second.reference
+    assert first.reference is second.output is None
+    assert run.trials[0].measurement.psnr_db is None
+
+
+def test_the_best_config_is_found_within_a_few_trials(tmp_path, store):
+    run = go(plan(tmp_path, trials=15), store)
+    assert len(run.trials) == 15
+    assert best(run.trials, None).config == BEST
+    assert run.tuned().speedup == pytest.approx(1 / (0.5 * 0.9 * 0.6))
+
+
+def test_every_trial_is_another_legal_config(tmp_path, store):
+    aim = plan(tmp_path, trials=16)
+    configs = [trial.config for trial in go(aim, store).trials]
+    assert len({repr(sorted(config.items())) for config in configs}) == 16
+    assert all(aim.space.clash(config) is None for config in configs)
+
+
+def test_a_budget_rules_out_what_does_not_fit(tmp_path, store):
+    run = go(plan(tmp_path, trials=20, memory_bytes=4 * GIB), store)
+    winner = best(run.trials, 4 * GIB)
+    assert winner.measurement.peak_bytes <= 4 * GIB
+    assert winner.config == {"precision": "bf16", "memory_format": "channels_last"}
+    over = [trial for trial in run.trials if trial.judged(4 * GIB)]
+    assert {trial.judged(4 * GIB).kind for trial in over} == {FailureKind.OVER_MEMORY}
+
+
+def test_the_search_turns_to_what_fits(tmp_path, store):
+    run = go(plan(tmp_path, trials=24, memory_bytes=2 * GIB), store)
+    fits = [trial.judged(2 * GIB) is None for trial in run.trials]
+    assert sum(fits[8:]) > sum(fits[:8])
+
+
+def test_nothing_fits_says_so_with_the_smallest(tmp_path, store):
+    run = go(plan(tmp_path, trials=6, memory_bytes=GIB), store)
+    with pytest.raises(TuneError, match=r"nothing fits 1\.00 GiB.*needs 2\.00 GiB \(.*precision"):
+        run.tuned()
+
+
+def test_a_resumed_run_measures_nothing_twice(tmp_path, store):
+    first = Simulation()
+    go(plan(tmp_path, trials=7), store, first)
+    second = Simulation()
+    run = go(plan(tmp_path, trials=12), store, second)
+    assert (len(first.jobs), len(second.jobs), len(run.trials)) == (7, 5, 12)
+    assert not any(job.config in [old.config for old in first.jobs] for job in second.jobs)
+    third = Simulation()
+    assert len(go(plan(tmp_path, trials=12), store, third).trials) == 12
+    assert third.jobs == []
+
+
+def test_another_budget_reuses_what_was_measured(tmp_path, store):
+    go(plan(tmp_path, trials=10), store)
+    again = Simulation()
+    run = go(plan(tmp_path, trials=10, memory_bytes=4 * GIB), store, again)
+    assert again.jobs == []
+    assert best(run.trials, 4 * GIB).measurement.peak_bytes <= 4 * GIB
+
+
+def test_a_lost_reference_is_measured_again(tmp_path, store):
+    aim = plan(tmp_path, trials=4)
+    go(aim, store)
+    aim.reference.unlink()
+    again = Simulation()
+    go(aim, store, again)
+    assert [job.config for job in again.jobs] == [{}]
+    assert aim.reference.exists()
+
+
+def test_failures_are_kept_and_the_run_goes_on(tmp_path, store):
+    def crash(config):
+        return FailureKind.CRASH if config.get("precision") == "bf16" else None
+
+    run = go(plan(tmp_path, trials=12), store, Simulation(failing=crash))
+    failed = [trial for trial in run.trials if isinstance(trial.outcome, Failure)]
+    assert failed
+    assert len(run.trials) == 12
+    assert best(run.trials, None).config.get("precision") != "bf16"
+
+
+@pytest.mark.parametrize("kind", [FailureKind.CRASH, FailureKind.TIMEOUT])
+def test_a_failed_baseline_ends_the_run(tmp_path, store, kind):
+    simulation = Simulation(failing=lambda config: kind)
+    with pytest.raises(TuneError, match="the baseline fails"):
+        go(plan(tmp_path), store, simulation)
+    assert len(simulation.jobs) == 1
+
+
+def test_a_baseline_out_of_memory_leaves_the_first_that_runs_as_reference(tmp_path, store):
+    def fail(config):
+        return None if config else FailureKind.DEVICE_OUT_OF_MEMORY
+
+    simulation = Simulation(failing=fail)
+    aim = plan(tmp_path, trials=4)
+    run = Run(aim)
+    first_output = []
+
+    def runner(job, deadlines, on_phase):
+        trial = simulation(job, deadlines, on_phase)
+        if isinstance(trial.outcome, Failure):
+            aim.reference.unlink()
+        else:
+            first_output.append(job.output)
+        return trial
+
+    run.go(store, runner, Quiet())
+    assert first_output == [str(aim.reference), None, None]
+    tuned = run.tuned()
+    assert tuned.speedup is None
+    assert tuned.baseline["latency_s"] is None
+
+
+def test_a_model_that_does_not_load_is_the_users_mistake(tmp_path, store):
+    class Unloadable(Simulation):
+        def outcome(self, config, job):
+            return Failure(FailureKind.UNSUPPORTED, "SafetensorError: header too large", "load")
+
+    with pytest.raises(ModelError, match="does not load: SafetensorError"):
+        go(plan(tmp_path), store, Unloadable())
+
+
+def test_calls_are_capped_by_the_best_and_given_up_by_the_baseline(tmp_path, store):
+    simulation = Simulation()
+    run = go(plan(tmp_path, trials=6), store, simulation)
+    assert (simulation.jobs[0].cap_s, simulation.deadlines[0].call_s) == (None, None)
+    assert simulation.jobs[1].cap_s == pytest.approx(1.5 * 10.0)
+    fastest_s = min(trial.measurement.latency_s for trial in run.trials[:-1])
+    assert simulation.jobs[-1].cap_s == pytest.approx(1.5 * fastest_s)
+    assert simulation.deadlines[-1].call_s == pytest.approx(2 * 20.0 + 5.0)
+
+
+def test_an_interrupt_keeps_what_was_measured(tmp_path, store):
+    simulation = Simulation()
+
+    def interrupted(job, deadlines, on_phase):
+        if len(simulation.jobs) == 3:
+            raise KeyboardInterrupt
+        return simulation(job, deadlines, on_phase)
+
+    run = go(plan(tmp_path), store, interrupted)
+    assert run.interrupted
+    assert len(run.trials) == len(store.trials()) == 3
+    assert run.tuned().tuned["latency_s"] == best(run.trials, None).measurement.latency_s
+
+
+def test_pins_hold_in_every_trial_but_the_baseline(tmp_path, store):
+    run = go(plan(tmp_path, trials=8, fix={"precision": "bf16"}), store)
+    assert run.trials[0].config == {}
+    assert all(trial.config["precision"] == "bf16" for trial in run.trials[1:])
+    assert run.tuned().config["precision"] == "bf16"
+
+
+def test_a_small_space_is_searched_to_its_end(tmp_path, store):
+    run = go(plan(tmp_path, trials=50, include=("precision", "memory_format")), store)
+    assert len(run.trials) == 6
+
+
+def test_no_trial_begins_after_the_time_limit(tmp_path, store):
+    simulation = Simulation()
+    go(plan(tmp_path, time_limit_s=0.0001), store, simulation)
+    assert [job.config for job in simulation.jobs] == [{}]
+
+
+def test_trials_are_yielded_once_they_are_in_the_ledger(tmp_path, store):
+    for count, trial in enumerate(tune(plan(tmp_path, trials=3), store, Simulation(), Quiet()), 1):
+        assert store.trial(trial.number).trial.config == trial.config
+        assert len(store.trials()) == count
