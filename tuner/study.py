@@ -125,6 +125,10 @@ class Study:
 
     def propose(self) -> dict[str, str] | None:
         """The next config to try, or None when all have been tried."""
+        if not self._space.open:
+            # With nothing to choose Optuna asks no sampler: there is one config or none.
+            only = changes(self._space.fix)
+            return only if key(only) not in self._tried and self._space.holds(only) else None
         while True:
             try:
                 with warnings.catch_warnings():

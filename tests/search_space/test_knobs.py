@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch._dynamo.utils import counters
 
 from search_space.build import Build
 from search_space.construct import construct, no_effect
@@ -28,10 +29,10 @@ from tuner.worker import Job
 KNOBS = all_knobs()
 KINDS = ("cpu", "cuda", "mps", "xpu", "hpu")
 # Where a choice is available for several, the first is taken: UNets have most to choose from, and
-# an engine has least to compile for Flux.
+# these two are compiled in the shortest time, the second by its blocks.
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
-QUICK_TO_COMPILE = ("flux-tiny", *FAMILIES)
-VIDEO = {"wan-tiny", "ltx-tiny"}
+QUICK_TO_COMPILE = ("sd3-tiny", "ltx-tiny", *FAMILIES)
+NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}
 SMALL = Workload("", height_px=64, width_px=64, steps=2)
 # From small to large: the first for which a choice is available is taken.
 WORKLOADS = (
@@ -46,6 +47,8 @@ LEAST_DB = {Tier.EXACT: 60.0, Tier.LOSSLESS: 60.0, Tier.NEAR: 25.0, Tier.LOSSY: 
 tensor_to_numpy = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
+# The SDXL pipeline of diffusers 0.42 calls what diffusers 0.42 deprecates.
+upcast_vae = pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")
 
 every_knob = pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
 
@@ -75,7 +78,7 @@ def is_sentence(reason: object) -> bool:
 
 
 def workload_of(family: str, workload: Workload) -> Workload:
-    return replace(workload, model=family, num_frames=9 if family in VIDEO else None)
+    return replace(workload, model=family, num_frames=NUM_FRAMES.get(family))
 
 
 @pytest.fixture(scope="module")
@@ -127,29 +130,20 @@ def test_a_conflict_names_what_there_is_with_a_reason_and_never_a_first_choice(k
 
 @every_choice
 def test_a_conflict_is_declared_on_one_side_alone(knob, choice):
-    for conflict, theirs in product(choice.conflicts, KNOBS):
-        if theirs.name == conflict.knob:
-            back = [again.knob for value in conflict.others for again in back_of(theirs, value)]
-            assert knob.name not in back
-
-
-def back_of(knob: Knob, value: str) -> tuple[Any, ...]:
-    return knob.choice(value).conflicts
+    for conflict in choice.conflicts:
+        theirs = [check_known(conflict.knob).choice(value) for value in conflict.others]
+        declared_there = {back.knob for other in theirs for back in other.conflicts}
+        assert knob.name not in declared_there
 
 
 @every_choice
-def test_what_is_available_on_a_cpu_is_run_by_these_tests(knob, choice, contexts):
-    known = {
-        kind: any(
-            choice.need(replace(context, workload=workload_of(context.spec.folder, workload)))
-            is None
-            for context in contexts
-            for workload in WORKLOADS
-            if context.machine.device == kind
-        )
-        for kind in ("cpu",)
-    }
-    assert known["cpu"] == ("cpu" in choice.run_on)
+def test_what_is_available_on_a_cpu_is_run_by_these_tests(knob, choice, describe):
+    available = [
+        (family, workload)
+        for family, workload in product(FAMILIES, WORKLOADS)
+        if choice.need(describe("cpu", family, workload_of(family, workload))) is None
+    ]
+    assert bool(available) == ("cpu" in choice.run_on)
 
 
 # From here on choices are applied to real pipelines.
@@ -251,6 +245,7 @@ def try_here(
 
 
 @tensor_to_numpy
+@upcast_vae
 @pytest.mark.parametrize("family", FAMILIES[1:])
 @pytest.mark.parametrize("value", ["bf16", "fp16"])
 def test_every_family_runs_in_half_precision(value, family, make, baseline):
@@ -263,7 +258,7 @@ def test_every_family_runs_in_half_precision(value, family, make, baseline):
 
 @pytest.mark.slow
 @tensor_to_numpy
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "flux-tiny"])
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "sd3-tiny"])
 def test_every_family_runs_on_onnxruntime(family, baseline, try_here):
     workload = workload_of(family, SMALL)
     measured = try_here(family, workload, {"engine": "onnxruntime"})
@@ -272,6 +267,8 @@ def test_every_family_runs_on_onnxruntime(family, baseline, try_here):
 
 @pytest.fixture(scope="module")
 def untouched_build(make: Callable[..., Any]) -> Build:
+    # As in a trial's process: whatever a test before this one compiled does not count.
+    counters.clear()
     return make("sd15-tiny", workload_of("sd15-tiny", SMALL), {})[0]
 
 

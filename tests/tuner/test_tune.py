@@ -192,6 +192,11 @@ def test_a_small_space_is_searched_to_its_end(tmp_path, store):
     assert len(run.trials) == 6
 
 
+def test_with_everything_pinned_there_is_one_trial_beside_the_baseline(tmp_path, store):
+    run = go(plan(tmp_path, fix={"precision": "bf16"}, include=("precision",)), store)
+    assert [trial.config for trial in run.trials] == [{}, {"precision": "bf16"}]
+
+
 def test_no_trial_begins_after_the_time_limit(tmp_path, store):
     simulation = Simulation()
     go(plan(tmp_path, time_limit_s=0.0001), store, simulation)

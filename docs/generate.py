@@ -1,0 +1,184 @@
+"""The parts of these pages that are made from the code; cog calls them, see CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import click
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import sqlite
+
+from search_space.detect import KINDS
+from search_space.knob import Choice, Knob, Need, nothing
+from search_space.portfolio import KNOWN_GOOD
+from search_space.space import all_knobs
+from storage.schema import metadata
+from tuner.cli import main
+
+HELP_WIDTH = 80
+NOWHERE = "not yet"
+
+Exclusion = tuple[str, str, str]
+"""A choice, a choice that cannot stand beside it, and the reason."""
+
+
+def knob_table() -> str:
+    """One row a choice."""
+    rows = [
+        (
+            f"[{knob.name}](#{knob.name})" if choice is knob.choices[0] else "",
+            code(choice.value),
+            stage(knob),
+            choice.tier.value,
+            "leaves all as it is" if choice is knob.choices[0] else sentence(choice.apply),
+            ", ".join(code(theirs) for theirs, _ in excluded(knob, choice)) or "-",
+            run_on(knob, choice),
+        )
+        for knob in all_knobs()
+        for choice in knob.choices
+    ]
+    return table(("knob", "choice", "stage", "quality", "what it does", "not with", "run on"), rows)
+
+
+def knob_sections() -> str:
+    """One section a knob, with what each choice does, needs and excludes."""
+    return "\n".join(line for knob in all_knobs() for line in knob_section(knob))
+
+
+def knob_section(knob: Knob) -> Iterator[str]:
+    """The lines of one knob."""
+    yield from (f"### {knob.name}", "", knob.doc, "")
+    for choice in knob.choices:
+        if choice is knob.choices[0]:
+            yield f"- {code(choice.value)}: leaves all as it is."
+            continue
+        seen = f"quality: {choice.tier.value}; run on: {run_on(knob, choice)}"
+        yield f"- {code(choice.value)} ({seen})."
+        if sentence(choice.apply) != knob.doc:
+            yield f"  {sentence(choice.apply)}"
+        if choice.need is not nothing and sentence(choice.need):
+            yield f"  Availability: {sentence(choice.need)}"
+        yield f"  Effect check: {sentence(choice.effect)}"
+        for reason, theirs in by_reason(excluded(knob, choice)):
+            yield f"  - Not with {', '.join(map(code, theirs))}: {reason}."
+    yield ""
+
+
+def portfolio_table() -> str:
+    """The configs that are tried first, by device."""
+    rows = [
+        (device, " ".join(code(f"{name}={value}") for name, value in config.items()))
+        for device, configs in KNOWN_GOOD.items()
+        for config in configs
+    ]
+    return table(("device", "config"), rows)
+
+
+def cli_reference() -> str:
+    """The help of every command, at one width whatever the terminal's."""
+    group = click.Context(main, info_name="tune", terminal_width=HELP_WIDTH, **settings(main))
+    lines = ["## tune", *fenced(main.get_help(group))]
+    for name, command in sorted(main.commands.items()):
+        context = click.Context(
+            command, info_name=name, parent=group, terminal_width=HELP_WIDTH, **settings(command)
+        )
+        lines += [f"## tune {name}", *fenced(command.get_help(context))]
+    return "\n".join(lines)
+
+
+def schema_reference() -> str:
+    """Every table with its columns, their types and what they hold."""
+    lines = []
+    for known in metadata.sorted_tables:
+        lines += [f"### {known.name}", "", known.comment or "", ""]
+        rows = [
+            (code(column.name), kind(column), points(column), column.comment or "")
+            for column in known.columns
+        ]
+        lines += [table(("column", "type", "key", "what it holds"), rows), ""]
+    return "\n".join(lines)
+
+
+def stage(knob: Knob) -> str:
+    """The stage as it is written in a sentence."""
+    return knob.stage.name.lower().replace("_", " ")
+
+
+def run_on(knob: Knob, choice: Choice) -> str:
+    """The device kinds on which the choice has been run."""
+    if choice is knob.choices[0]:
+        return "-"
+    return ", ".join(kind for kind in KINDS if kind in choice.run_on) or NOWHERE
+
+
+def excluded(knob: Knob, choice: Choice) -> list[tuple[str, str]]:
+    """What the choice does not go with and why, whichever side declares it."""
+    me = f"{knob.name}={choice.value}"
+    found = {theirs: why for mine, theirs, why in exclusions() if mine == me}
+    found |= {mine: why for mine, theirs, why in exclusions() if theirs == me}
+    return list(found.items())
+
+
+def by_reason(found: list[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """The same with one entry a reason."""
+    for reason in dict.fromkeys(why for _, why in found):
+        yield reason, [theirs for theirs, why in found if why == reason]
+
+
+def exclusions() -> Iterator[Exclusion]:
+    """Every pair of choices that cannot stand together, as it is declared."""
+    for knob in all_knobs():
+        for choice in knob.choices:
+            for conflict in choice.conflicts:
+                if conflict.choices and choice.value not in conflict.choices:
+                    continue
+                # What a conflict with a need asks of the machine is not said in words.
+                where = " (on some machines)" if conflict.need else ""
+                for other in conflict.others:
+                    mine, theirs = f"{knob.name}={choice.value}", f"{conflict.knob}={other}"
+                    yield mine, theirs, conflict.reason + where
+
+
+def sentence(function: object | Need) -> str:
+    """The docstring on one line; empty without one."""
+    return " ".join((getattr(function, "__doc__", None) or "").split())
+
+
+def settings(command: click.Command) -> dict[str, object]:
+    """How the command wants its context, such as the names of its help option."""
+    return dict(command.context_settings)
+
+
+def kind(column: Column[object]) -> str:
+    """The type that SQLite knows the column by, and whether it may be empty."""
+    name = column.type.compile(dialect=sqlite.dialect())
+    return f"{name}, may be NULL" if column.nullable else name
+
+
+def points(column: Column[object]) -> str:
+    """Primary key, unique, or the column that it refers to."""
+    said = ["primary"] if column.primary_key else []
+    said += ["unique"] if column.unique else []
+    for key in column.foreign_keys:
+        target: Table = key.column.table
+        said.append(f"[{target.name}](#{target.name})")
+    return ", ".join(said) or "-"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in lines
+    )
+
+
+def code(text: str) -> str:
+    """Text in backquotes."""
+    return f"`{text}`"
+
+
+def fenced(text: str) -> tuple[str, ...]:
+    """A block of text as it stands."""
+    lines = (line.rstrip() for line in text.splitlines())
+    return ("", "```text", *lines, "```", "")

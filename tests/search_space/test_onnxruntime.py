@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from search_space.build import Build
+from search_space.construct import construct, no_effect
+
+# torch 2.13 exports with what torch 2.13 deprecates; a trial's child shows no warnings.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:`isinstance\(treespec, LeafSpec\)` is deprecated:FutureWarning"
+)
+CALL = {
+    "prompt": "a horse",
+    "height": 64,
+    "width": 64,
+    "num_inference_steps": 2,
+    "output_type": "np",
+}
+ENGINE = {"engine": "onnxruntime"}
+
+
+@pytest.fixture(scope="module")
+def make(
+    reference_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], tuple[Build, list[str]]]:
+    """Builds a pipeline on ONNX Runtime and tells through which phases that went."""
+    cache_dir = tmp_path_factory.mktemp("exports")
+
+    def build() -> tuple[Build, list[str]]:
+        phases: list[str] = []
+        folder = str(reference_folder("sd3-tiny"))
+        made = Build(folder, "cpu", dict(CALL), cache_dir, enter=phases.append)
+        construct(made, ENGINE).set_progress_bar_config(disable=True)
+        return made, phases
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def exported(make: Callable[[], tuple[Build, list[str]]]) -> tuple[Build, list[str]]:
+    return make()
+
+
+def generate(build: Build, **changed: Any) -> np.ndarray:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return build.pipe(**{**CALL, **changed}, generator=generator).images
+
+
+def test_the_graph_is_exported_once_and_then_read(exported, make):
+    build, phases = exported
+    assert phases == ["record", "export", "session"]
+    again, phases = make()
+    assert phases == ["record", "session"]
+    assert no_effect(again, ENGINE) is None
+    assert np.array_equal(generate(build), generate(again))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"height": 80}, {"prompt": ["a horse", "a dog"]}, {"guidance_scale": 1.0}],
+    ids=["size", "batch", "guidance"],
+)
+def test_a_call_of_another_shape_says_what_to_do(exported, changed):
+    with pytest.raises(ValueError, match=r"was exported for inputs of shape .*: call it with the"):
+        generate(exported[0], **changed)
+
+
+def test_the_weights_are_given_back_and_their_dtype_and_device_stay_known(exported):
+    denoiser = exported[0].pipe.transformer
+    assert sum(weight.numel() for weight in denoiser.parameters()) == 0
+    assert (str(denoiser.dtype), str(denoiser.device)) == ("torch.float32", "cpu")
+
+
+def test_a_denoiser_that_runs_elsewhere_is_found_out(exported):
+    build, _ = exported
+    evidence = {"providers": {"transformer": "AzureExecutionProvider"}}
+    strayed = Build(build.model, "cpu", {}, build.cache_dir, pipe=build.pipe, evidence=evidence)
+    assert no_effect(strayed, ENGINE) == (
+        "engine=onnxruntime had no effect: transformer runs on AzureExecutionProvider"
+    )
+    assert no_effect(Build(build.model, "cpu", {}, build.cache_dir, pipe=build.pipe), ENGINE) == (
+        "engine=onnxruntime had no effect: transformer runs on PyTorch"
+    )

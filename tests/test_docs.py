@@ -1,0 +1,200 @@
+"""The documentation says what the code does, and leaves nothing out."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import re
+import sqlite3
+from pathlib import Path
+
+import click
+import pytest
+from cogapp import Cog
+
+from search_space.knob import Knob
+from search_space.machine import Machine
+from search_space.space import Space, all_knobs, check_known
+from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.workload import Workload
+from storage import Store
+from tuner.cli import main
+from tuner.report import best_json, knobs_json, result_json, stored_json, winners
+from tuner.tuned import TunedConfig, figures
+
+ROOT = Path(__file__).parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+
+page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+command = pytest.mark.parametrize("name", sorted(main.commands))
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text("utf-8"), re.S | re.M)
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.M)
+    kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in kept}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_what_is_made_from_the_code_is_up_to_date(path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "43")
+    assert Cog().main(["cog", "--check", str(path.relative_to(ROOT))]) == 0, "run make docs"
+
+
+@command
+def test_every_command_is_documented_with_an_example(name):
+    assert f"## tune {name}\n" in text("docs/cli.md")
+    assert f"tune {name}" in text("README.md")
+    assert f"Example: tune {name}" in (main.commands[name].help or "")
+
+
+@pytest.mark.parametrize("knob", all_knobs(), ids=lambda knob: knob.name)
+def test_every_knob_and_choice_is_documented(knob):
+    section = text("docs/optimizations.md").partition(f"\n### {knob.name}\n")[2]
+    section = section.partition("\n### ")[0]
+    assert knob.doc in section
+    assert [value for value in knob.values if f"- `{value}`" not in section] == []
+
+
+@page
+def test_every_link_leads_somewhere(path):
+    links = re.findall(r"\]\(([^)]+)\)", path.read_text("utf-8"))
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_in_the_index():
+    others = {path.name for path in DOCS} - {"index.md"}
+    assert {name for name in others if f"({name})" not in text("docs/index.md")} == set()
+
+
+@page
+def test_nothing_of_one_machine_is_written_down(path):
+    written = path.read_text("utf-8")
+    assert re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users)/\S+", written) == []
+
+
+@page
+def test_examples_in_python_are_python(path):
+    for block in blocks(path, "python"):
+        ast.parse(block)
+
+
+@page
+def test_examples_on_the_command_line_can_be_parsed(path):
+    for line in "".join(blocks(path, "sh")).splitlines():
+        words = line.partition("#")[0].split()
+        if words[:1] == ["tune"]:
+            known = main.commands[words[1]]
+            known.make_context(words[1], words[2:], parent=click.Context(main))
+
+
+def test_the_worked_example_is_a_knob():
+    made: dict[str, object] = {}
+    exec(blocks(ROOT / "CONTRIBUTING.md", "python")[0], made)
+    knobs = [value for value in made.values() if isinstance(value, Knob)]
+    assert [knob.name for knob in knobs] == ["fused_projections"]
+    for conflict in knobs[0].choices[1].conflicts:
+        assert set(conflict.others) <= set(check_known(conflict.knob).values[1:])
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_kind_of_failure_is_documented(kind):
+    assert f"| `{kind.value}` |" in text("docs/measuring.md")
+
+
+# What is measured here is made up.
+
+
+@pytest.fixture
+def machine():
+    return Machine("cpu", "a CPU", 2**33, 2**33, 2, "Linux", packages={"torch": "2.13.0"})
+
+
+@pytest.fixture
+def workload():
+    return Workload("reference:sd15-tiny", "b2:0f", 128, 128, steps=4)
+
+
+@pytest.fixture
+def store_file(tmp_path, machine, workload):
+    peaks = (
+        Peak("host", "load", "VmHWM", 2**29),
+        Peak("host", "first_call", "VmHWM", 2**30),
+        Peak("host", "steady", "VmHWM", 2**28),
+    )
+    seconds = {"load": (1.0,), "first_call": (4.0,), "steady": (3.0, 1.0, 2.0, 2.5)}
+    began = "2026-01-01T00:00:00+00:00"
+    measured = Trial({}, Measurement(seconds, peaks), 12.0, began, purpose="baseline")
+    timeout = Failure(FailureKind.TIMEOUT, "steady was not done after 9 s", "steady", "the log")
+    failed = Trial({"precision": "fp16"}, timeout, 30.0, began)
+    path = tmp_path / "history.db"
+    with Store(str(path)) as store:
+        study_id = store.open_study(machine, workload, None, {"precision": ["fp32", "fp16"]})
+        for trial in (measured, failed):
+            store.add(study_id, trial)
+    return path
+
+
+def test_the_queries_run_and_answer(store_file):
+    queries = blocks(ROOT / "docs/schema.md", "sql")
+    with contextlib.closing(sqlite3.connect(store_file)) as connection:
+        fastest, largest, failed = (connection.execute(query).fetchall() for query in queries)
+    assert fastest == [(1, "reference:sd15-tiny", "{}", 2.25, None)]
+    assert largest == [(1, "host", "first_call", "VmHWM", 2**30)]
+    assert failed == [("timeout", "steady", '{"precision":"fp16"}', 1, 30.0)]
+
+
+def test_every_key_of_the_json_is_documented(store_file, context, machine, workload):
+    with Store(str(store_file), read_only=True) as store:
+        stored = store.trials()
+    baseline = stored[0].trial
+    tuned = TunedConfig(
+        {}, "model", workload, machine, figures(baseline), None, None, "cache", "2026-01-01"
+    )
+    printed = [
+        stored_json(stored[0]),
+        stored_json(stored[1]),
+        best_json(winners(stored)[0]),
+        result_json(tuned, 2, "tuned", baseline),
+        knobs_json(Space(context)),
+    ]
+    documented = text("docs/cli.md").partition("\n## JSON\n")[2]
+    free = {"config", "seconds", "workload", "machine"}
+    missing = {
+        key for key in keys(json.loads(json.dumps(printed)), free) if f"`{key}`" not in documented
+    }
+    assert missing == set()
+
+
+def keys(value: object, free: set[str]) -> set[str]:
+    """The keys of nested objects, but for those whose content is not fixed."""
+    if isinstance(value, list):
+        return {key for item in value for key in keys(item, free)}
+    if not isinstance(value, dict):
+        return set()
+    inner = [keys(item, free) for key, item in value.items() if key not in free]
+    return set(value).union(*inner)
+
+
+@pytest.fixture
+def context():
+    from tests.tuner.simulation import context
+
+    return context()

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from search_space.errors import UsageError
+from search_space.space import all_knobs
+from tests.tuner.simulation import context
+from tuner import sources
+from tuner.emit import emit, load_script
+from tuner.loader import load
+from tuner.tuned import TunedConfig
+
+CHOICES = [(knob.name, value) for knob in all_knobs() for value in knob.values[1:]]
+OURS = {"search_space", "tuner", "storage"}
+
+
+def tuned(config):
+    setting = context()
+    figures = {"trial": 2, "latency_s": 1.0, "peak_bytes": 2**30, "psnr_db": 42.0}
+    return TunedConfig(
+        config=config,
+        folder="model",
+        workload=setting.workload,
+        machine=setting.machine,
+        tuned=figures,
+        baseline={**figures, "trial": 1, "latency_s": 3.0, "psnr_db": None},
+        memory_bytes=None,
+        cache_dir="cache",
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def imported(script):
+    nodes = list(ast.walk(ast.parse(script)))
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    named |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name.split(".")[0] for name in named}
+
+
+@pytest.mark.parametrize(("name", "value"), CHOICES)
+def test_a_script_needs_nothing_of_ours_and_names_nothing_unknown(name, value, tmp_path):
+    script = load_script(tuned({name: value}))
+    assert not OURS & imported(script)
+    path = tmp_path / "load.py"
+    path.write_text(script)
+    rules = ["--isolated", "--select", "F821,F401,E9", "--no-cache"]
+    subprocess.run([sys.executable, "-m", "ruff", "check", *rules, str(path)], check=True)
+    assert f"(build, {value!r})" in script
+
+
+def test_a_script_imports_only_what_its_config_uses():
+    assert "onnxruntime" not in imported(load_script(tuned({"precision": "bf16"})))
+    assert "onnxruntime" in imported(load_script(tuned({"engine": "onnxruntime"})))
+
+
+def test_choices_act_in_the_order_of_their_stages():
+    config = {"engine": "compile-default", "precision": "bf16", "memory_format": "channels_last"}
+    script = load_script(tuned(config))
+    calls = ["precision(build, 'bf16')", "build.load_pipeline()", "build.place()"]
+    calls += ["memory_format(build, 'channels_last')", "torch_compile(build, 'compile-default')"]
+    places = [script.index(f"    {call}\n") for call in calls]
+    assert places == sorted(places)
+
+
+def test_what_is_emitted_is_read_back(tmp_path):
+    winner = tuned({"precision": "bf16"})
+    folder = emit(winner, tmp_path / "made" / "here")
+    assert TunedConfig.read(folder) == winner
+    facts = json.loads((folder / "config.json").read_text())
+    assert facts["schema_version"] == 1
+    assert facts["speedup"] == 3.0
+    assert {"config", "workload", "machine", "software", "baseline", "tuned"} <= set(facts)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "load.py"]
+    assert [path.name for path in folder.parent.iterdir()] == ["here"]
+
+
+def test_emitting_again_replaces_the_files(tmp_path):
+    emit(tuned({"precision": "bf16"}), tmp_path / "out")
+    emit(tuned({}), tmp_path / "out")
+    assert TunedConfig.read(tmp_path / "out").config == {}
+
+
+def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="give another --output"):
+        emit(tuned({}), tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read"),
+        ("{", "cannot be read"),
+        ("[]", "not written by 'tune run'"),
+        ('{"schema_version": 99}', "another schema version"),
+    ],
+)
+def test_loading_what_was_not_emitted_is_a_usage_error(tmp_path, content, words):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=words):
+        load(tmp_path)
+
+
+def test_loading_without_the_model_says_what_to_pass(tmp_path):
+    emit(tuned({}), tmp_path)
+    with pytest.raises(UsageError, match=r"no longer at model: say load\(\.\.\., model=\.\.\.\)"):
+        load(tmp_path)
+
+
+def test_two_definitions_of_one_name_are_a_bug_that_is_told(tmp_path, monkeypatch):
+    package = tmp_path / "search_space_twice"
+    package.mkdir()
+    for name in ("one", "two"):
+        (package / f"{name}.py").write_text("def same():\n    return None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    pairs = [("search_space_twice.one", "same"), ("search_space_twice.two", "same")]
+    with pytest.raises(ValueError, match="'same' is defined in"):
+        sources.cut(pairs)
+
+
+def test_importing_the_loader_needs_neither_store_nor_search():
+    heavy = {"storage", "optuna", "sqlalchemy", "torch"}
+    code = f"import sys, tuner; tuner.load; print(*{heavy} & set(sys.modules))"
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert printed.stdout.strip() == ""

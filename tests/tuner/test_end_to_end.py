@@ -1,0 +1,136 @@
+"""The whole path with real pipelines and real child processes, as a user walks it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy
+import pytest
+from PIL import Image
+
+from search_space.trial import FailureKind
+from storage import Store
+
+pytestmark = pytest.mark.slow
+TINY = "reference:sd15-tiny"
+# Runs a script as on a machine where this project was never installed.
+WITHOUT_US = """
+import runpy, sys
+for name in ("tuner", "search_space", "storage"):
+    sys.modules[name] = None
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+LOADED = """
+import json, sys, torch, tuner
+pipe = tuner.load(sys.argv[1])
+call = json.loads(sys.argv[2])
+image = pipe(**call, generator=torch.Generator("cpu").manual_seed(0)).images[0]
+image.save(sys.argv[3])
+"""
+
+
+def tune(cache, *arguments):
+    command = [sys.executable, "-c", "from tuner.cli import main; main()", "run", TINY]
+    command += ["--cache-dir", str(cache), *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def finished(process, status=0):
+    printed, progress = process.communicate(timeout=500)
+    assert process.returncode == status, progress
+    return printed, progress
+
+
+def pixels(path):
+    return numpy.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize(
+    "pins",
+    [
+        ("--include", "precision", "--include", "memory_format", "--exclude", "engine"),
+        ("--include", "engine", "--fix", "engine=onnxruntime"),
+    ],
+    ids=["eager", "onnxruntime"],
+)
+def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
+    output = tmp_path / "tuned"
+    store = tmp_path / "history.db"
+    arguments = [*pins, "--trials", 3, "--store", store, "--output", output, "--json"]
+    printed, progress = finished(tune(tiny_cache, *arguments))
+    result = json.loads(printed)
+    assert set(result) == {"baseline", "best", "speedup", "trials", "output"}
+    for part in ("baseline", "best"):
+        assert {"config", "latency_s", "peak_bytes", "psnr_db"} <= set(result[part])
+    assert result["output"] == str(output)
+    assert f"[{result['trials']}/3]" in progress
+
+    alone = tmp_path / "alone.png"
+    script = [sys.executable, "-c", WITHOUT_US, str(output / "load.py"), str(alone)]
+    subprocess.run(script, check=True, capture_output=True, cwd=tmp_path)
+    call = {"prompt": "a photograph of an astronaut riding a horse", "num_inference_steps": 4}
+    call |= {"height": 128, "width": 128}
+    ours = tmp_path / "ours.png"
+    code = [sys.executable, "-c", LOADED, str(output), json.dumps(call), str(ours)]
+    subprocess.run(code, check=True, capture_output=True)
+    assert pixels(alone).std() > 5
+    assert (pixels(alone) == pixels(ours)).all()
+
+
+def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, tmp_path):
+    store = tmp_path / "history.db"
+    arguments = ["--exclude", "engine", "--trials", 5, "--store", store]
+    arguments += ["--output", tmp_path / "tuned"]
+    killed = tune(tiny_cache, *arguments)
+    for line in killed.stderr:
+        if line.startswith("[2/5]"):
+            break
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    with Store(str(store)) as ledger:
+        before = ledger.trials()
+    assert len(before) >= 2
+    _, progress = finished(tune(tiny_cache, *arguments))
+    assert f"{len(before)} trials were measured before" in progress
+    with Store(str(store)) as ledger:
+        after = [stored.trial for stored in ledger.trials()]
+    assert after[: len(before)] == [stored.trial for stored in before]
+    configs = [json.dumps(dict(trial.config)) for trial in after]
+    assert len(configs) == len(set(configs)) == 5
+
+
+def test_an_interrupt_ends_the_run_with_what_was_found(tiny_cache, tmp_path):
+    output = tmp_path / "tuned"
+    arguments = ["--exclude", "engine", "--store", tmp_path / "history.db", "--output", output]
+    process = tune(tiny_cache, *arguments)
+    for line in process.stderr:
+        if line.startswith("[2/20]"):
+            break
+    os.kill(process.pid, signal.SIGINT)
+    began_s = time.monotonic()
+    printed, progress = finished(process, status=130)
+    assert time.monotonic() - began_s < 60
+    assert "Interrupted: the same command goes on from here." in progress
+    assert "baseline" in printed
+    assert (output / "load.py").exists()
+
+
+def test_a_budget_that_nothing_fits_ends_with_1_and_the_smallest(tiny_cache, tmp_path):
+    store = tmp_path / "history.db"
+    arguments = ["--exclude", "engine", "--memory", "100MiB", "--trials", 2, "--store", store]
+    printed, progress = finished(tune(tiny_cache, *arguments, "--json"), status=1)
+    result = json.loads(printed)
+    assert result["best"] is result["speedup"] is result["output"] is None
+    assert result["baseline"]["peak_bytes"] > 100 * 2**20
+    assert "error: nothing fits 100 MiB: the smallest config found needs" in progress
+    with Store(str(store)) as ledger:
+        (first, _) = ledger.trials()
+    assert first.trial.judged(first.memory_bytes).kind is FailureKind.OVER_MEMORY
