@@ -99,7 +99,8 @@ class Conflict:
 class Choice:
     """One value of a knob: when it is available, how it acts, how that is seen, what it costs.
 
-    ``run_on`` names the device kinds on which it has been run by this project.
+    ``run_on`` names the device kinds on which this project has run it; None leaves that to the
+    knob's declaration.
     """
 
     value: str
@@ -108,11 +109,11 @@ class Choice:
     apply: Apply = untouched
     effect: Effect = unseen
     conflicts: tuple[Conflict, ...] = ()
-    run_on: tuple[str, ...] = ()
+    run_on: tuple[str, ...] | None = None
 
     def verified(self, machine: Machine) -> bool:
         """Whether this choice has been run on this kind of device; the first choice counts too."""
-        return self.apply is untouched or machine.device in self.run_on
+        return self.apply is untouched or machine.device in (self.run_on or ())
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def acting_choices(
             apply=apply,
             effect=effect,
             conflicts=choice.conflicts + conflicts,
-            run_on=choice.run_on or run_on,
+            run_on=run_on if choice.run_on is None else choice.run_on,
         )
         for choice in choices
     )

@@ -36,8 +36,11 @@ class Machine:
 
     @property
     def fingerprint(self) -> str:
-        """The identity of the hardware."""
-        return fingerprint(self.hardware)
+        """The identity of the hardware; memory in whole GiB, for kernels count it differently."""
+        facts = self.hardware
+        for name in ("device_bytes", "host_bytes"):
+            facts[name] = round(facts[name] / 2**30)
+        return fingerprint(facts)
 
     @property
     def software_fingerprint(self) -> str:

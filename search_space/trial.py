@@ -25,6 +25,9 @@ class FailureKind(str, Enum):
     UNSUPPORTED = "unsupported"
 
 
+OUT_OF_MEMORY = (FailureKind.DEVICE_OUT_OF_MEMORY, FailureKind.HOST_OUT_OF_MEMORY)
+
+
 @dataclass(frozen=True)
 class Peak:
     """The most memory that one phase of a trial held in one place.

@@ -70,6 +70,9 @@ def check_workload(workload: Workload, spec: PipelineSpec) -> None:
         raise ModelError(
             f"{spec.class_name} takes no prompt: only text-to-image and -video for now"
         )
+    if len(workload.prompts) > workload.batch_size:
+        count = len(workload.prompts)
+        raise UsageError(f"{count} prompts do not fit one call: give --batch-size {count}")
     for name, size_px in (("height", workload.height_px), ("width", workload.width_px)):
         _check_size(name, size_px, spec.size_multiple_px)
     frames = workload.num_frames

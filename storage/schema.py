@@ -172,7 +172,7 @@ memory = Table(
     _of_trial(),
     _key("position", Integer, "Place among the peaks of this trial, from 0."),
     _fact("place", CleanText, "Where: host or device."),
-    _fact("phase", CleanText, "When: load, compile, denoise, decode and so on."),
+    _fact("phase", CleanText, "When: load, first_call, steady and so on; all for the whole tree."),
     _fact("source", CleanText, "The counter that was read."),
     _fact("peak_bytes", BigInteger, "The most memory held, in bytes."),
     comment="The most memory that one phase of a trial held in one place.",
@@ -191,10 +191,12 @@ failure = Table(
     "failure",
     metadata,
     _of_trial(),
-    _fact("kind", CleanText, "How it failed: over_memory, crash, timeout and so on."),
+    _fact(
+        "kind", CleanText, "How it failed: crash, timeout and so on; a budget is judged on reading."
+    ),
     _fact("phase", CleanText, "The phase in which it failed; empty when unknown."),
     _fact("message", CleanText, "Why, in one sentence."),
     _fact("log", CleanText, "The end of what the process printed."),
-    Column("peak_bytes", BigInteger, comment="Memory held when it failed; NULL when unknown."),
+    Column("peak_bytes", BigInteger, comment="Memory known to have been held; NULL when unknown."),
     comment="Why a trial gave no usable measurement.",
 )

@@ -1,8 +1,9 @@
-"""The command line: the only module that prints or exits."""
+"""The command line: the only module that knows click or exits."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -188,6 +189,8 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
 
     request = request_of(model, **asked)
     console = stderr()
+    # A polite end from outside is an interrupt: what was measured is kept and emitted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Store(store or default_url()) as ledger, Children() as children:
         with console.status(f"loading {model}"):
             context = prepare(children, request)

@@ -54,7 +54,7 @@ def main() -> None:
     generator = torch.Generator("cpu").manual_seed({seed})
     made = load()(**CALL, generator=generator, output_type="pil")[0][0]
     first, *rest = made if isinstance(made, list) else [made]
-    path = sys.argv[1] if len(sys.argv) > 1 else {default_name!r}
+    path = sys.argv[1] if len(sys.argv) > 1 else ("video.gif" if rest else "image.png")
     first.save(path, **({{"save_all": True, "append_images": rest}} if rest else {{}}))
     print(path)
 
@@ -104,7 +104,6 @@ def load_script(tuned: TunedConfig) -> str:
         call=pprint.pformat(workload.call(), sort_dicts=False, width=80),
         body="\n".join(f"    {line}" for line in _body(todo)),
         seed=workload.seed,
-        default_name="video.gif" if workload.num_frames else "image.png",
     )
 
 

@@ -70,8 +70,8 @@ def measure(
 ) -> tuple[dict[str, tuple[float, ...]], Any]:
     """Seconds by kind and the last output.
 
-    ``enter`` is told ``first_call``, ``warm_up`` or ``steady`` before each call. A steady call
-    slower than ``cap_s`` ends the measurement: this config cannot win any more.
+    ``enter`` is told ``first_call``, ``warm_up`` or ``steady`` before each call. A first steady
+    call slower than ``cap_s`` is the last: this config cannot win any more.
     """
     enter("first_call")
     first = last = call()

@@ -227,6 +227,7 @@ class Winner:
 
     stored: StoredTrial
     baseline: Trial | None
+    memory_bytes: int | None
 
     @property
     def speedup(self) -> float | None:
@@ -236,22 +237,31 @@ class Winner:
 
 
 def winners(found: list[StoredTrial]) -> list[Winner]:
-    """The best feasible trial for each machine, software, workload and budget."""
-    groups: dict[tuple[object, ...], list[StoredTrial]] = {}
+    """The best feasible trial for each machine, software, workload and budget.
+
+    A budget is judged over all trials of the workload, under whatever budget they were run.
+    """
+    groups: dict[tuple[str, ...], list[StoredTrial]] = {}
     for stored in found:
         machine, workload = stored.machine, stored.workload
         identity = (machine.fingerprint, machine.software_fingerprint, workload.fingerprint)
-        groups.setdefault((*identity, stored.memory_bytes), []).append(stored)
-    return [winner for group in groups.values() if (winner := _winner(group)) is not None]
+        groups.setdefault(identity, []).append(stored)
+    return [
+        winner
+        for group in groups.values()
+        for memory_bytes in dict.fromkeys(stored.memory_bytes for stored in group)
+        if (winner := _winner(group, memory_bytes)) is not None
+    ]
 
 
-def _winner(group: list[StoredTrial]) -> Winner | None:
+def _winner(group: list[StoredTrial], memory_bytes: int | None) -> Winner | None:
     by_number = {stored.trial.number: stored for stored in group}
-    winner = best([stored.trial for stored in group], group[0].memory_bytes)
+    winner = best([stored.trial for stored in group], memory_bytes)
     baselines = [stored.trial for stored in group if stored.trial.config == {}]
     if winner is None:
         return None
-    return Winner(by_number[winner.number], baselines[-1] if baselines else None)
+    baseline = baselines[-1] if baselines else None
+    return Winner(by_number[winner.number], baseline, memory_bytes)
 
 
 def best_json(winner: Winner) -> dict[str, Any]:
@@ -260,7 +270,7 @@ def best_json(winner: Winner) -> dict[str, Any]:
     return {
         "model": stored.workload.model,
         "device": stored.machine.device_name,
-        "memory_bytes": stored.memory_bytes,
+        "memory_bytes": winner.memory_bytes,
         "speedup": winner.speedup,
         **trial_json(stored.trial),
     }
@@ -275,7 +285,7 @@ def best_table(found: list[Winner]) -> Table:
         known = figures(winner.stored.trial)
         table.add_row(
             winner.stored.workload.model,
-            size(winner.stored.memory_bytes),
+            size(winner.memory_bytes),
             str(winner.stored.trial.number),
             describe(winner.stored.trial.config),
             seconds(known["latency_s"]),

@@ -22,6 +22,7 @@ from tuner.worker import Job
 POLL_S = 0.05
 TREE_POLL_S = 0.25
 STARTING = "start"
+SIGKILL = 9
 TRIAL = "tuner.worker:try_config"
 
 
@@ -146,7 +147,7 @@ def _wait(child: Child, watch: Watch, deadlines: Deadlines, config: Config) -> F
 
 
 def _death(status: int, phase: str, kills_before: int) -> Failure:
-    if status == -signal.SIGKILL and out_of_memory_kills() > kills_before:
+    if status == -SIGKILL and out_of_memory_kills() > kills_before:
         message = "the kernel killed the process because the host ran out of memory"
         return Failure(FailureKind.HOST_OUT_OF_MEMORY, message, phase)
     if status < 0:

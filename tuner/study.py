@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.portfolio import portfolio
 from search_space.space import Space, changes, completed
-from search_space.trial import Trial
+from search_space.trial import OUT_OF_MEMORY, Failure, Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -168,6 +168,8 @@ class Study:
         memory = -1.0
         if self._memory_bytes is not None and outcome.peak_bytes is not None:
             memory = outcome.peak_bytes / self._memory_bytes - 1.0
+        elif isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
+            memory = 1.0
         return {"memory": memory, "runs": -1.0 if trial.measurement else 1.0}
 
     def _value(self, trial: Trial) -> float:

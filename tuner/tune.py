@@ -12,7 +12,7 @@ from typing import Protocol
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
 from search_space.space import Space, changes
-from search_space.trial import Config, Failure, FailureKind, Measurement, Trial
+from search_space.trial import OUT_OF_MEMORY, Config, Failure, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
 from tuner.runner import Deadlines
@@ -26,8 +26,6 @@ HOPELESS = 2.0
 
 HOPELESS_SLACK_S = 5.0
 """Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
-
-OUT_OF_MEMORY = (FailureKind.DEVICE_OUT_OF_MEMORY, FailureKind.HOST_OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)

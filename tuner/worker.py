@@ -26,7 +26,7 @@ class Job:
     """One trial to run.
 
     ``reference`` is the .npy file of the output to compare with, ``output`` where to save this
-    trial's own. A steady call slower than ``cap_s`` seconds ends the trial as measured.
+    trial's own. A first steady call slower than ``cap_s`` seconds is the last.
     """
 
     workload: Workload
@@ -83,8 +83,9 @@ class Phases:
 
     @property
     def peaks(self) -> tuple[Peak, ...]:
-        """The peak of each phase."""
-        return tuple(Peak(*key, peak_bytes) for key, peak_bytes in self._peaks.items())
+        """The peak of each phase but the comparison of images, which is ours alone."""
+        known = self._peaks.items()
+        return tuple(Peak(*key, peak_bytes) for key, peak_bytes in known if key[1] != "check")
 
 
 def try_config(folder: Path) -> None:
@@ -116,6 +117,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     from tuner.fidelity import latents_in_float32
     from tuner.measure import measure, timed_call
 
+    silence_progress_bars()
     # A cache of its own: the first call is a cold one in every trial.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
     phases.enter("load")
@@ -143,6 +145,15 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
         "peaks": peaks,
         "psnr_db": psnr_db,
     }
+
+
+def silence_progress_bars() -> None:
+    """Keep the log for what explains a failure."""
+    import diffusers
+    import transformers
+
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _eager_step_first(build: Build) -> Callable[[Stage], None]:

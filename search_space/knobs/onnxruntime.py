@@ -22,6 +22,8 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 def provider_available(context: Context) -> str | None:
     """The installed build of ONNX Runtime must have a provider for the device."""
     machine = context.machine
+    if len(context.spec.denoisers) > 1:
+        return "only pipelines with one denoiser are exported yet"
     provider = PROVIDERS.get(machine.device)
     if provider is None:
         return f"no execution provider of ONNX Runtime is used for {machine.device} yet"

@@ -15,13 +15,13 @@ def bfloat16(context: Context) -> str | None:
 
 
 def precision_effect(build: Build, choice: str) -> str | None:
-    """Most bytes of each model must have the dtype asked for; some models keep parts in fp32."""
+    """Most weights of each model must have the dtype asked for; some models keep parts in fp32."""
     for name, model in build.models().items():
-        share_bytes: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for weight in model.parameters():
             dtype = str(weight.dtype).removeprefix("torch.")
-            share_bytes[dtype] = share_bytes.get(dtype, 0) + weight.nelement() + 1
-        found = max(share_bytes, key=lambda dtype: share_bytes[dtype])
+            counts[dtype] = counts.get(dtype, 0) + weight.nelement() + 1
+        found = max(counts, key=lambda dtype: counts[dtype])
         if found != {"bf16": "bfloat16", "fp16": "float16"}[choice]:
             return f"the weights of {name} are {found}"
     return None

@@ -33,7 +33,7 @@ def torch_compile_effect(build: Build, choice: str) -> str | None:
             "compile-reduce-overhead",
             need=device("cuda", what="reduce-overhead records CUDA graphs: it"),
             tier=Tier.LOSSLESS,
-            run_on=("none",),
+            run_on=(),
         ),
         Choice("compile-max-autotune", need=cpp_compiler, tier=Tier.LOSSLESS),
     ),
