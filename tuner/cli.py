@@ -1,150 +1,34 @@
-"""The command line: the only module that knows click or exits."""
+"""The commands: what they read, do and print."""
 
 from __future__ import annotations
 
 import json
 import signal
-import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from search_space.errors import TuneError, UsageError
-from search_space.units import parse_duration, parse_size
+from search_space.errors import TuneError
 from search_space.workload import PROMPT, Workload
 from tuner import __version__
+from tuner.options import (
+    DURATION,
+    INTERRUPTED,
+    POSITIVE,
+    SIZE,
+    OneLineErrors,
+    as_json,
+    pin_options,
+    store_option,
+    workload_options,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tuner.run import Request
-
-INTERRUPTED = 130
-
-
-class OneLineErrors(click.Group):
-    """A group whose errors reach the user as one line and an exit code, never as a traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; exits with 2 for a usage error, 1 for a failure, 130 when interrupted."""
-        kwargs["standalone_mode"] = False
-        try:
-            status = super().main(*args, **kwargs)
-        except TuneError as error:
-            fail(str(error), error.exit_code)
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except click.ClickException as error:
-            context = getattr(error, "ctx", None)
-            path = context.command_path if context else "tune"
-            fail(f"{error.format_message()} (see '{path} --help')", error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:
-            sys.exit(0)
-        except Exception as error:
-            fail(f"{type(error).__name__}: {error}: a bug of ours, kept in {keep(error)}", 1)
-        sys.exit(status if isinstance(status, int) else 0)
-
-
-def fail(message: str, status: int) -> None:
-    """End with one line on stderr."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    sys.exit(status)
-
-
-def keep(error: Exception) -> Path:
-    """Write the traceback to a file that can be sent in."""
-    import tempfile
-    import traceback
-
-    with tempfile.NamedTemporaryFile("w", prefix="tune-bug-", suffix=".txt", delete=False) as file:
-        file.write(f"diffusers-autotune {__version__}, python {sys.version}\n")
-        file.write("".join(traceback.format_exception(error)))
-    return Path(file.name)
-
-
-class Parsed(click.ParamType):  # type: ignore[type-arg]
-    """An option parsed by one of our functions, whose UsageError names what is wrong."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse text; other values have been parsed before."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-
-
-def parse_fix(text: str) -> tuple[str, str]:
-    """``knob=choice`` in two; raises UsageError."""
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise UsageError(f"{text!r} is not of the form knob=choice, such as precision=bf16")
-    return name.strip(), value.strip()
-
-
-SIZE = Parsed("size", parse_size)
-DURATION = Parsed("duration", parse_duration)
-FIX = Parsed("knob=choice", parse_fix)
-POSITIVE = click.IntRange(min=1)
-
-as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON to stdout.")
-store_option = click.option(
-    "--store",
-    metavar="URL",
-    envvar="DIFFUSERS_AUTOTUNE_STORE",
-    help="Where trials are kept: a file or SQLAlchemy's URL. [default: a file in your data folder]",
-)
-
-
-def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options as one decorator."""
-
-    def decorate(command: Any) -> Any:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
-
-
-workload_options = options(
-    click.option("--height", type=POSITIVE, help="Pixels. [default: the pipeline's]"),
-    click.option("--width", type=POSITIVE, help="Pixels. [default: the pipeline's]"),
-    click.option(
-        "--num-frames", type=POSITIVE, help="Frames of a video. [default: the pipeline's]"
-    ),
-    click.option("--steps", type=POSITIVE, help="Denoising steps. [default: the pipeline's]"),
-    click.option(
-        "--batch-size", type=POSITIVE, default=1, show_default=True, help="Images a call."
-    ),
-    click.option("--guidance-scale", type=float, help="[default: the pipeline's]"),
-    click.option(
-        "--prompt", "prompts", multiple=True, help=f"May be repeated. [default: {PROMPT}]"
-    ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of latents and search."),
-    click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]"),
-    click.option(
-        "--cache-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="For reference pipelines, exported graphs and baselines. [default: your cache folder]",
-    ),
-)
-pin_options = options(
-    click.option("--fix", type=FIX, multiple=True, help="Hold a knob at a choice: precision=bf16."),
-    click.option("--include", multiple=True, metavar="KNOB", help="Vary only this knob."),
-    click.option("--exclude", multiple=True, metavar="KNOB", help="Leave this knob alone."),
-)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})

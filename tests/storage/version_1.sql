@@ -43,7 +43,7 @@ CREATE TABLE machine (
     facts TEXT NOT NULL,
     CONSTRAINT uq_machine_fingerprint UNIQUE (fingerprint)
 );
-INSERT INTO "machine" VALUES(1,'b2:671b3788779a80a90fed00dd2841fc81','cuda:0','NVIDIA H200','{"cores":16,"device":"cuda:0","device_bytes":151397597184,"device_name":"NVIDIA H200","host_bytes":137438953472,"native_dtypes":["float32","bfloat16"],"system":"Linux"}');
+INSERT INTO "machine" VALUES(1,'b2:381455d8739bc333d29dae6ddcff420f','cuda:0','NVIDIA H200','{"cores":16,"device":"cuda:0","device_bytes":151397597184,"device_name":"NVIDIA H200","host_bytes":137438953472,"native_dtypes":["float32","bfloat16"],"system":"Linux"}');
 CREATE TABLE memory (
     trial_number INTEGER NOT NULL,
     position INTEGER NOT NULL,
