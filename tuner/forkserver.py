@@ -37,7 +37,7 @@ def preload(names: list[str] | tuple[str, ...]) -> None:
 
 def serve(control: socket.socket) -> None:
     """Answer requests until the controller closes the socket."""
-    requests = control.makefile("r")
+    unread = b""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -52,10 +52,13 @@ def serve(control: socket.socket) -> None:
                 os.read(woken, 4096)
                 child = reap(control, child)
             if control.fileno() in ready:
-                line = requests.readline()
-                if not line:
+                received = control.recv(65536)
+                if not received:
                     break
-                child = answer(control, json.loads(line), child)
+                # Several requests may arrive at once, and the last may be cut off.
+                *lines, unread = (unread + received).split(b"\n")
+                for line in lines:
+                    child = answer(control, json.loads(line), child)
     if child is not None:
         child.abandon()
 

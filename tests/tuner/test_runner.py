@@ -112,6 +112,13 @@ def test_a_forked_child_finds_torch_imported_and_knows_when_it_was_asked_for():
         assert 0 < start["start_s"] < time.monotonic() - began_s
 
 
+def test_requests_that_arrive_together_are_all_answered():
+    with Children(forks=True) as children:
+        children.preload(["json"])
+        children.preload(["csv"])
+        assert children.call(TASKS + "started", {}, timeout_s=60.0)["torch"]
+
+
 def test_engines_may_compile_in_their_first_calls_and_nothing_else_may():
     deadlines = Deadlines(trial_s=600.0, call_s=10.0)
     compiled = {"engine": "compile-default"}
