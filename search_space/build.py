@@ -5,7 +5,8 @@ This file is copied into every emitted ``load.py``, so it imports nothing of our
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,44 @@ def silent(phase: str) -> None:
     """Tell nobody what is being done."""
 
 
-class StepDone(Exception):
-    """Raised to leave the pipeline call once its first denoising step is recorded."""
+@dataclass(frozen=True)
+class Entry:
+    """Where a pipeline enters one of its models: ``getattr(owner, attribute)`` is what it calls."""
+
+    name: str
+    owner: Any
+    attribute: str
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What the pipeline calls."""
+        found: Callable[..., Any] = getattr(self.owner, self.attribute)
+        return found
+
+    def replace(self, function: Callable[..., Any]) -> Callable[[], None]:
+        """Have the pipeline call another function; returns what takes that back.
+
+        The model itself stays the same object.
+        """
+        before = vars(self.owner).get(self.attribute)
+        setattr(self.owner, self.attribute, function)
+
+        def restore() -> None:
+            if before is None:
+                delattr(self.owner, self.attribute)
+            else:
+                setattr(self.owner, self.attribute, before)
+
+        return restore
+
+
+@dataclass(frozen=True)
+class Example:
+    """One call of a model as the pipeline made it; the tensors of ``output`` hold no data."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
 
 
 @dataclass
@@ -25,7 +62,8 @@ class Build:
 
     ``call`` holds the arguments of the pipeline call that it is made for, ``load`` those of
     ``from_pretrained``; ``enter`` is told each phase (load, export …) as it begins; ``evidence`` is
-    what knobs leave behind for their effect checks.
+    what knobs leave behind for their effect checks. ``placed`` says that a knob has put the models
+    where they belong, ``compile_options`` what inductor is told beside its mode.
     """
 
     model: str
@@ -35,7 +73,9 @@ class Build:
     enter: Callable[[str], None] = silent
     load: dict[str, Any] = field(default_factory=dict)
     pipe: Any = None
-    examples: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
+    placed: bool = False
+    compile_options: dict[str, Any] = field(default_factory=dict)
+    examples: dict[str, Example] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def load_pipeline(self) -> None:
@@ -45,8 +85,9 @@ class Build:
         self.pipe = DiffusionPipeline.from_pretrained(self.model, **self.load)
 
     def place(self) -> None:
-        """Move the pipeline to the device."""
-        self.pipe.to(self.device)
+        """Move the pipeline to the device, unless a knob has placed it."""
+        if not self.placed:
+            self.pipe.to(self.device)
 
     def denoisers(self) -> dict[str, Any]:
         """The UNets and transformers of the pipeline by name."""
@@ -57,32 +98,83 @@ class Build:
             if type(part).__module__.startswith(kinds)
         }
 
+    def text_encoders(self) -> dict[str, Any]:
+        """The text encoders of the pipeline by name."""
+        return {
+            name: part
+            for name, part in self.pipe.components.items()
+            if name.startswith("text_encoder") and part is not None
+        }
+
     def models(self) -> dict[str, Any]:
         """The denoisers and the VAE by name."""
         vae = getattr(self.pipe, "vae", None)
         return {**self.denoisers(), **({} if vae is None else {"vae": vae})}
 
-    def record(self) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
-        """Run one denoising step and keep the arguments that each denoiser was called with."""
+    def entries(self, part: str) -> list[Entry]:
+        """Where the pipeline enters its denoisers, its VAE decoder or its text encoders.
+
+        ``part`` is ``engine``, ``vae_engine`` or ``text_encoder_engine``, as the knobs are called.
+        """
+        if part == "vae_engine":
+            vae = getattr(self.pipe, "vae", None)
+            return [] if vae is None else [Entry("vae", vae, "decode")]
+        found = self.denoisers() if part == "engine" else self.text_encoders()
+        return [Entry(name, model, "forward") for name, model in found.items()]
+
+    def record(self) -> dict[str, Example]:
+        """What each model of the pipeline is called with, by name, from one call.
+
+        Each model runs once: to later calls it answers as to the first.
+        """
         if self.examples:
             return self.examples
         self.enter("record")
-        handles = [
-            module.register_forward_hook(self._keep(name), with_kwargs=True)
-            for name, module in self.denoisers().items()
-        ]
+        entries = [entry for part in PARTS for entry in self.entries(part)]
+        outputs: dict[str, Any] = {}
+        undo = [entry.replace(self._once(entry.name, entry.function, outputs)) for entry in entries]
         try:
             self.pipe(**self.call)
-        except StepDone:
-            pass
         finally:
-            for handle in handles:
-                handle.remove()
+            for restore in undo:
+                restore()
         return self.examples
 
-    def _keep(self, name: str) -> Callable[..., None]:
-        def hook(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-            self.examples[name] = (args, kwargs)
-            raise StepDone
+    @contextmanager
+    def inputs_kept(self, kept: list[tuple[Any, Any]]) -> Iterator[None]:
+        """Add the arguments of every call of the first denoiser to ``kept`` while it lasts."""
+        denoiser = next(iter(self.denoisers().values()))
 
-        return hook
+        def keep(model: Any, args: Any, kwargs: Any) -> None:
+            kept.append((args, kwargs))
+
+        handle = denoiser.register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _once(
+        self, name: str, function: Callable[..., Any], outputs: dict[str, Any]
+    ) -> Callable[..., Any]:
+        from torch.utils import _pytree as pytree
+
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if name not in outputs:
+                outputs[name] = function(*args, **kwargs)
+                shape = pytree.tree_map(without_data, outputs[name])
+                self.examples[name] = Example(args, kwargs, shape)
+            return outputs[name]
+
+        return called
+
+
+PARTS = ("engine", "vae_engine", "text_encoder_engine")
+"""The knobs that choose what runs the denoisers, the VAE decoder and the text encoders."""
+
+
+def without_data(leaf: Any) -> Any:
+    """The shape and dtype of a tensor alone; anything else as it is."""
+    import torch
+
+    return leaf.to("meta") if isinstance(leaf, torch.Tensor) else leaf

@@ -1,16 +1,15 @@
-"""Find out what this computer is. Called in a process of its own: a probe may crash it."""
+"""Find out what this computer is. Called in a process of its own: a driver may crash it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import platform
-from collections.abc import Mapping
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 from search_space.errors import UsageError
-from search_space.knob import Probe
 from search_space.machine import Machine
 
 PACKAGES = (
@@ -22,23 +21,37 @@ PACKAGES = (
     "onnxruntime-gpu",
     "onnx",
     "onnxscript",
-    "xformers",
     "openvino",
+    "nncf",
+    "xformers",
+    "flash-attn",
+    "flash-attn-3",
+    "sageattention",
+    "aiter",
+    "kernels",
     "torchao",
+    "mslk",
+    "bitsandbytes",
+    "cache-dit",
+    "DeepCache",
     "triton",
+    "habana-torch-plugin",
 )
 KINDS = ("cuda", "xpu", "hpu", "mps", "cpu")
+IPEX = "intel_extension_for_pytorch"
 
 
-def detect(device: str | None, probes: Mapping[str, Probe]) -> Machine:
+def detect(device: str | None) -> Machine:
     """The machine with ``device`` (cpu, cuda, mps, xpu, hpu), or the best one that works.
 
-    Raises UsageError where the device asked for is not there.
+    Its probes are not tried. Raises UsageError where the device asked for is not there.
     """
-    found = device or next(kind for kind in KINDS if _absent(kind) is None)
-    reason = _absent(found)
+    found = device or next(kind for kind in KINDS if absent(kind) is None)
+    reason = absent(found)
     if reason:
         raise UsageError(f"the device {found!r} cannot be used: {reason}")
+    import torch
+
     host_bytes = _host_bytes()
     name, device_bytes = _device(found)
     return Machine(
@@ -46,28 +59,50 @@ def detect(device: str | None, probes: Mapping[str, Probe]) -> Machine:
         device_name=name,
         device_bytes=device_bytes or host_bytes,
         host_bytes=host_bytes,
-        cores=_cores(),
+        cores=logical_cores(),
         system=f"{platform.system()} {platform.machine()}",
         native_dtypes=_native_dtypes(found),
+        device_count=_device_count(found),
+        threads=torch.get_num_threads(),
         packages=_packages(),
-        probes={name: probe(found) for name, probe in sorted(probes.items())},
     )
 
 
-def _absent(kind: str) -> str | None:
+def absent(kind: str) -> str | None:
+    """Why a kind of device cannot be used here, or None. A driver may crash the process."""
     import torch
 
     if kind == "cpu":
         return None
     if kind not in KINDS:
         return f"there are {', '.join(KINDS)}"
-    if kind == "hpu":
-        with contextlib.suppress(ImportError):
-            import habana_frameworks.torch  # type: ignore[import-not-found]  # noqa: F401
+    if kind == "hpu" and find_spec("habana_frameworks") is not None:
+        import habana_frameworks.torch  # noqa: F401
     module: Any = torch.backends.mps if kind == "mps" else getattr(torch, kind, None)
     if module is None or not module.is_available():
         return f"this build of torch ({torch.__version__}) finds no {kind} device"
     return None
+
+
+def absent_rocm() -> str | None:
+    """Why there is no GPU of AMD, which torch calls ``cuda``, or None."""
+    import torch
+
+    if torch.version.hip is None:
+        return f"this build of torch ({torch.__version__}) is not made for ROCm"
+    return absent("cuda")
+
+
+def unusable_ipex() -> str | None:
+    """Why Intel's extension is not used, or None where it is not installed.
+
+    It is never imported: beside another torch than its own it ends the process.
+    """
+    try:
+        version = metadata.version(IPEX)
+    except metadata.PackageNotFoundError:
+        return None
+    return f"{IPEX} {version} is detected and unusable: it is no longer maintained, use torch's xpu"
 
 
 def _device(kind: str) -> tuple[str, int]:
@@ -91,7 +126,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> int:
+def _device_count(kind: str) -> int:
+    import torch
+
+    return int(getattr(torch, kind).device_count()) if kind in ("cuda", "xpu", "hpu") else 1
+
+
+def logical_cores() -> int:
+    """The cores that this process may use, each thread of a core counted."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -125,4 +167,11 @@ def _packages() -> dict[str, str]:
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-    return found
+    return found | {name: version for name, version in _runtime().items() if version}
+
+
+def _runtime() -> dict[str, str | None]:
+    """What this build of torch was made for."""
+    import torch
+
+    return {"cuda": torch.version.cuda, "rocm": torch.version.hip}

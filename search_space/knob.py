@@ -16,17 +16,18 @@ class Stage(IntEnum):
     """When a knob acts on the pipeline in the making."""
 
     ENVIRONMENT = 0
-    LOAD = 1
-    SCHEDULER = 2
-    FUSE = 3
-    QUANTIZE = 4
-    CASTING = 5
-    ATTENTION = 6
-    VAE = 7
-    CACHE = 8
-    PLACEMENT = 9
-    MEMORY_FORMAT = 10
-    ENGINE = 11
+    CALL = 1
+    LOAD = 2
+    SCHEDULER = 3
+    FUSE = 4
+    QUANTIZE = 5
+    CASTING = 6
+    ATTENTION = 7
+    VAE = 8
+    CACHE = 9
+    PLACEMENT = 10
+    MEMORY_FORMAT = 11
+    ENGINE = 12
 
 
 class Tier(str, Enum):
@@ -37,14 +38,26 @@ class Tier(str, Enum):
     NEAR = "near"
     LOSSY = "lossy"
 
+    def allows(self, other: Tier) -> bool:
+        """Whether a choice of the ``other`` tier moves the image no further than this one."""
+        order = list(Tier)
+        return order.index(other) <= order.index(self)
+
 
 @dataclass(frozen=True)
 class Context:
-    """What a choice is judged by: the machine, the pipeline and the workload."""
+    """What a choice is judged by: the machine, the pipeline, the workload and what the user allows.
+
+    ``quality`` is the last tier that is searched. ``allow_lossy`` lets knobs change the schedule of
+    the steps, ``allow_remote_code`` lets them run code that is fetched from the Hub.
+    """
 
     machine: Machine
     spec: PipelineSpec
     workload: Workload
+    quality: Tier = Tier.NEAR
+    allow_lossy: bool = False
+    allow_remote_code: bool = False
 
 
 Need = Callable[[Context], "str | None"]
@@ -54,8 +67,14 @@ Apply = Callable[[Build, str], None]
 Effect = Callable[[Build, str], "str | None"]
 """None where the choice is seen to act, otherwise the sentence that says what was seen."""
 
-Probe = Callable[[str], "str | None"]
-"""Tries something on a device (``cuda``); None where it works. Runs in a process of its own."""
+Probe = Callable[[str, int], "str | None"]
+"""Tries something on a device (``cuda``) at the model's head size; None where it works.
+
+Runs in a process of its own, which it may crash.
+"""
+
+Environment = Callable[[str], dict[str, str]]
+"""The environment variables that a choice needs before the process starts."""
 
 
 def nothing(context: Context) -> str | None:
@@ -72,12 +91,18 @@ def unseen(build: Build, choice: str) -> str | None:
     return None
 
 
+def as_it_is(choice: str) -> dict[str, str]:
+    """The environment of a choice that needs none."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Conflict:
     """Choices that cannot stand beside certain choices of another knob, and why.
 
     Declared once, on one side. ``choices`` empty means every choice but the first. ``need`` narrows
-    the conflict to where it gives a sentence.
+    the conflict to where it gives a sentence. ``only`` in place of ``others`` names what can stand
+    beside: then something must be chosen there.
     """
 
     knob: str
@@ -85,14 +110,21 @@ class Conflict:
     reason: str
     choices: tuple[str, ...] = ()
     need: Need | None = None
+    only: tuple[str, ...] = ()
 
     def between(self, mine: str, theirs: str, context: Context) -> str | None:
         """The reason why the two values exclude each other, or None."""
-        if theirs not in self.others or (self.choices and mine not in self.choices):
+        excluded = theirs not in self.only if self.only else theirs in self.others
+        if not excluded or (self.choices and mine not in self.choices):
             return None
         if self.need is not None and self.need(context) is None:
             return None
         return self.reason
+
+
+def goes_only_with(knob: str, only: tuple[str, ...], reason: str) -> Conflict:
+    """The requirement that another knob stands at one of ``only``."""
+    return Conflict(knob, (), reason, only=only)
 
 
 @dataclass(frozen=True)
@@ -100,7 +132,7 @@ class Choice:
     """One value of a knob: when it is available, how it acts, how that is seen, what it costs.
 
     ``run_on`` names the device kinds on which this project has run it; None leaves that to the
-    knob's declaration.
+    knob's declaration. ``environment`` gives the variables that must be set before Python starts.
     """
 
     value: str
@@ -110,6 +142,7 @@ class Choice:
     effect: Effect = unseen
     conflicts: tuple[Conflict, ...] = ()
     run_on: tuple[str, ...] | None = None
+    environment: Environment = as_it_is
 
     def verified(self, machine: Machine) -> bool:
         """Whether this choice has been run on this kind of device; the first choice counts too."""

@@ -13,7 +13,8 @@ from search_space.identity import fingerprint
 class Machine:
     """What was found on this computer; every field is plain JSON.
 
-    ``native_dtypes`` are those whose matrix products run on hardware of their own.
+    ``cores`` are the logical ones that this process may use, ``threads`` those that torch takes by
+    itself. ``native_dtypes`` are those whose matrix products run on hardware of their own.
     ``probes`` maps the name of a probe to None (works) or to the sentence that says why not.
     """
 
@@ -24,8 +25,15 @@ class Machine:
     cores: int
     system: str
     native_dtypes: tuple[str, ...] = ()
+    device_count: int = 1
+    threads: int = 0
     packages: Mapping[str, str] = field(default_factory=dict)
     probes: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def rocm(self) -> bool:
+        """Whether what torch calls ``cuda`` is a GPU of AMD."""
+        return "rocm" in self.packages
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -40,6 +48,11 @@ class Machine:
         facts = self.hardware
         for name in ("device_bytes", "host_bytes"):
             facts[name] = round(facts[name] / 2**30)
+        # These two came later: the usual machine keeps the identity that it had before.
+        if self.device_count == 1:
+            del facts["device_count"]
+        if self.threads in (0, self.cores):
+            del facts["threads"]
         return fingerprint(facts)
 
     @property

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search_space import attention_layers, call_sizes
 from search_space.errors import ModelError
 from search_space.identity import fingerprint
 
@@ -21,7 +23,9 @@ class Component:
     """One diffusers model of the pipeline, as far as knobs ask about it.
 
     ``weight_rank`` is the largest number of dimensions of a parameter; ``tile_px`` is the size up
-    to which VAE tiling does nothing.
+    to which VAE tiling does nothing; ``head_size`` is the width of the widest attention head.
+    ``dispatches_attention`` and ``calls_sdpa`` say by which way attention can be given another
+    kernel, ``fuses_projections`` whether fusing them acts and keeps the result.
     """
 
     name: str
@@ -31,6 +35,14 @@ class Component:
     weight_rank: int = 0
     attention_processors: tuple[str, ...] = ()
     slices_attention: bool = False
+    dispatches_attention: bool = False
+    calls_sdpa: bool = False
+    masks_attention: bool = False
+    head_size: int = 0
+    fuses_projections: bool = False
+    caches: bool = False
+    groups_offload: bool = False
+    keeps_in_fp32: bool = False
     repeats_blocks: bool = False
     slices: bool = False
     tiles: bool = False
@@ -42,7 +54,8 @@ class PipelineSpec:
     """A pipeline's parts and the limits of its call; ``folder`` is where its files lie.
 
     ``size_multiple_px`` and ``frame_multiple`` say which sizes the pipeline accepts; ``defaults``
-    holds the figures that the pipeline takes where the workload leaves them open.
+    holds the figures that the pipeline takes where the workload leaves them open. ``schedulers``
+    are the classes that can stand in the place of the pipeline's own, which is the first.
     """
 
     folder: str
@@ -50,6 +63,11 @@ class PipelineSpec:
     fingerprint: str
     denoisers: tuple[Component, ...] = ()
     vae: Component | None = None
+    text_encoders: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    offloads: bool = False
+    sets_cache_context: bool = False
+    upcasts_vae: bool = False
     classes: tuple[str, ...] = ()
     call_parameters: tuple[str, ...] = ()
     size_multiple_px: int = 1
@@ -62,8 +80,8 @@ class PipelineSpec:
         known = dict(facts)
         known["denoisers"] = tuple(_component(part) for part in facts["denoisers"])
         known["vae"] = _component(facts["vae"]) if facts["vae"] else None
-        known["classes"] = tuple(facts["classes"])
-        known["call_parameters"] = tuple(facts["call_parameters"])
+        for name in ("text_encoders", "schedulers", "classes", "call_parameters"):
+            known[name] = tuple(facts[name])
         return cls(**known)
 
 
@@ -124,17 +142,24 @@ def read_spec(folder: Path) -> PipelineSpec:
         raise ModelError(f"{folder} has no denoiser (a UNet or a transformer): it cannot be tuned")
     call = inspect.signature(pipeline_class.__call__).parameters
     first = next(iter(denoisers.values()))
+    source = inspect.getsource(sys.modules[pipeline_class.__module__])
+    masks = attention_layers.passes_masks(source)
     return PipelineSpec(
         folder=str(folder),
         class_name=pipeline_class.__name__,
         fingerprint=files_fingerprint(folder),
-        denoisers=tuple(_describe(name, model) for name, model in denoisers.items()),
+        denoisers=tuple(_describe(name, model, masks) for name, model in denoisers.items()),
         vae=_describe("vae", vae) if vae is not None else None,
+        text_encoders=tuple(name for name, part in index.items() if _is_text_encoder(name, part)),
+        schedulers=_schedulers(folder, index),
+        offloads=bool(getattr(pipeline_class, "model_cpu_offload_seq", None)),
+        sets_cache_context="cache_context" in source,
+        upcasts_vae="force_upcast" in source and bool(vae and vae.config.get("force_upcast")),
         classes=tuple(sorted(_class_names(index))),
         call_parameters=tuple(call),
-        size_multiple_px=_spatial_factor(vae) * _patch(first, vae),
-        frame_multiple=_temporal_factor(vae) if "num_frames" in call else 1,
-        defaults=_defaults(call, first, vae),
+        size_multiple_px=call_sizes.spatial_factor(vae) * call_sizes.token_side(first, vae),
+        frame_multiple=call_sizes.temporal_factor(vae) if "num_frames" in call else 1,
+        defaults=call_sizes.defaults(call, first, vae),
     )
 
 
@@ -201,10 +226,26 @@ def _is_denoiser(model: Any) -> bool:
     )
 
 
-def _describe(name: str, model: Any) -> Component:
-    import torch
+def _is_text_encoder(name: str, part: object) -> bool:
+    return name.startswith("text_encoder") and isinstance(part, list) and part[1] is not None
 
-    processors = getattr(model, "attn_processors", {})
+
+def _schedulers(folder: Path, index: Mapping[str, Any]) -> tuple[str, ...]:
+    part = index.get("scheduler")
+    if not isinstance(part, list) or part[1] is None:
+        return ()
+    own = _diffusers_class(folder, part[1])
+    names = getattr(own, "_compatibles", ())
+    return tuple(
+        dict.fromkeys((own.__name__, *sorted(getattr(name, "name", name) for name in names)))
+    )
+
+
+def _describe(name: str, model: Any, masks_attention: bool = False) -> Component:
+    import torch
+    from diffusers import CacheMixin
+
+    layers = attention_layers.attention_layers(model)
     sizes = [size for size in _tile_sizes(model) if size]
     return Component(
         name=name,
@@ -212,8 +253,16 @@ def _describe(name: str, model: Any) -> Component:
         parameters=sum(weight.numel() for weight in model.parameters()),
         convolutions=sum(isinstance(part, torch.nn.Conv2d) for part in model.modules()),
         weight_rank=max(weight.dim() for weight in model.parameters()),
-        attention_processors=tuple(sorted({type(value).__name__ for value in processors.values()})),
+        attention_processors=tuple(sorted({type(layer.processor).__name__ for layer in layers})),
         slices_attention=hasattr(model, "set_attention_slice"),
+        dispatches_attention=any(map(attention_layers.dispatches, layers)),
+        calls_sdpa=any(map(attention_layers.calls_sdpa, layers)),
+        masks_attention=masks_attention,
+        head_size=max(map(attention_layers.head_size, layers), default=0),
+        fuses_projections=attention_layers.fuses_projections(model),
+        caches=isinstance(model, CacheMixin),
+        groups_offload=bool(getattr(model, "_supports_group_offloading", False)),
+        keeps_in_fp32=bool(getattr(model, "_keep_in_fp32_modules", None)),
         repeats_blocks=bool(getattr(model, "_repeated_blocks", None)),
         slices=hasattr(model, "use_slicing"),
         tiles=hasattr(model, "use_tiling"),
@@ -224,40 +273,3 @@ def _describe(name: str, model: Any) -> Component:
 def _tile_sizes(model: Any) -> list[int | None]:
     names = ("tile_sample_min_size", "tile_sample_min_height", "tile_sample_min_width")
     return [getattr(model, name, None) for name in names]
-
-
-def _spatial_factor(vae: Any) -> int:
-    if vae is None:
-        return 1
-    config = vae.config
-    known = getattr(vae, "spatial_compression_ratio", None) or config.get("scale_factor_spatial")
-    return int(known or 2 ** (len(config.get("block_out_channels", [0])) - 1))
-
-
-def _temporal_factor(vae: Any) -> int:
-    if vae is None:
-        return 1
-    known = getattr(vae, "temporal_compression_ratio", None)
-    return int(known or vae.config.get("scale_factor_temporal") or 1)
-
-
-def _patch(denoiser: Any, vae: Any) -> int:
-    """Latent pixels along one side of a token, counting what the pipeline packs into channels."""
-    patch = denoiser.config.get("patch_size") or 1
-    side = int(patch if isinstance(patch, int) else patch[-1])
-    latent_channels = vae.config.get("latent_channels") if vae is not None else None
-    packed = (denoiser.config.get("in_channels") or 0) // (latent_channels or 2**30)
-    return side * 2 if packed == 4 else side
-
-
-def _defaults(call: Mapping[str, Any], denoiser: Any, vae: Any) -> dict[str, int]:
-    names = {"height_px": "height", "width_px": "width", "num_frames": "num_frames"}
-    names["steps"] = "num_inference_steps"
-    found = {ours: call[theirs].default for ours, theirs in names.items() if theirs in call}
-    sample = denoiser.config.get("sample_size")
-    side = sample if isinstance(sample, int) else None
-    if side:
-        for name in ("height_px", "width_px"):
-            if name in found and found[name] is None:
-                found[name] = side * _spatial_factor(vae)
-    return {name: value for name, value in found.items() if isinstance(value, int)}

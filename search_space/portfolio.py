@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from search_space.build import PARTS
 from search_space.space import Space, changes
+
+OPENVINO = {"vae_engine": "openvino", "text_encoder_engine": "openvino"}
+OPENVINO_BF16 = {"vae_engine": "openvino-bf16", "text_encoder_engine": "openvino-bf16"}
+COMPILED = {"vae_engine": "compile", "engine": "compile-default", "inductor": "freezing"}
+HALF = {"precision": "bf16", "memory_format": "channels_last"}
 
 KNOWN_GOOD: dict[str, tuple[dict[str, str], ...]] = {
     "cpu": (
-        {"precision": "bf16", "memory_format": "channels_last"},
-        {"precision": "bf16", "memory_format": "channels_last", "engine": "compile-default"},
-        {"engine": "onnxruntime"},
-        {"precision": "bf16", "engine": "compile-default"},
+        HALF,
+        {"engine": "openvino-bf16", **OPENVINO_BF16},
+        {"engine": "openvino-int8", **OPENVINO_BF16},
+        {"engine": "openvino", **OPENVINO},
+        {"engine": "openvino-int8", **OPENVINO},
+        {**HALF, **COMPILED},
+        COMPILED,
+        {"engine": "onnxruntime", "vae_engine": "onnxruntime"},
+        {"memory_format": "channels_last"},
         {"precision": "fp16"},
-        {"engine": "compile-regional"},
     ),
     "cuda": (
         {"precision": "fp16", "memory_format": "channels_last"},
@@ -25,12 +37,20 @@ ANYWHERE = ({"precision": "bf16"}, {"precision": "fp16"})
 
 
 def portfolio(space: Space) -> list[dict[str, str]]:
-    """The known-good configs, each with the pins applied and without what the space rules out."""
-    device = space.context.machine.device
+    """The known-good configs, each with the pins applied and without what the space rules out.
+
+    One that loses its engine or its dtype so, or whose dtype the device only emulates, is left out.
+    """
     seeds: list[dict[str, str]] = []
-    for known in KNOWN_GOOD.get(device, ANYWHERE):
-        seed = {name: value for name, value in known.items() if value in space.choices[name]}
-        seed = changes({**seed, **space.fix})
-        if seed not in seeds and space.holds(seed):
+    for known in KNOWN_GOOD.get(space.context.machine.device, ANYWHERE):
+        kept = {name: value for name, value in known.items() if value in space.choices[name]}
+        seed = changes({**kept, **space.fix})
+        if seed and seed not in seeds and _promising(known, kept, space) and space.holds(seed):
             seeds.append(seed)
     return seeds
+
+
+def _promising(known: Mapping[str, str], kept: Mapping[str, str], space: Space) -> bool:
+    lost = known.keys() - kept.keys() - space.fix.keys()
+    native = ("fp32", *space.context.machine.native_dtypes)
+    return not lost & {"precision", *PARTS} and kept.get("precision", "fp32") in native

@@ -8,6 +8,8 @@ import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from search_space import knobs as knob_files
 from search_space.build import Build
@@ -33,6 +35,21 @@ def _joined(knob: Knob, more: Sequence[MoreChoices]) -> Knob:
     parts: tuple[Knob | MoreChoices, ...] = (knob, *mine)
     probes = {name: probe for part in parts for name, probe in part.probes.items()}
     return Knob(knob.name, knob.stage, choices, knob.doc, probes)
+
+
+def environment(config: Config) -> dict[str, str]:
+    """The variables that must be set before the process of this config starts."""
+    wanted = [step.choice.environment(step.choice.value) for step in steps(config)]
+    return {name: value for variables in wanted for name, value in variables.items()}
+
+
+def final_call(config: Config, call: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the pipeline call once the knobs that change the call have acted."""
+    build = Build("", "", dict(call), Path())
+    for step in steps(config):
+        if step.stage is Stage.CALL:
+            step.apply(build)
+    return build.call
 
 
 def all_probes() -> dict[str, Probe]:
@@ -96,6 +113,14 @@ def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
     return f"there is no {kind} {given!r}: {hint}There are {', '.join(known)}"
 
 
+def too_far(choice: Choice, context: Context) -> str | None:
+    """Why the choice moves the image further than the user allows, or None."""
+    if context.quality.allows(choice.tier):
+        return None
+    tier = choice.tier.value
+    return f"it is {tier}, the search keeps to {context.quality.value}: give --quality {tier}"
+
+
 class Space:
     """What can be tried here: each knob's available choices, less what the user has pinned."""
 
@@ -137,7 +162,8 @@ class Space:
 
     def reason(self, knob: Knob, value: str) -> str | None:
         """Why the choice is not available here, or None."""
-        return knob.choice(value).need(self.context)
+        choice = knob.choice(value)
+        return choice.need(self.context) or too_far(choice, self.context)
 
     def clash(self, config: Config) -> str | None:
         """Why two choices of the config exclude each other, or None."""
@@ -150,6 +176,17 @@ class Space:
                     mine = f"{step.name}={step.choice.value}"
                     return f"{mine} does not go with {conflict.knob}={theirs}: {reason}"
         return None
+
+    def supported(self, config: Config) -> dict[str, str]:
+        """The config with what its choices ask for elsewhere, the first that is available."""
+        found = dict(config)
+        for step in steps(config):
+            for conflict in step.choice.conflicts:
+                mine = not conflict.choices or step.choice.value in conflict.choices
+                asked = [one for one in conflict.only if one in self.choices[conflict.knob]]
+                if mine and asked and completed(found)[conflict.knob] not in asked:
+                    found = self.supported({**found, conflict.knob: asked[0]})
+        return found
 
     def holds(self, config: Config) -> bool:
         """Whether the config lies in this space: pins kept, choices available, no clash."""

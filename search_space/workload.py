@@ -20,6 +20,7 @@ class Workload:
     """One pipeline call; None leaves a figure to the pipeline's own default.
 
     ``model_fingerprint`` is the identity of the model's files, whatever the folder is called.
+    With ``throughput`` it is seconds per image that count, and calls may hold more prompts.
     """
 
     model: str
@@ -32,12 +33,16 @@ class Workload:
     guidance_scale: float | None = None
     prompts: tuple[str, ...] = (PROMPT,)
     seed: int = 0
+    throughput: bool = False
 
     @property
     def fingerprint(self) -> str:
         """The identity of the workload."""
         facts = asdict(self)
         del facts["model"]
+        # It came later: without it the workloads of before keep their identity.
+        if not self.throughput:
+            del facts["throughput"]
         return fingerprint(facts)
 
     def call(self) -> dict[str, Any]:

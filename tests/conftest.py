@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,14 @@ def home_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Fixtures that outlive a test do not touch the user's folders."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         leave_home(monkeypatch, tmp_path_factory.mktemp("home"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def children_import_from_tests() -> Iterator[None]:
+    """A child does not search the current folder; it finds the tasks of the tests by this."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         yield
 
 
@@ -66,6 +75,7 @@ def describe_machine() -> Callable[..., Machine]:
             "cores": 8,
             "system": "Linux x86_64",
             "native_dtypes": ("fp32", "bf16", "fp16"),
+            "threads": 6,
             "packages": dict.fromkeys(PACKAGES, "1.0"),
             "probes": dict.fromkeys(all_probes()),
         }

@@ -13,6 +13,7 @@ import click
 import pytest
 from cogapp import Cog
 
+from search_space.build import Build
 from search_space.knob import Knob
 from search_space.machine import Machine
 from search_space.space import Space, all_knobs, check_known
@@ -20,7 +21,8 @@ from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
 from tuner.cli import main
-from tuner.report import best_json, knobs_json, result_json, stored_json, winners
+from tuner.listing import knobs_json
+from tuner.report import best_json, result_json, stored_json, winners
 from tuner.tuned import TunedConfig, figures
 
 ROOT = Path(__file__).parents[1]
@@ -105,13 +107,35 @@ def test_examples_on_the_command_line_can_be_parsed(path):
             known.make_context(words[1], words[2:], parent=click.Context(main))
 
 
-def test_the_worked_example_is_a_knob():
+@pytest.fixture(scope="module")
+def worked_example():
     made: dict[str, object] = {}
     exec(blocks(ROOT / "CONTRIBUTING.md", "python")[0], made)
-    knobs = [value for value in made.values() if isinstance(value, Knob)]
-    assert [knob.name for knob in knobs] == ["fused_projections"]
-    for conflict in knobs[0].choices[1].conflicts:
+    (found,) = [value for value in made.values() if isinstance(value, Knob)]
+    return found
+
+
+def test_the_worked_example_is_a_knob_and_not_yet_one_of_ours(worked_example):
+    assert worked_example.name == "feed_forward_chunks"
+    assert worked_example.name not in {knob.name for knob in all_knobs()}
+    for conflict in worked_example.choices[1].conflicts:
         assert set(conflict.others) <= set(check_known(conflict.knob).values[1:])
+
+
+def test_the_worked_example_acts(worked_example, reference_folder, tmp_path):
+    call = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 1}
+    build = Build(str(reference_folder("sd15-tiny")), "cpu", call, tmp_path)
+    build.load_pipeline()
+    build.pipe.set_progress_bar_config(disable=True)
+    on = worked_example.choices[1]
+    assert on.effect(build, "on") is not None
+    on.apply(build, "on")
+    batches = []
+    layer = build.pipe.unet.mid_block.attentions[0].transformer_blocks[0].ff
+    layer.register_forward_hook(lambda model, args, output: batches.append(len(args[0])))
+    build.pipe(**call)
+    assert on.effect(build, "on") is None
+    assert set(batches) == {1}
 
 
 @pytest.mark.parametrize("kind", FailureKind)

@@ -11,19 +11,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from search_space import errors
 from search_space.errors import TuneError
-from tuner.processes import kill_tree
+from tuner.processes import interpreter, kill_tree
 
 # Elsewhere a fork after importing frameworks is unsafe (macOS) or impossible (Windows).
 FORKS = sys.platform == "linux"
-QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+QUIET = {
+    "PYTHONSAFEPATH": "",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 
 class Child:
@@ -54,9 +58,11 @@ class Spawned:
 
     def start(self, request: dict[str, Any]) -> Child:
         """Start an interpreter that does the task."""
-        command = [sys.executable, "-m", "tuner.forkserver", "once", json.dumps(request)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, env=os.environ | QUIET, start_new_session=True
+            interpreter("once", json.dumps(request)),
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **QUIET, **request["before_start"]},
+            start_new_session=True,
         )
         return Child(self._process.pid, self)
 
@@ -78,7 +84,10 @@ class Spawned:
 
 
 class Forked:
-    """Starts each task by a fork of a server that has done the imports."""
+    """Starts each task by a fork of a server that has done the imports.
+
+    The server also starts the interpreters that need an environment of their own.
+    """
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -86,7 +95,7 @@ class Forked:
         self._answers = b""
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "tuner.forkserver", str(theirs.fileno())],
+                interpreter(str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -166,10 +175,17 @@ class Children:
         """Import ``module:Class`` names once for all tasks to come."""
         self._source.preload(names)
 
-    def start(self, task: str, folder: Path, request: object) -> Child:
+    def start(
+        self,
+        task: str,
+        folder: Path,
+        request: object,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Child:
         """Start ``module:function``, which is given ``folder``.
 
-        It finds ``request.json`` there and leaves ``result.json``.
+        It finds ``request.json`` there and leaves ``result.json``. With an ``environment`` it is a
+        new interpreter in any case: libraries read these variables when they are loaded.
         """
         facts = asdict(request) if is_dataclass(request) else request  # type: ignore[arg-type]
         (folder / "request.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -177,6 +193,7 @@ class Children:
             "task": task,
             "folder": str(folder),
             "environment": {"TUNE_SENT_S": f"{time.monotonic()}"},
+            "before_start": dict(environment),
         }
         return self._source.start(sent)
 

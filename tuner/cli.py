@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from search_space.errors import TuneError
+from search_space.knob import Tier
 from search_space.workload import PROMPT, Workload
 from tuner import __version__
 from tuner.options import (
@@ -21,6 +22,7 @@ from tuner.options import (
     OneLineErrors,
     as_json,
     pin_options,
+    quality_options,
     store_option,
     workload_options,
 )
@@ -48,6 +50,7 @@ def main() -> None:
 @click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all.")
 @click.option("--time-limit", "time_limit_s", type=DURATION, help="No trial begins after it: 30m.")
 @click.option("--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True)
+@quality_options
 @pin_options
 @store_option
 @click.option(
@@ -106,11 +109,13 @@ def request_of(model: str, **asked: Any) -> Request:
         num_frames=asked.pop("num_frames"),
         steps=asked.pop("steps"),
         batch_size=asked.pop("batch_size"),
+        throughput=asked.pop("throughput"),
         guidance_scale=asked.pop("guidance_scale"),
         prompts=asked.pop("prompts") or (PROMPT,),
         seed=asked.pop("seed"),
     )
     cache_dir = asked.pop("cache_dir") or default_cache_dir()
+    asked["quality"] = Tier(asked["quality"])
     return Request(workload, cache_dir, **{**asked, "fix": dict(asked["fix"])})
 
 
@@ -157,6 +162,7 @@ def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
 @main.command()
 @click.argument("model")
 @workload_options
+@quality_options
 @as_json
 def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
     """List every knob and choice for MODEL: available here, or why not.
@@ -166,7 +172,7 @@ def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
     """
     from search_space.space import Space
     from tuner.children import Children
-    from tuner.report import knobs_json, knobs_table
+    from tuner.listing import knobs_json, knobs_table
     from tuner.run import prepare
 
     request = request_of(model, **asked, fix=())
@@ -176,6 +182,27 @@ def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
         click.echo(json.dumps(knobs_json(space), indent=2))
     else:
         stdout().print(knobs_table(space))
+
+
+@main.command()
+@click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]")
+@as_json
+def machine(device: str | None, json_wanted: bool) -> None:
+    """Show what was found on this machine, and what was not and why.
+
+    \b
+    Example: tune machine
+    """
+    from tuner.children import Children
+    from tuner.listing import machine_json, machine_text
+    from tuner.probing import look_around
+
+    with Children() as children, stderr().status("looking around"):
+        found, absent = look_around(children, device)
+    if json_wanted:
+        click.echo(json.dumps(machine_json(found, absent), indent=2))
+    else:
+        stdout().print(machine_text(found, absent), highlight=False, markup=False)
 
 
 @main.command()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search_space.errors import UsageError
 from search_space.knob import Stage
-from search_space.space import Step, steps
+from search_space.space import Step, final_call, steps
 from search_space.units import format_duration, format_size
 from tuner.sources import cut
 from tuner.tuned import TunedConfig
@@ -51,7 +51,8 @@ def main() -> None:
 
     import torch
 
-    generator = torch.Generator("cpu").manual_seed({seed})
+    prompts = CALL["prompt"] if isinstance(CALL["prompt"], list) else [CALL["prompt"]]
+    generator = [torch.Generator("cpu").manual_seed({seed} + i) for i in range(len(prompts))]
     made = load()(**CALL, generator=generator, output_type="pil")[0][0]
     first, *rest = made if isinstance(made, list) else [made]
     path = sys.argv[1] if len(sys.argv) > 1 else ("video.gif" if rest else "image.png")
@@ -90,7 +91,8 @@ def load_script(tuned: TunedConfig) -> str:
     """The text of ``load.py``."""
     from tuner import __version__
 
-    todo = steps(tuned.config)
+    # What changes the call has done so in CALL.
+    todo = tuple(step for step in steps(tuned.config) if step.stage is not Stage.CALL)
     acting = [(step.choice.apply.__module__, step.choice.apply.__name__) for step in todo]
     workload = tuned.workload
     return SCRIPT.format(
@@ -101,7 +103,7 @@ def load_script(tuned: TunedConfig) -> str:
         folder=tuned.folder,
         device=tuned.machine.device,
         cache_dir=tuned.cache_dir,
-        call=pprint.pformat(workload.call(), sort_dicts=False, width=80),
+        call=pprint.pformat(final_call(tuned.config, workload.call()), sort_dicts=False, width=80),
         body="\n".join(f"    {line}" for line in _body(todo)),
         seed=workload.seed,
     )

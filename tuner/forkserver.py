@@ -1,10 +1,11 @@
 """A process that has imported torch and diffusers, used neither, and forks the trials' processes.
 
-A new interpreter needs seconds for these imports, a fork milliseconds. The server runs as
-``python -m tuner.forkserver FD`` and speaks JSON lines over the socket FD: it is told
-``{"preload": [...]}`` or ``{"task": "module:function", "folder": path}`` and tells ``{"pid": …}``
-and, when the child has ended, ``{"status": …}`` with the exit code or minus the signal. When its
-controller goes, it kills the child with all its descendants and goes too.
+A new interpreter needs seconds for these imports, a fork milliseconds. The server speaks JSON lines
+over a socket: it is told ``{"preload": [...]}`` or ``{"task": "module:function", "folder": path,
+"before_start": {variable: value}}`` and tells ``{"pid": …}`` and, when the child has ended,
+``{"status": …}`` with the exit code or minus the signal. A child that needs variables before it
+starts becomes a new interpreter. When its controller goes, the server kills the child with all its
+descendants and goes too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuner.processes import be_first_to_go, die_with_parent, kill_tree
+from tuner.processes import be_first_to_go, die_with_parent, interpreter, kill_tree
 
 ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.worker")
 
@@ -87,7 +88,7 @@ def answer(control: socket.socket, request: dict[str, Any], child: Forked | None
 
 
 def fork(control: socket.socket, request: dict[str, Any]) -> Forked:
-    """Fork a child that does the task and exits."""
+    """Fork a child that does the task and exits, as a new interpreter where it needs one."""
     server = os.getpid()
     child = os.fork()
     if child:
@@ -99,6 +100,10 @@ def fork(control: socket.socket, request: dict[str, Any]) -> Forked:
         os.setsid()
         control.close()
         die_with_parent(server)
+        if request["before_start"]:
+            log_to(request["folder"])
+            command = interpreter("once", json.dumps(request))
+            os.execve(command[0], command, os.environ | request["before_start"])
         status = run_task(request)
     finally:
         os._exit(status)
@@ -107,9 +112,7 @@ def fork(control: socket.socket, request: dict[str, Any]) -> Forked:
 def run_task(request: dict[str, Any]) -> int:
     """Do a task in this process, its output going to the log in its folder; the exit code."""
     folder = Path(request["folder"])
-    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
+    log_to(folder)
     be_first_to_go()
     os.environ.update(request.get("environment", {}))
     try:
@@ -124,6 +127,13 @@ def run_task(request: dict[str, Any]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def log_to(folder: Path | str) -> None:
+    """Send what this process prints to the log in the folder."""
+    log = os.open(Path(folder) / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
 
 
 def reap(control: socket.socket, child: Forked | None) -> Forked | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median, stdev
@@ -38,16 +39,14 @@ def synchronize(device: str) -> None:
 
 
 def timed_call(pipe: Any, arguments: dict[str, Any], device: str, seed: int) -> Call:
-    """Call the pipeline with a fresh generator and time it from before to after."""
-    import torch
-
+    """Call the pipeline with fresh generators and time it from before to after."""
     stamps: list[float] = []
 
     def on_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         stamps.append(time.perf_counter())
         return tensors
 
-    arguments = {**arguments, "generator": torch.Generator("cpu").manual_seed(seed)}
+    arguments = {**arguments, "generator": generators(arguments, seed)}
     if "callback_on_step_end" in _parameters(pipe):
         arguments["callback_on_step_end"] = on_step_end
     synchronize(device)
@@ -59,6 +58,22 @@ def timed_call(pipe: Any, arguments: dict[str, Any], device: str, seed: int) -> 
     return Call(output, call_s, steps_s)
 
 
+def generators(arguments: dict[str, Any], seed: int) -> Any:
+    """A generator for the call, or one an image: an image is then the same in any batch."""
+    import torch
+
+    prompts = arguments.get("prompt")
+    if not isinstance(prompts, list):
+        return torch.Generator("cpu").manual_seed(seed)
+    return [torch.Generator("cpu").manual_seed(seed + place) for place in range(len(prompts))]
+
+
+def image_count(arguments: dict[str, Any]) -> int:
+    """The number of images or videos that the call makes."""
+    prompts = arguments.get("prompt")
+    return len(prompts) if isinstance(prompts, list) else 1
+
+
 def _parameters(pipe: Any) -> set[str]:
     import inspect
 
@@ -66,17 +81,24 @@ def _parameters(pipe: Any) -> set[str]:
 
 
 def measure(
-    call: Callable[[], Call], enter: Callable[[str], None], device: str, cap_s: float | None
+    call: Callable[[], Call],
+    enter: Callable[[str], None],
+    device: str,
+    cap_s: float | None,
+    first: AbstractContextManager[None],
 ) -> tuple[dict[str, tuple[float, ...]], Any]:
     """Seconds by kind and the last output.
 
     ``enter`` is told ``first_call``, ``warm_up`` or ``steady`` before each call. A first steady
-    call slower than ``cap_s`` is the last: this config cannot win any more.
+    call slower than ``cap_s`` is the last: this config cannot win any more. The first call is made
+    within ``first``.
     """
     enter("first_call")
-    first = last = call()
+    with first:
+        last = call()
+    first_s = last.call_s
     warm_up_s: list[float] = []
-    while not _warm([first.call_s, *warm_up_s]):
+    while not _warm([first_s, *warm_up_s]):
         enter("warm_up")
         last = call()
         warm_up_s.append(last.call_s)
@@ -85,7 +107,7 @@ def measure(
         enter("steady")
         last = call()
         steady_s.append(last.call_s)
-    seconds = {"first_call": (first.call_s,), "warm_up": tuple(warm_up_s)}
+    seconds = {"first_call": (first_s,), "warm_up": tuple(warm_up_s)}
     return {**seconds, "steady": tuple(steady_s), "step": last.steps_s}, last.output
 
 

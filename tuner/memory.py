@@ -18,7 +18,8 @@ def reset_peaks(device: str) -> None:
     if device in ("cuda", "xpu"):
         import torch
 
-        torch.accelerator.reset_peak_memory_stats()
+        for device_index in range(torch.accelerator.device_count()):
+            torch.accelerator.reset_peak_memory_stats(device_index)
 
 
 def read_peaks(device: str, phase: str) -> list[Peak]:
@@ -51,7 +52,9 @@ def host_peak(phase: str) -> Peak:
 def _accelerator() -> int:
     import torch
 
-    return int(torch.accelerator.max_memory_reserved())
+    # A budget is that of one device: of several, the fullest counts.
+    devices = range(torch.accelerator.device_count())
+    return max(int(torch.accelerator.max_memory_reserved(index)) for index in devices)
 
 
 def _mps() -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from search_space.errors import TuneError, UsageError
+from search_space.knob import Tier
 from search_space.units import parse_duration, parse_size
 from search_space.workload import PROMPT
 from tuner import __version__
@@ -120,6 +121,9 @@ workload_options = options(
     click.option(
         "--batch-size", type=POSITIVE, default=1, show_default=True, help="Images a call."
     ),
+    click.option(
+        "--throughput", is_flag=True, help="Seconds per image count: calls may hold more prompts."
+    ),
     click.option("--guidance-scale", type=float, help="[default: the pipeline's]"),
     click.option(
         "--prompt", "prompts", multiple=True, help=f"May be repeated. [default: {PROMPT}]"
@@ -130,6 +134,25 @@ workload_options = options(
         "--cache-dir",
         type=click.Path(file_okay=False, path_type=Path),
         help="For reference pipelines, exported graphs and baselines. [default: your cache folder]",
+    ),
+)
+quality_options = options(
+    click.option(
+        "--quality",
+        type=click.Choice([tier.value for tier in Tier]),
+        default=Tier.NEAR.value,
+        show_default=True,
+        help="How far choices may move the image.",
+    ),
+    click.option(
+        "--allow-lossy",
+        is_flag=True,
+        help="Let the scheduler and the number of steps vary: another image by design.",
+    ),
+    click.option(
+        "--allow-remote-code",
+        is_flag=True,
+        help="Let attention kernels be fetched from the Hub and run.",
     ),
 )
 pin_options = options(

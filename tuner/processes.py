@@ -7,6 +7,14 @@ import os
 import signal
 import sys
 
+# Not ``python -m``: that would import a user's own storage.py or queue.py from the folder at hand.
+SERVER = "import sys; sys.path.remove(''); from tuner.forkserver import main; main()"
+
+
+def interpreter(*arguments: str) -> list[str]:
+    """The command that starts the fork server, or a single task, in a new interpreter."""
+    return [sys.executable, "-W", "ignore", "-c", SERVER, *arguments]
+
 
 def kill_tree(pid: int) -> None:
     """Kill a process, its group and every descendant, also those that left the group."""

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_space.knob import Choice, Context
-from search_space.space import Space, completed
+from search_space.space import completed
 from search_space.trial import Failure, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
@@ -61,28 +60,6 @@ def result_json(
         "trials": trials,
         "output": output,
     }
-
-
-def knobs_json(space: Space) -> list[dict[str, Any]]:
-    """The stable form of the knobs: each with its choices, available or with the reason."""
-    context = space.context
-    return [
-        {
-            "name": knob.name,
-            "doc": knob.doc,
-            "choices": [
-                {
-                    "value": choice.value,
-                    "available": choice.need(context) is None,
-                    "reason": choice.need(context),
-                    "tier": choice.tier.value,
-                    "verified": choice.verified(context.machine),
-                }
-                for choice in knob.choices
-            ],
-        }
-        for knob in space.knobs
-    ]
 
 
 def describe(config: Mapping[str, str]) -> str:
@@ -150,32 +127,6 @@ def trials_table(trials: list[Trial]) -> Table:
             escape(f"{failure.kind.value}: {failure.message}") if failure else "measured",
         )
     return table
-
-
-def knobs_table(space: Space) -> Table:
-    """One row a choice: available here, or why not."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("knob", "choice", "quality", "available")
-    for knob in space.knobs:
-        for position, choice in enumerate(knob.choices):
-            table.add_row(
-                "" if position else knob.name,
-                choice.value,
-                choice.tier.value,
-                escape(_availability(choice, space.context)),
-            )
-        table.add_section()
-    return table
-
-
-def _availability(choice: Choice, context: Context) -> str:
-    reason = choice.need(context)
-    if reason:
-        return f"no: {reason}"
-    unverified = f"yes, unverified on {context.machine.device}"
-    return "yes" if choice.verified(context.machine) else unverified
 
 
 def stored_json(stored: StoredTrial) -> dict[str, Any]:

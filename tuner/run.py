@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from search_space.errors import TuneError
-from search_space.knob import Context
+from search_space.knob import Context, Tier
 from search_space.machine import Machine
 from search_space.pipeline_spec import PipelineSpec
-from search_space.space import Space
+from search_space.space import Space, all_probes
 from search_space.trial import Trial
 from search_space.units import format_size
 from search_space.workload import Workload, check_workload
@@ -19,6 +19,7 @@ from storage import Store
 from tuner.children import Children
 from tuner.emit import emit
 from tuner.models import REFERENCE
+from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.report import describe
 from tuner.tune import Plan, Progress, Runner, best, smallest, tune
 from tuner.tuned import TunedConfig, figures
@@ -35,6 +36,9 @@ class Request:
     trials: int = 20
     time_limit_s: float | None = None
     trial_timeout_s: float = 600.0
+    quality: Tier = Tier.NEAR
+    allow_lossy: bool = False
+    allow_remote_code: bool = False
     fix: Mapping[str, str] = field(default_factory=dict)
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -43,17 +47,24 @@ class Request:
 def prepare(children: Children, request: Request) -> Context:
     """The machine, the pipeline and the completed workload; raises UsageError."""
     asked = request.workload
-    question = {
-        "model": asked.model,
-        "cache_dir": str(request.cache_dir),
-        "device": request.device,
-    }
+    device, _ = find_device(children, request.device)
+    question = {"model": asked.model, "cache_dir": str(request.cache_dir), "device": device}
     found = children.call("tuner.worker:prepare", question)
     spec = PipelineSpec.from_json(found["spec"])
     children.preload(spec.classes)
     workload = replace(asked.filled(own_defaults(asked.model)), model_fingerprint=spec.fingerprint)
     check_workload(workload, spec)
-    return Context(Machine.from_json(found["machine"]), spec, workload)
+    machine = Machine.from_json(found["machine"])
+    head_size = max(part.head_size for part in spec.denoisers) or HEAD_SIZE
+    probes = probed(children, sorted(all_probes()), machine.device, head_size)
+    return Context(
+        replace(machine, probes=probes),
+        spec,
+        workload,
+        request.quality,
+        request.allow_lossy,
+        request.allow_remote_code,
+    )
 
 
 def own_defaults(model: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.knob import Stage
-from search_space.space import steps
+from search_space.space import environment, steps
 from search_space.trial import Config, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration
 from tuner.children import Child, Children, log_tail, read_result, task_folder
@@ -113,7 +113,7 @@ def _outcome(
     task: str,
 ) -> Measurement | Failure:
     kills_before = out_of_memory_kills()
-    child = children.start(task, folder, job)
+    child = children.start(task, folder, job, environment(job.config))
     watch = Watch(folder, child.pid, on_phase)
     try:
         timeout = _wait(child, watch, deadlines, job.config)

@@ -113,9 +113,11 @@ class NoEffect(Exception):
 
 def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
     import tempfile
+    from contextlib import nullcontext
 
+    from search_space.calibration import keep_calibration
     from tuner.fidelity import latents_in_float32
-    from tuner.measure import measure, timed_call
+    from tuner.measure import image_count, measure, timed_call
 
     silence_progress_bars()
     # A cache of its own: the first call is a cold one in every trial.
@@ -125,19 +127,26 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
     pipe = construct(build, job.config, before=_eager_step_first(build))
     pipe.set_progress_bar_config(disable=True)
+    # With throughput the steady samples are seconds per image.
+    images = image_count(build.call) if job.workload.throughput else 1
+    kept: list[tuple[Any, Any]] = []
     with latents_in_float32(pipe):
         seconds, output = measure(
-            lambda: timed_call(pipe, arguments, job.device, job.workload.seed),
+            lambda: timed_call(pipe, build.call, job.device, job.workload.seed),
             phases.enter,
             job.device,
-            job.cap_s,
+            None if job.cap_s is None else job.cap_s * images,
+            first=build.inputs_kept(kept) if not job.config else nullcontext(),
         )
     phases.enter("check")
+    if not job.config:
+        keep_calibration(build, kept)
     seen = no_effect(build, job.config)
     if seen:
         raise NoEffect(seen)
     psnr_db = compared(output, job)
     phases.leave()
+    seconds["steady"] = tuple(sample_s / images for sample_s in seconds["steady"])
     built = {name: (spent,) for name, spent in phases.seconds.items() if name not in seconds}
     peaks = [asdict(peak) for peak in phases.peaks]
     return {
@@ -186,6 +195,8 @@ def compared(output: Any, job: Job) -> float | None:
     if job.reference is None:
         return None
     reference = numpy.load(job.reference, allow_pickle=False)
+    # A call with more prompts than the baseline's begins with the baseline's.
+    images = images[: len(reference)]
     if reference.shape != images.shape:
         raise InvalidOutput(f"the output has shape {images.shape}, the reference {reference.shape}")
     found_db = psnr_db(images, reference)
@@ -229,14 +240,13 @@ def prepare(folder: Path) -> None:
     """Find the model, read its spec and detect the machine."""
     from search_space.detect import detect
     from search_space.pipeline_spec import read_spec
-    from search_space.space import all_probes
     from tuner.models import resolve
 
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
         model = resolve(request["model"], Path(request["cache_dir"]))
         spec = read_spec(model)
-        machine = detect(request["device"], all_probes())
+        machine = detect(request["device"])
         leave_result(folder, {"spec": asdict(spec), "machine": asdict(machine)})
     except TuneError as error:
         leave_result(folder, {"error": type(error).__name__, "message": str(error)})

@@ -1,12 +1,25 @@
-"""The attention implementation of UNets."""
+"""The attention implementation. Others than these are declared in files of their own."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from search_space.attention_layers import attention_layers
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
-from search_space.needs import device, every, installed, probe
+from search_space.knob import Choice, Context, Stage, Tier, knob
 
 REPLACEABLE = {"AttnProcessor", "AttnProcessor2_0"}
+COMPILED = (
+    "compile-regional",
+    "compile-default",
+    "compile-reduce-overhead",
+    "compile-max-autotune",
+)
+PYTORCH_ENGINES = ("eager", *COMPILED)
+"""The engines that run the attention kernel which was chosen; an exported graph has its own."""
+
+HALF = ("bf16", "fp16")
+"""The precisions that kernels of 16 bits go with."""
 
 
 def replaceable(context: Context) -> str | None:
@@ -17,61 +30,52 @@ def replaceable(context: Context) -> str | None:
     return None
 
 
-def xformers_works(device_name: str) -> str | None:
-    """One real call: the package can be importable while its extension does not load."""
-    import torch
-
-    try:
-        from xformers.ops import memory_efficient_attention
-
-        query = torch.randn(1, 64, 2, 64, device=device_name, dtype=torch.float16)
-        memory_efficient_attention(query, query, query)
-    except Exception as error:
-        first_line = (
-            str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        )
-        return f"xFormers does not work here, its extension does not load: {first_line}"
+def dispatching(context: Context) -> str | None:
+    """On a model without the dispatcher of diffusers, setting an attention backend does nothing."""
+    for denoiser in context.spec.denoisers:
+        if not denoiser.dispatches_attention:
+            return f"{denoiser.class_name} does not call the attention dispatcher of diffusers"
     return None
 
 
-def attention_effect(build: Build, choice: str) -> str | None:
-    """Every processor of the denoiser must be of the class that the choice sets."""
-    wanted = {"xformers": "XFormersAttnProcessor", "plain": "AttnProcessor"}[choice]
+def unmasked(context: Context) -> str | None:
+    """Kernels without masks cannot run models that are called with an attention mask."""
+    for denoiser in context.spec.denoisers:
+        if denoiser.masks_attention:
+            return f"{denoiser.class_name} is called with an attention mask, which it cannot take"
+    return None
+
+
+def processors_in_use(denoiser: Any) -> set[str]:
+    """The attention backends that are set, by name, and the classes of processors without one."""
+    backends = [
+        getattr(layer.processor, "_attention_backend", None) or type(layer.processor).__name__
+        for layer in attention_layers(denoiser)
+    ]
+    return {str(getattr(backend, "value", backend)) for backend in backends}
+
+
+def plain_effect(build: Build, choice: str) -> str | None:
+    """Every processor of the denoiser must be the plain one."""
     for name, denoiser in build.denoisers().items():
-        found = {type(processor).__name__ for processor in denoiser.attn_processors.values()}
-        if found != {wanted}:
+        found = processors_in_use(denoiser)
+        if found != {"AttnProcessor"}:
             return f"the attention processors of {name} are {', '.join(sorted(found))}"
     return None
 
 
 @knob(
     Stage.ATTENTION,
-    choices=(
-        Choice("sdpa"),
-        Choice(
-            "xformers",
-            need=every(
-                replaceable,
-                installed("xformers", "xformers"),
-                device("cuda", what="xFormers"),
-                probe("xformers"),
-            ),
-            tier=Tier.LOSSLESS,
-            conflicts=(
-                Conflict("engine", ("onnxruntime",), "the xFormers operator cannot be exported"),
-            ),
-        ),
-        Choice("plain", need=replaceable, tier=Tier.LOSSLESS, run_on=("cpu",)),
-    ),
-    effect=attention_effect,
-    probes={"xformers": xformers_works},
+    choices=(Choice("sdpa"), Choice("plain", need=replaceable, tier=Tier.LOSSLESS)),
+    effect=plain_effect,
+    run_on=("cpu",),
 )
 def attention(build: Build, choice: str) -> None:
-    """Attention of a UNet by PyTorch's fused operator, by xFormers, or by plain matrix products."""
-    for denoiser in build.denoisers().values():
-        if choice == "xformers":
-            denoiser.enable_xformers_memory_efficient_attention()
-        else:
-            from diffusers.models.attention_processor import AttnProcessor
+    """What computes the denoiser's attention: by default the operator of PyTorch that fuses it.
 
-            denoiser.set_attn_processor(AttnProcessor())
+    ``plain`` are matrix products one by one.
+    """
+    from diffusers.models.attention_processor import AttnProcessor
+
+    for denoiser in build.denoisers().values():
+        denoiser.set_attn_processor(AttnProcessor())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
+from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
+from search_space.knobs.attention import PYTORCH_ENGINES
+from search_space.knobs.attention_sdpa import SDPA_BACKENDS
+from search_space.needs import not_device
 
 
 def sliceable(context: Context) -> str | None:
@@ -35,9 +38,16 @@ def attention_slicing_effect(build: Build, choice: str) -> str | None:
     ),
     conflicts=(
         Conflict("attention", ("xformers", "plain"), "each sets the attention processor"),
+        Conflict("attention", tuple(SDPA_BACKENDS), "slices are not computed by that operator"),
         Conflict(
+            "precision",
+            ("fp16",),
+            "on MPS sliced attention gives NaN in fp16",
+            need=not_device("mps", "the device is MPS"),
+        ),
+        goes_only_with(
             "engine",
-            ("onnxruntime",),
+            PYTORCH_ENGINES,
             "the exported graph would hold every slice as nodes of its own",
         ),
     ),

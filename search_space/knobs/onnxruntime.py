@@ -1,29 +1,42 @@
-"""ONNX Runtime in the place of the denoiser's forward."""
+"""ONNX Runtime in the place of the denoiser, the VAE's decoder and the text encoders."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Tier, more_choices
+from search_space.graph import (
+    Graph,
+    Run,
+    answer_by,
+    graph_key,
+    graphs,
+    release_weights,
+    traceable,
+)
+from search_space.knob import Choice, Conflict, Context, Effect, Tier, more_choices
 from search_space.needs import not_device
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PRECISION = (
+    Conflict("precision", ("bf16",), "ONNX Runtime has no bfloat16 convolutions"),
+    Conflict(
+        "precision",
+        ("fp16",),
+        "ONNX Runtime computes float16 as float32 on a CPU",
+        need=not_device("cpu", "the device is a CPU"),
+    ),
+)
 
 
 def provider_available(context: Context) -> str | None:
     """The installed build of ONNX Runtime must have a provider for the device."""
     machine = context.machine
-    if len(context.spec.denoisers) > 1:
-        return "only pipelines with one denoiser are exported yet"
     provider = PROVIDERS.get(machine.device)
     if provider is None:
         return f"no execution provider of ONNX Runtime is used for {machine.device} yet"
@@ -32,10 +45,17 @@ def provider_available(context: Context) -> str | None:
     return f"the installed onnxruntime has no {provider}: pip install onnxruntime-gpu"
 
 
-def provider_probe(provider: str) -> Callable[[str], str | None]:
+def one_denoiser(context: Context) -> str | None:
+    """A second denoiser may take over at a later step, and has then not been recorded."""
+    if len(context.spec.denoisers) > 1:
+        return "only pipelines with one denoiser are exported yet"
+    return provider_available(context)
+
+
+def provider_probe(provider: str) -> Callable[[str, int], str | None]:
     """A probe that asks the installed build for a provider."""
 
-    def probe(device: str) -> str | None:
+    def probe(device: str, head_size: int) -> str | None:
         import onnxruntime
 
         return None if provider in onnxruntime.get_available_providers() else "not in this build"
@@ -43,94 +63,43 @@ def provider_probe(provider: str) -> Callable[[str], str | None]:
     return probe
 
 
-def onnxruntime_effect(build: Build, choice: str) -> str | None:
+def sessions_effect(part: str) -> Effect:
     """Every session must run on the device's provider: ONNX Runtime falls back without a word."""
-    providers = build.evidence.get("providers", {})
-    for name in build.denoisers():
-        provider = providers.get(name, "PyTorch")
-        if provider != PROVIDERS[build.device]:
-            return f"{name} runs on {provider}"
-    return None
+
+    def effect(build: Build, choice: str) -> str | None:
+        """Every session must run on the device's provider."""
+        providers = build.evidence.get("providers", {})
+        for entry in build.entries(part):
+            provider = providers.get(entry.name, "PyTorch")
+            if provider != PROVIDERS[build.device]:
+                return f"{entry.name} runs on {provider}"
+        return None
+
+    return effect
 
 
-def example_tensors(
-    signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[list[Any], Any]:
-    """The leaves of a call's arguments, bound to their names, and the tree they came from."""
-    from torch.utils import _pytree as pytree
-
-    bound = dict(signature.bind(*args, **kwargs).arguments)
-    bound.pop("return_dict", None)
-    return pytree.tree_flatten(bound)
-
-
-def graph_key(module: Any, leaves: list[Any]) -> str:
-    """What an exported graph depends on: model, a sample of each weight, inputs and versions."""
-    import onnxscript
+def export_onnx(graph: Graph, folder: Path) -> None:
+    """Export for the shapes of the example; the folder appears whole or not at all."""
     import torch
-
-    digest = hashlib.blake2b(digest_size=16)
-    versions = [torch.__version__, onnxscript.__version__]
-    processors = sorted({type(p).__name__ for p in getattr(module, "attn_processors", {}).values()})
-    facts = [type(module).__name__, dict(module.config), versions, processors]
-    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
-    for name, weight in module.state_dict().items():
-        flat = weight.detach().reshape(-1)
-        sample = flat[:: max(1, flat.numel() // 64)].double().cpu().numpy().tobytes()
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode() + sample)
-    for leaf in leaves:
-        known = (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
-        digest.update(repr(known).encode())
-    return digest.hexdigest()
-
-
-def export_graph(module: Any, leaves: list[Any], tree: Any, folder: Path) -> Path:
-    """Export the module for the shapes of the example; the folder appears whole or not at all."""
-    import torch
-    from torch.utils import _pytree as pytree
-
-    positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
-
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, *tensors: Any) -> Any:
-            filled = list(leaves)
-            for position, tensor in zip(positions, tensors, strict=True):
-                filled[position] = tensor
-            return module.forward(**pytree.tree_unflatten(filled, tree), return_dict=False)[0]
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
-        tensors = tuple(leaves[position] for position in positions)
-        names = [f"input_{position}" for position in positions]
         with torch.no_grad():
             torch.onnx.export(
-                Flat().eval(),
-                tensors,
+                traceable(graph),
+                graph.tensors,
                 str(unfinished / "model.onnx"),
                 dynamo=True,
                 external_data=True,
-                input_names=names,
-                output_names=["sample"],
+                input_names=[f"input_{place}" for place in range(len(graph.tensors))],
+                output_names=[f"output_{place}" for place in range(graph.output_count)],
                 verbose=False,
             )
         if not folder.exists():
             os.replace(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return folder / "model.onnx"
-
-
-def release_weights(module: Any) -> None:
-    """Give back the memory of weights that nothing reads any more; dtype and device stay known."""
-    import torch
-
-    for weight in (*module.parameters(), *module.buffers()):
-        weight.data = torch.empty(0, dtype=weight.dtype, device=weight.device)
 
 
 def bind(bind_one: Callable[..., None], name: str, tensor: Any) -> None:
@@ -142,77 +111,85 @@ def bind(bind_one: Callable[..., None], name: str, tensor: Any) -> None:
     bind_one(name, device, index, dtype, tuple(tensor.shape), tensor.data_ptr())
 
 
-def session_forward(module: Any, session: Any, leaves: list[Any]) -> Callable[..., Any]:
-    """A forward for the module that feeds the session by reference and returns its first output."""
+def session_run(session: Any, graph: Graph) -> Run:
+    """Feeds the session by reference; inputs that the graph does not use were dropped from it."""
     import torch
-    from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
-    signature = inspect.signature(module.forward)
-    wanted = {value.name: int(value.name.removeprefix("input_")) for value in session.get_inputs()}
-    output = session.get_outputs()[0]
-    shapes = {position: tuple(leaves[position].shape) for position in wanted.values()}
+    used = {value.name: int(value.name.removeprefix("input_")) for value in session.get_inputs()}
+    made = [leaf for leaf in graph.outputs if isinstance(leaf, torch.Tensor)]
+    names = [value.name for value in session.get_outputs()]
 
-    def forward(*args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
-        found, _ = example_tensors(signature, args, kwargs)
+    def run(tensors: Sequence[Any]) -> Sequence[Any]:
         binding = session.io_binding()
-        kept = []
-        for name, position in wanted.items():
-            tensor = found[position].contiguous()
-            if tuple(tensor.shape) != shapes[position]:
-                raise ValueError(
-                    f"this pipeline was exported for inputs of shape {shapes[position]} and got "
-                    f"{tuple(tensor.shape)}: call it with the size, batch and guidance it was "
-                    "tuned for, or tune for the new ones"
-                )
-            kept.append(tensor)
-            bind(binding.bind_input, name, tensor)
-        sample = torch.empty(output.shape, dtype=module.dtype, device=module.device)
-        bind(binding.bind_output, output.name, sample)
+        for name, place in used.items():
+            bind(binding.bind_input, name, tensors[place])
+        device = tensors[0].device
+        outputs = [torch.empty(leaf.shape, dtype=leaf.dtype, device=device) for leaf in made]
+        for name, output in zip(names, outputs, strict=True):
+            bind(binding.bind_output, name, output)
         session.run_with_iobinding(binding)
-        return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
+        return outputs
 
-    return forward
+    return run
+
+
+def run_by_onnxruntime(build: Build, part: str) -> None:
+    """Export what is not in the cache, let go of the weights, and answer by sessions."""
+    import onnxruntime as runtime
+    import onnxscript
+    import torch
+
+    for graph in graphs(build, part):
+        key = graph_key(graph, torch.__version__, onnxscript.__version__)
+        folder = build.cache_dir / "onnx" / key
+        if not folder.exists():
+            build.enter("export")
+            export_onnx(graph, folder)
+        build.enter("session")
+        release_weights(graph.entry)
+        build.evidence["weights_released"] = True
+        session = runtime.InferenceSession(
+            folder / "model.onnx", providers=[PROVIDERS[build.device]]
+        )
+        build.evidence.setdefault("providers", {})[graph.entry.name] = session.get_providers()[0]
+        answer_by(graph, session_run(session, graph))
+
+
+PROBES = {provider: provider_probe(provider) for provider in PROVIDERS.values()}
 
 
 @more_choices(
     "engine",
-    choices=(
-        Choice(
-            "onnxruntime",
-            need=provider_available,
-            tier=Tier.LOSSLESS,
-            conflicts=(
-                Conflict("precision", ("bf16",), "ONNX Runtime has no bfloat16 convolutions"),
-                Conflict(
-                    "precision",
-                    ("fp16",),
-                    "ONNX Runtime computes float16 as float32 on a CPU",
-                    need=not_device("cpu", "the device is a CPU"),
-                ),
-            ),
-        ),
-    ),
-    effect=onnxruntime_effect,
-    probes={provider: provider_probe(provider) for provider in PROVIDERS.values()},
+    choices=(Choice("onnxruntime", need=one_denoiser, tier=Tier.LOSSLESS),),
+    effect=sessions_effect("engine"),
+    conflicts=PRECISION,
+    probes=PROBES,
     run_on=("cpu",),
 )
 def onnxruntime(build: Build, choice: str) -> None:
     """The denoiser exported for the shapes of this workload and run by ONNX Runtime."""
-    import onnxruntime as runtime
+    run_by_onnxruntime(build, "engine")
 
-    build.evidence["providers"] = {}
-    build.evidence["weights_released"] = True
-    for name, (args, kwargs) in build.record().items():
-        module = build.denoisers()[name]
-        leaves, tree = example_tensors(inspect.signature(module.forward), args, kwargs)
-        folder = build.cache_dir / "onnx" / graph_key(module, leaves)
-        if not folder.exists():
-            build.enter("export")
-            export_graph(module, leaves, tree, folder)
-        build.enter("session")
-        session = runtime.InferenceSession(
-            folder / "model.onnx", providers=[PROVIDERS[build.device]]
-        )
-        build.evidence["providers"][name] = session.get_providers()[0]
-        release_weights(module)
-        module.forward = session_forward(module, session, leaves)
+
+@more_choices(
+    "vae_engine",
+    choices=(Choice("onnxruntime", need=provider_available, tier=Tier.LOSSLESS),),
+    effect=sessions_effect("vae_engine"),
+    conflicts=PRECISION,
+    run_on=("cpu",),
+)
+def onnxruntime_vae(build: Build, choice: str) -> None:
+    """The VAE's decoder exported for the shapes of this workload and run by ONNX Runtime."""
+    run_by_onnxruntime(build, "vae_engine")
+
+
+@more_choices(
+    "text_encoder_engine",
+    choices=(Choice("onnxruntime", need=provider_available, tier=Tier.LOSSLESS),),
+    effect=sessions_effect("text_encoder_engine"),
+    conflicts=PRECISION,
+    run_on=("cpu",),
+)
+def onnxruntime_text_encoder(build: Build, choice: str) -> None:
+    """The text encoders exported for the length of the prompt and run by ONNX Runtime."""
+    run_by_onnxruntime(build, "text_encoder_engine")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+
+FLOATS = ("float32", "bfloat16", "float16")
 
 
 def bfloat16(context: Context) -> str | None:
@@ -14,15 +18,38 @@ def bfloat16(context: Context) -> str | None:
     return f"{machine.device_name} has no bfloat16 arithmetic of its own"
 
 
-def precision_effect(build: Build, choice: str) -> str | None:
-    """Most weights of each model must have the dtype asked for; some models keep parts in fp32."""
-    for name, model in build.models().items():
-        counts: dict[str, int] = {}
-        for weight in model.parameters():
-            dtype = str(weight.dtype).removeprefix("torch.")
+def kept_in_fp32(model: Any) -> tuple[str, ...]:
+    """Parts of the names of weights that the model leaves in fp32, whatever is asked for."""
+    names = ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict")
+    return tuple(part for name in names for part in getattr(model, name, None) or ())
+
+
+def dtype_of_most(model: Any) -> str | None:
+    """The dtype of most weights; those that are quantized or kept in fp32 do not count.
+
+    None where no weight is left to count. Released weights have no elements, but a dtype.
+    """
+    kept = kept_in_fp32(model)
+    counts: dict[str, int] = {}
+    for name, weight in model.named_parameters():
+        dtype = str(weight.dtype).removeprefix("torch.")
+        if dtype in FLOATS and not any(part in name for part in kept):
             counts[dtype] = counts.get(dtype, 0) + weight.nelement() + 1
-        found = max(counts, key=lambda dtype: counts[dtype])
-        if found != {"bf16": "bfloat16", "fp16": "float16"}[choice]:
+    return max(counts, key=lambda dtype: counts[dtype], default=None)
+
+
+def precision_effect(build: Build, choice: str) -> str | None:
+    """Most weights of each model must have the dtype asked for.
+
+    Weights that are quantized or kept in fp32 do not count, nor does a VAE with a precision of its
+    own.
+    """
+    models = {**build.models(), **build.text_encoders()}
+    if "decoded_in" in build.evidence:
+        del models["vae"]
+    for name, model in models.items():
+        found = dtype_of_most(model)
+        if found not in (None, {"bf16": "bfloat16", "fp16": "float16"}[choice]):
             return f"the weights of {name} are {found}"
     return None
 

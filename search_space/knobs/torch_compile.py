@@ -1,6 +1,8 @@
-"""torch.compile of the denoiser by inductor."""
+"""torch.compile of the denoiser, the VAE's decoder and the text encoders by inductor."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, more_choices
@@ -15,6 +17,13 @@ def repeated_blocks(context: Context) -> str | None:
     return None
 
 
+def compiles(context: Context) -> str | None:
+    """Inductor must make code for the device, on a CPU with the help of a C++ compiler."""
+    if context.machine.device == "hpu":
+        return "inductor makes no code for Gaudi: take engine=hpu-compile"
+    return cpp_compiler(context)
+
+
 def torch_compile_effect(build: Build, choice: str) -> str | None:
     """Dynamo must have captured graphs since the pipeline was compiled."""
     from torch._dynamo.utils import counters
@@ -24,35 +33,62 @@ def torch_compile_effect(build: Build, choice: str) -> str | None:
     return "torch.compile captured no graph"
 
 
+def inductor_options(build: Build, mode: str) -> dict[str, Any] | None:
+    """What inductor is told: the mode's options and those that other knobs gathered."""
+    from torch._inductor import list_mode_options
+
+    options = {} if mode == "default" else dict(list_mode_options(mode))
+    if build.device == "cpu":
+        # CUDA graphs do not exist here.
+        options.pop("triton.cudagraphs", None)
+    return options | build.compile_options or None
+
+
 @more_choices(
     "engine",
     choices=(
-        Choice("compile-regional", need=every(cpp_compiler, repeated_blocks), tier=Tier.LOSSLESS),
-        Choice("compile-default", need=cpp_compiler, tier=Tier.LOSSLESS),
+        Choice("compile-regional", need=every(compiles, repeated_blocks), tier=Tier.LOSSLESS),
+        Choice("compile-default", need=compiles, tier=Tier.LOSSLESS),
         Choice(
             "compile-reduce-overhead",
             need=device("cuda", what="reduce-overhead records CUDA graphs: it"),
             tier=Tier.LOSSLESS,
             run_on=(),
         ),
-        Choice("compile-max-autotune", need=cpp_compiler, tier=Tier.LOSSLESS),
+        Choice("compile-max-autotune", need=compiles, tier=Tier.LOSSLESS),
     ),
     effect=torch_compile_effect,
     run_on=("cpu",),
 )
 def torch_compile(build: Build, choice: str) -> None:
     """The denoiser compiled by inductor: its repeated blocks, or the whole model in one mode."""
-    from torch._inductor import list_mode_options
-
     mode = choice.removeprefix("compile-")
-    options = {} if mode in ("regional", "default") else dict(list_mode_options(mode))
-    if build.device == "cpu":
-        # Freezing prepacks the weights for oneDNN; CUDA graphs do not exist here. The graph of
-        # a repeated block takes its weights as inputs, so there is nothing to freeze in it.
-        options.pop("triton.cudagraphs", None)
-        options |= {"freezing": True} if mode != "regional" else {}
     for denoiser in build.denoisers().values():
         if mode == "regional":
-            denoiser.compile_repeated_blocks(fullgraph=True)
+            options = inductor_options(build, "default")
+            denoiser.compile_repeated_blocks(fullgraph=True, options=options)
         else:
-            denoiser.compile(options=options or None)
+            denoiser.compile(options=inductor_options(build, mode))
+
+
+@more_choices(
+    "vae_engine",
+    choices=(Choice("compile", need=compiles, tier=Tier.LOSSLESS),),
+    effect=torch_compile_effect,
+    run_on=("cpu",),
+)
+def torch_compile_vae(build: Build, choice: str) -> None:
+    """The VAE's decoder compiled by inductor."""
+    build.pipe.vae.decoder.compile(options=inductor_options(build, "default"))
+
+
+@more_choices(
+    "text_encoder_engine",
+    choices=(Choice("compile", need=compiles, tier=Tier.LOSSLESS),),
+    effect=torch_compile_effect,
+    run_on=("cpu",),
+)
+def torch_compile_text_encoder(build: Build, choice: str) -> None:
+    """The text encoders compiled by inductor."""
+    for encoder in build.text_encoders().values():
+        encoder.compile(options=inductor_options(build, "default"))

@@ -63,16 +63,18 @@ def test_the_denoiser_and_the_vae_are_found_by_name(make, family, denoiser):
     assert list(build.models()) == [denoiser, "vae"]
 
 
-def test_one_denoising_step_is_recorded_once(make):
+def test_each_model_runs_once_to_be_recorded(make):
     phases, steps = [], []
     build = make(enter=phases.append)
     pipe = construct(build, {})
     pipe.set_progress_bar_config(disable=True)
-    pipe.unet.register_forward_hook(lambda *call: steps.append(call))
+    pipe.unet.conv_in.register_forward_hook(lambda *call: steps.append(call))
     recorded = build.record()
-    (args, kwargs) = recorded["unet"]
-    assert args[0].shape == (2, 4, 8, 8)
-    assert kwargs["encoder_hidden_states"].shape[0] == 2
+    assert set(recorded) == {"unet", "vae", "text_encoder"}
+    assert recorded["unet"].args[0].shape == (2, 4, 8, 8)
+    assert recorded["unet"].kwargs["encoder_hidden_states"].shape[0] == 2
+    assert recorded["vae"].output[0].shape == (1, 3, 64, 64)
+    assert recorded["vae"].output[0].device.type == "meta"
     assert build.record() is recorded
     assert (phases, len(steps)) == (["record"], 1)
 

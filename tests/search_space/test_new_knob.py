@@ -14,7 +14,7 @@ from rich.console import Console
 from search_space import knobs
 from search_space.errors import UsageError
 from search_space.space import Space, all_knobs, all_probes, completed, steps
-from tuner.report import knobs_json, knobs_table
+from tuner.listing import knobs_json, knobs_table
 
 NEW_KNOB = '''
 """A knob of a test."""
@@ -35,12 +35,12 @@ def sparkle_effect(build: Build, choice: str) -> str | None:
     Stage.FUSE,
     choices=(
         Choice("off"),
-        Choice("on", tier=Tier.LOSSY),
+        Choice("on", tier=Tier.NEAR),
         Choice("on-cuda", need=device("cuda", what="more sparkle")),
     ),
     conflicts=(Conflict("precision", ("fp16",), "half a number does not sparkle"),),
     effect=sparkle_effect,
-    probes={"sparkles": lambda device: None},
+    probes={"sparkles": lambda device, head_size: None},
     run_on=("cpu",),
 )
 def sparkle(build: Build, choice: str) -> None:
@@ -123,7 +123,7 @@ def test_a_new_knob_is_listed_with_its_choices_and_reasons(describe):
     listed = next(knob for knob in knobs_json(space) if knob["name"] == "sparkle")
     assert listed["doc"] == "Pixels that sparkle."
     assert [choice["available"] for choice in listed["choices"]] == [True, True, False]
-    assert listed["choices"][1]["tier"] == "lossy"
+    assert listed["choices"][1]["tier"] == "near"
     reason = "more sparkle needs cuda; this machine's device is cpu"
     assert listed["choices"][2]["reason"] == reason
     row = next(line for line in drawn(space).splitlines() if "on-cuda" in line)

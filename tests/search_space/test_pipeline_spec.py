@@ -7,7 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
+from search_space.attention_layers import (
+    attention_layers,
+    dispatches,
+    fuses_projections,
+    head_size,
+    passes_masks,
+)
 from search_space.errors import ModelError
 from search_space.pipeline_spec import PipelineSpec, files_fingerprint, read_index, read_spec
 from tuner import reference
@@ -77,6 +85,66 @@ def test_what_a_denoiser_can_do_is_read_without_its_weights(
     assert set(denoiser.attention_processors) == processors
     assert (denoiser.convolutions > 0) == (weight_rank == 4)
     assert denoiser.parameters > 1e6
+
+
+@pytest.mark.parametrize(
+    ("family", "dispatches", "masks", "head_size", "fuses"),
+    [
+        ("sd15-tiny", False, False, 32, True),
+        ("sdxl-tiny", False, False, 64, True),
+        ("sd3-tiny", False, False, 64, True),
+        ("flux-tiny", True, False, 64, True),
+        ("wan-tiny", True, False, 64, True),
+        ("ltx-tiny", True, True, 64, False),
+    ],
+)
+def test_what_the_attention_of_a_denoiser_can_do_is_known(
+    reference_spec, family, dispatches, masks, head_size, fuses
+):
+    (denoiser,) = reference_spec(family).denoisers
+    assert denoiser.dispatches_attention == dispatches
+    assert denoiser.calls_sdpa == (not dispatches)
+    assert denoiser.masks_attention == masks
+    assert denoiser.head_size == head_size
+    assert denoiser.fuses_projections == fuses
+
+
+@pytest.mark.parametrize(
+    ("call", "masks"),
+    [
+        ("self.transformer(timestep=t, encoder_attention_mask=mask)", True),
+        ("self.transformer(latents, encoder_hidden_states=text, encoder_mask=mask)", True),
+        ("self.transformer(timestep=t, encoder_hidden_states_mask=mask)", True),
+        ("self.unet(latents, t, encoder_hidden_states=text)", False),
+        ("self.text_encoder(ids, attention_mask=mask)", False),
+        ("self.transformer(timestep=t, padding_mask=mask)", False),
+    ],
+)
+def test_attention_masks_are_those_that_the_denoiser_is_called_with(call, masks):
+    assert passes_masks(call) == masks
+
+
+@pytest.mark.parametrize(
+    ("class_name", "facts"),
+    [
+        # Models without attn_processors, with a refiner that does not dispatch, with processors
+        # whose fused form would lose something, and with heads that are named otherwise.
+        ("ZImageTransformer2DModel", (34, True, 128, False)),
+        ("HunyuanVideoTransformer3DModel", (62, True, 128, False)),
+        ("DreamLiteUNetModel", (19, True, 20, False)),
+        ("Ideogram4Transformer2DModel", (34, True, 256, False)),
+        ("PixArtTransformer2DModel", (56, False, 72, True)),
+    ],
+)
+def test_the_attention_of_other_models_is_known_too(class_name, facts):
+    import diffusers
+
+    with torch.device("meta"):
+        model = getattr(diffusers, class_name)()
+    layers = attention_layers(model)
+    sizes = {head_size(layer) for layer in layers}
+    dispatch = any(map(dispatches, layers))
+    assert (len(layers), dispatch, max(sizes), fuses_projections(model)) == facts
 
 
 def test_the_weights_are_not_needed(sd15, reference_spec):

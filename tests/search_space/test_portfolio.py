@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from search_space.knob import Tier
 from search_space.portfolio import ANYWHERE, KNOWN_GOOD, portfolio
 from search_space.space import Space, changes, check_known
 
@@ -31,7 +34,8 @@ def test_where_all_is_available_each_known_good_config_is_a_seed(describe, devic
     from search_space.workload import Workload
 
     large = Workload("", height_px=256, width_px=256)
-    seeds = portfolio(Space(describe(device, workload=large)))
+    context = replace(describe(device, workload=large), quality=Tier.LOSSY)
+    seeds = portfolio(Space(context))
     assert seeds == [changes(config) for config in KNOWN_GOOD[device]]
 
 
@@ -53,10 +57,22 @@ def test_pins_are_in_every_seed(describe, device):
 def test_a_seed_that_clashes_with_a_pin_is_left_out(describe):
     seeds = portfolio(Space(describe("cpu"), fix={"precision": "bf16"}))
     assert all(seed.get("engine") != "onnxruntime" for seed in seeds)
-    assert {"precision": "bf16", "engine": "compile-default"} in seeds
+    assert {"precision": "bf16", "memory_format": "channels_last"} in seeds
+
+
+def test_a_dtype_that_the_device_only_emulates_is_not_tried_first(describe):
+    seeds = portfolio(Space(describe("cpu", native_dtypes=("fp32",))))
+    assert seeds and all("precision" not in seed for seed in seeds)
+
+
+def test_a_seed_without_its_engine_is_left_out(describe):
+    probes = {"OpenVINO CPU FP32": None, "OpenVINO CPU BF16": "no BF16 here"}
+    seeds = portfolio(Space(describe("cpu", probes=probes)))
+    assert {"engine": "openvino"}.items() <= seeds[1].items()
+    assert all("openvino-bf16" not in seed.values() for seed in seeds)
 
 
 def test_a_pin_at_the_first_choice_is_not_spelled_out(describe):
     seeds = portfolio(Space(describe("cpu"), fix={"precision": "fp32"}))
-    assert {"engine": "onnxruntime"} in seeds
+    assert {"engine": "onnxruntime", "vae_engine": "onnxruntime"} in seeds
     assert all("precision" not in seed for seed in seeds)

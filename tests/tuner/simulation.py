@@ -65,7 +65,8 @@ def peak_bytes(config: dict[str, str]) -> int:
 
 def context(device: str = "cpu", **workload: object) -> Context:
     """A described machine and an SD 1.5 like pipeline."""
-    unet = Component("unet", "UNet2DConditionModel", 10**6, 5, 4, ("AttnProcessor2_0",), True, True)
+    can = {"slices_attention": True, "repeats_blocks": True}
+    unet = Component("unet", "UNet2DConditionModel", 10**6, 5, 4, ("AttnProcessor2_0",), **can)
     vae = Component("vae", "AutoencoderKL", 10**5, 5, 4, slices=True, tiles=True, tile_px=512)
     spec = PipelineSpec(
         "folder",
@@ -83,6 +84,7 @@ def context(device: str = "cpu", **workload: object) -> Context:
         16 * GIB,
         8,
         "Linux x86_64",
+        ("fp32", "bf16"),
         probes={"CPUExecutionProvider": None},
     )
     return Context(machine, spec, Workload("model", "b2:1", 512, 512, steps=4, **workload))

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from search_space.errors import ModelError
+from tuner.probing import answer_each
 from tuner.worker import leave_result
 
 
@@ -28,6 +29,11 @@ def measured(folder: Path) -> None:
 def started(folder: Path) -> None:
     start_s = time.monotonic() - float(os.environ["TUNE_SENT_S"])
     leave_result(folder, {"start_s": start_s, "torch": "torch" in sys.modules})
+
+
+def hashes(folder: Path) -> None:
+    seen = {"hash": hash("diffusers"), "variable": os.environ.get("SEEN_BEFORE_PYTHON_STARTED")}
+    leave_result(folder, seen)
 
 
 def hangs(folder: Path) -> None:
@@ -67,3 +73,33 @@ def raises(folder: Path) -> None:
 
 def model_is_bad(folder: Path) -> None:
     leave_result(folder, {"error": ModelError.__name__, "message": "no such model"})
+
+
+def hang(question: dict[str, str]) -> None:
+    Path(question["seen"]).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def fail(question: dict[str, str]) -> None:
+    raise ValueError("this device is not one:\n  try another.")
+
+
+def crash(question: dict[str, str]) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+WAYS_TO_END = {
+    "works": lambda question: None,
+    "works-too": lambda question: None,
+    "refuses": lambda question: "it is too slow",
+    "echoes": lambda question: f"asked about {question['device']} and {question['head_size']}",
+    "raises": fail,
+    "exits": lambda question: os._exit(0),
+    "crashes": crash,
+    "crashes-too": crash,
+    "hangs": hang,
+}
+
+
+def try_ways_to_end(folder: Path) -> None:
+    answer_each(folder, lambda name, question: WAYS_TO_END[name](question))

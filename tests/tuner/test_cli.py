@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from search_space.workload import Workload
 from storage import Store
-from tests.tuner.simulation import Quiet, Simulation, context
+from tests.tuner.simulation import FACTORS, Quiet, Simulation, context
 from tuner.cli import main
 from tuner.run import Run
 from tuner.tune import Plan, Space
@@ -144,7 +144,9 @@ def history(tmp_path):
     """A store with the trials of a simulated run over a budget that some exceed."""
     path = tmp_path / "history.db"
     with Store(str(path)) as store:
-        plan = Plan(Space(context()), 4 * 2**30, 10, None, 600.0, tmp_path / "cache")
+        plan = Plan(
+            Space(context(), include=tuple(FACTORS)), 4 * 2**30, 10, None, 600.0, tmp_path / "cache"
+        )
         Run(plan).go(store, Simulation(), Quiet())
     return path
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from search_space.errors import UsageError
-from search_space.space import all_knobs
+from search_space.knob import Stage
+from search_space.space import all_knobs, check_known
+from search_space.workload import PROMPT
 from tests.tuner.simulation import context
 from tuner import sources
 from tuner.emit import emit, load_script
@@ -51,7 +53,13 @@ def test_a_script_needs_nothing_of_ours_and_names_nothing_unknown(name, value, t
     path.write_text(script)
     rules = ["--isolated", "--select", "F821,F401,E9", "--no-cache"]
     subprocess.run([sys.executable, "-m", "ruff", "check", *rules, str(path)], check=True)
-    assert f"(build, {value!r})" in script
+    # What changes the call has done so in CALL.
+    changes_call = check_known(name).stage is Stage.CALL
+    assert (f"(build, {value!r})" in script) != changes_call
+
+
+def test_what_changes_the_call_has_done_so_in_the_script():
+    assert load_script(tuned({"batch": "times-2"})).count(repr(PROMPT)) == 2
 
 
 def test_a_script_imports_only_what_its_config_uses():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from tuner.measure import Call, measure
 
 
@@ -10,7 +12,7 @@ def replay(*calls_s):
 
 def seconds_of(*calls_s, device="cpu", cap_s=None):
     phases = []
-    seconds, _ = measure(replay(*calls_s), phases.append, device, cap_s)
+    seconds, _ = measure(replay(*calls_s), phases.append, device, cap_s, nullcontext())
     return seconds, phases
 
 

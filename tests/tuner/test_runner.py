@@ -14,7 +14,7 @@ import pytest
 from search_space.errors import ModelError, TuneError
 from search_space.trial import Failure, FailureKind, Measurement
 from search_space.workload import Workload
-from tuner.children import Children
+from tuner.children import Children, log_tail
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import Job
 
@@ -25,6 +25,9 @@ TASKS = "tests.tuner.tasks:"
 def children(request):
     with Children(forks=request.param) as started:
         yield started
+
+
+ENVIRONMENT = {"SEEN_BEFORE_PYTHON_STARTED": "1", "PYTHONHASHSEED": "7"}
 
 
 def job(config=None):
@@ -129,13 +132,45 @@ def test_engines_may_compile_in_their_first_calls_and_nothing_else_may():
     assert deadlines.phase_s("load", {}) == 600.0
 
 
+def test_an_environment_is_there_before_python_starts(children, tmp_path):
+    # The seed of hashes is read at the start alone: set later, it would change nothing.
+    child = children.start(TASKS + "hashes", tmp_path, {}, ENVIRONMENT)
+    assert child.wait(60.0) == 0, log_tail(tmp_path)
+    code = "print(hash('diffusers'))"
+    command = [sys.executable, "-c", code]
+    expected = subprocess.check_output(command, env=os.environ | ENVIRONMENT, text=True)
+    seen = json.loads((tmp_path / "result.json").read_text())
+    assert seen == {"hash": int(expected), "variable": "1"}
+
+
+def test_after_an_environment_the_next_child_has_none(children, tmp_path):
+    for environment, known in ((ENVIRONMENT, "1"), ({}, None)):
+        child = children.start(TASKS + "hashes", tmp_path, {}, environment)
+        assert child.wait(60.0) == 0, log_tail(tmp_path)
+        assert json.loads((tmp_path / "result.json").read_text())["variable"] == known
+
+
+def test_the_tree_of_a_child_with_an_environment_is_killed(children, tmp_path):
+    environment = ENVIRONMENT | {"SEEN_IN": str(tmp_path)}
+    child = children.start(TASKS + "hangs_with_grandchild", tmp_path, {}, environment)
+    seen = tmp_path / "pids"
+    wait_until(lambda: seen.exists() and seen.read_text())
+    child.kill()
+    assert child.status == -signal.SIGKILL
+    assert_gone(*map(int, seen.read_text().split()[:2]))
+
+
 @pytest.mark.slow
-def test_a_killed_controller_leaves_nothing_behind(tmp_path):
-    environment = os.environ | {"SEEN_IN": str(tmp_path)}
+@pytest.mark.parametrize("environment", [{}, ENVIRONMENT], ids=["forked", "new interpreter"])
+def test_a_killed_controller_leaves_nothing_behind(tmp_path, environment):
     code = (
-        "from tests.tuner.test_runner import run, Children\n"
-        "with Children() as children: run(children, 'hangs_with_grandchild')"
+        "from tests.tuner.test_runner import *\n"
+        "from tuner.children import task_folder\n"
+        "with Children() as children, task_folder() as folder:\n"
+        "    task = TASKS + 'hangs_with_grandchild'\n"
+        f"    children.start(task, folder, {{}}, {environment}).wait(60.0)"
     )
+    environment = os.environ | {"SEEN_IN": str(tmp_path)}
     controller = subprocess.Popen([sys.executable, "-c", code], env=environment)
     seen = tmp_path / "pids"
     wait_until(lambda: seen.exists() and seen.read_text())

@@ -6,7 +6,7 @@ from search_space.errors import ModelError, TuneError
 from search_space.space import Space
 from search_space.trial import Failure, FailureKind
 from storage import Store
-from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context
+from tests.tuner.simulation import BEST, FACTORS, GIB, Quiet, Simulation, context
 from tuner.run import Run
 from tuner.tune import Plan, best, tune
 
@@ -18,7 +18,7 @@ def store(tmp_path):
 
 
 def plan(tmp_path, trials=20, memory_bytes=None, time_limit_s=None, fix=None, include=()):
-    space = Space(context(), fix, include)
+    space = Space(context(), fix, include or tuple(FACTORS))
     return Plan(space, memory_bytes, trials, time_limit_s, 600.0, tmp_path / "cache")
 
 

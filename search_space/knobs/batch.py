@@ -1,0 +1,39 @@
+"""Several prompts in one call."""
+
+from __future__ import annotations
+
+from search_space.build import Build
+from search_space.knob import Choice, Context, Stage, Tier, knob
+
+
+def counts_images(context: Context) -> str | None:
+    """The workload must ask for throughput: one call with more images takes longer."""
+    if context.workload.throughput:
+        return None
+    return "one call is what counts in this workload: give --throughput"
+
+
+def batch_effect(build: Build, choice: str) -> str | None:
+    """The call must hold a list of prompts, a multiple of the choice long."""
+    prompts = build.call["prompt"]
+    if isinstance(prompts, list) and len(prompts) % int(choice.removeprefix("times-")) == 0:
+        return None
+    return "the call holds a single prompt"
+
+
+@knob(
+    Stage.CALL,
+    choices=(
+        Choice("as-asked"),
+        Choice("times-2", need=counts_images, tier=Tier.LOSSLESS),
+        Choice("times-4", need=counts_images, tier=Tier.LOSSLESS),
+        Choice("times-8", need=counts_images, tier=Tier.LOSSLESS),
+    ),
+    effect=batch_effect,
+    run_on=("cpu",),
+)
+def batch(build: Build, choice: str) -> None:
+    """Several times as many prompts in one call, where seconds per image are what counts."""
+    prompts = build.call["prompt"]
+    asked = prompts if isinstance(prompts, list) else [prompts]
+    build.call["prompt"] = asked * int(choice.removeprefix("times-"))

@@ -1,0 +1,65 @@
+"""How exactly products of fp32 matrices are computed."""
+
+from __future__ import annotations
+
+from search_space.build import Build
+from search_space.knob import Choice, Context, Stage, Tier, goes_only_with, knob
+from search_space.knobs.quantization import BY_PYTORCH
+from search_space.needs import device, every
+
+FP32_ERROR = 1e-5
+"""More than this is no error of fp32: a product of 512 x 512 numbers is off by 2e-7 in fp32, by
+3e-4 in TF32 and by 2e-3 in bf16."""
+
+
+def native_bfloat16(context: Context) -> str | None:
+    """Tensor cores with TF32 and CPUs that multiply fp32 in bf16 are those with bf16."""
+    if "bf16" in context.machine.native_dtypes:
+        return None
+    return f"{context.machine.device_name} has no faster arithmetic for products of fp32 matrices"
+
+
+def float32_matmul_effect(build: Build, choice: str) -> str | None:
+    """The denoiser must compute in fp32, and such a product must be less exact than in fp32."""
+    import torch
+
+    for name, denoiser in build.denoisers().items():
+        if denoiser.dtype != torch.float32:
+            return f"{name} computes in {str(denoiser.dtype).removeprefix('torch.')}"
+    draw = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(512, 512, generator=draw) for _ in range(2))
+    exact = left.double() @ right.double()
+    found = (left.to(build.device) @ right.to(build.device)).cpu().double()
+    error = float((found - exact).norm() / exact.norm())
+    return None if error > FP32_ERROR else f"products of matrices are off by {error:.0e} as in fp32"
+
+
+@knob(
+    Stage.ENVIRONMENT,
+    choices=(
+        Choice("full"),
+        Choice("tf32", need=every(device("cuda", what="TF32"), native_bfloat16), tier=Tier.NEAR),
+        Choice(
+            "bf16",
+            need=every(device("cpu", what="oneDNN's bf16 for fp32 matrices"), native_bfloat16),
+            tier=Tier.NEAR,
+        ),
+    ),
+    conflicts=(
+        goes_only_with("precision", ("fp32",), "only products of fp32 matrices are concerned"),
+        goes_only_with("engine", BY_PYTORCH, "it is PyTorch that is told"),
+    ),
+    effect=float32_matmul_effect,
+)
+def float32_matmul(build: Build, choice: str) -> None:
+    """Products of fp32 matrices in full, or rounded to TF32 or bf16 and summed up in fp32.
+
+    On CUDA convolutions are in TF32 either way, as PyTorch has it.
+    """
+    import torch
+
+    if choice == "tf32":
+        torch.set_float32_matmul_precision("high")
+    else:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+        torch.backends.mkldnn.conv.fp32_precision = "bf16"  # type: ignore[attr-defined]

@@ -1,0 +1,52 @@
+"""Query, key and value projected by one matrix product in place of three."""
+
+from __future__ import annotations
+
+from search_space.attention_layers import attention_layers, uses_fused_weights
+from search_space.build import Build
+from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
+from search_space.knobs.attention import dispatching
+
+
+def fusible(context: Context) -> str | None:
+    """The attention must use fused weights and lose nothing by it; many models ignore them."""
+    for denoiser in context.spec.denoisers:
+        if any("Added" in name for name in denoiser.attention_processors):
+            return f"{denoiser.class_name} has added key and value projections: it refuses to fuse"
+        if not denoiser.fuses_projections:
+            return f"the attention of {denoiser.class_name} does not use fused projections"
+    return None
+
+
+def fused_projections_effect(build: Build, choice: str) -> str | None:
+    """Fused layers must be there, and the processors of all of them must use the fused weights."""
+    for name, denoiser in build.denoisers().items():
+        layers = attention_layers(denoiser)
+        fused = [layer for layer in layers if getattr(layer, "fused_projections", False)]
+        if not fused:
+            return f"no attention layer of {name} is fused"
+        ignoring = {type(part.processor).__name__ for part in fused if not uses_fused_weights(part)}
+        if ignoring:
+            return f"{', '.join(sorted(ignoring))} of {name} does not use the fused projections"
+    return None
+
+
+@knob(
+    Stage.FUSE,
+    choices=(Choice("off"), Choice("on", need=fusible, tier=Tier.LOSSLESS)),
+    conflicts=(
+        Conflict(
+            "attention",
+            ("xformers", "plain"),
+            "each sets the attention processor",
+            need=dispatching,
+        ),
+        Conflict("attention_slicing", ("auto", "max"), "each sets the attention processor"),
+    ),
+    effect=fused_projections_effect,
+    run_on=("cpu",),
+)
+def fused_projections(build: Build, choice: str) -> None:
+    """Query, key and value of the attention by one matrix product: more memory for weights."""
+    for denoiser in build.denoisers().values():
+        denoiser.fuse_qkv_projections()

@@ -1,0 +1,68 @@
+"""What inductor is told beside its mode."""
+
+from __future__ import annotations
+
+from search_space.build import Build
+from search_space.knob import Choice, Stage, Tier, goes_only_with, knob
+from search_space.needs import device
+
+FREEZABLE = ("compile-default", "compile-max-autotune")
+WHOLE = (*FREEZABLE, "compile-regional", "compile-reduce-overhead")
+
+DIFFUSERS_DOCS = {
+    "conv_1x1_as_mm": True,
+    "coordinate_descent_tuning": True,
+    "coordinate_descent_check_all_directions": True,
+    "epilogue_fusion": False,
+}
+"""The settings that the documentation of diffusers recommends on CUDA."""
+
+
+def inductor_effect(build: Build, choice: str) -> str | None:
+    """Frozen weights must have been packed; other settings must have reached a captured graph."""
+    from torch._dynamo.utils import counters
+
+    if choice == "freezing":
+        packed = [
+            counters["inductor"][f"mkldnn_{kind}_weight_pack_matcher_count"]
+            for kind in ("linear", "conv")
+        ]
+        return None if sum(packed) else "no weight was packed for oneDNN"
+    if counters["stats"]["unique_graphs"] and build.compile_options:
+        return None
+    return "no graph was compiled with these settings"
+
+
+@knob(
+    Stage.MEMORY_FORMAT,
+    choices=(
+        Choice("default"),
+        Choice(
+            "freezing",
+            need=device("cpu", what="packing weights for oneDNN"),
+            tier=Tier.LOSSLESS,
+            conflicts=(
+                goes_only_with(
+                    "engine", FREEZABLE, "weights are packed into the graph of a whole model"
+                ),
+            ),
+            run_on=("cpu",),
+        ),
+        Choice(
+            "coordinate-descent",
+            need=device("cuda", what="tuning the blocks of Triton kernels"),
+            tier=Tier.LOSSLESS,
+            conflicts=(goes_only_with("engine", WHOLE, "it is inductor that is told"),),
+        ),
+    ),
+    effect=inductor_effect,
+)
+def inductor(build: Build, choice: str) -> None:
+    """Settings of inductor: weights packed for the CPU's kernels, or kernels tuned for CUDA."""
+    if choice == "freezing":
+        import torch._inductor.config
+
+        # Dynamo asks this flag, not the options of a compile call, whether weights are constants.
+        torch._inductor.config.freezing = True
+    else:
+        build.compile_options |= DIFFUSERS_DOCS

@@ -1,0 +1,60 @@
+"""The threads that PyTorch computes with on a CPU."""
+
+from __future__ import annotations
+
+from search_space.build import Build
+from search_space.detect import logical_cores
+from search_space.knob import Choice, Context, Need, Stage, Tier, knob
+from search_space.needs import device, every
+
+CORES_A_THREAD = {"half": 2, "every-logical-core": 1}
+
+
+def thread_count(choice: str, cores: int) -> int:
+    """As many threads as the choice wants on so many cores."""
+    return max(1, cores // CORES_A_THREAD[choice])
+
+
+def not_by_itself(choice: str) -> Need:
+    """PyTorch must take another number of threads by itself."""
+
+    def need(context: Context) -> str | None:
+        """PyTorch must take another number of threads by itself."""
+        count = thread_count(choice, context.machine.cores)
+        if count != context.machine.threads:
+            return None
+        return f"PyTorch takes {count} of {context.machine.cores} cores by itself"
+
+    return need
+
+
+def threads_effect(build: Build, choice: str) -> str | None:
+    """PyTorch must say that it computes on as many threads as it was told."""
+    import torch
+
+    found = torch.get_num_threads()
+    return None if found == build.evidence.get("threads") else f"PyTorch takes {found} threads"
+
+
+@knob(
+    Stage.ENVIRONMENT,
+    choices=(
+        Choice("default"),
+        *(
+            Choice(
+                choice,
+                need=every(device("cpu", what="the number of threads"), not_by_itself(choice)),
+                tier=Tier.LOSSLESS,
+            )
+            for choice in CORES_A_THREAD
+        ),
+    ),
+    effect=threads_effect,
+    run_on=("cpu",),
+)
+def threads(build: Build, choice: str) -> None:
+    """As many threads as there are logical cores, or half as many, as there often are real ones."""
+    import torch
+
+    build.evidence["threads"] = thread_count(choice, logical_cores())
+    torch.set_num_threads(build.evidence["threads"])

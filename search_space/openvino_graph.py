@@ -1,0 +1,183 @@
+"""From a graph to a model that OpenVINO runs: converted, quantized, compiled, cached by content."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_space.build import Build
+from search_space.calibration import calibration
+from search_space.graph import (
+    Graph,
+    Run,
+    answer_by,
+    graph_key,
+    graphs,
+    release_weights,
+    tensor_positions,
+    traceable,
+)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Where OpenVINO runs a model, in which precision, and what is quantized beforehand.
+
+    What is not quantized is computed in bf16 where the device has it and the precision is open.
+    """
+
+    device: str
+    precision: str
+    quantized: str = ""
+
+
+OPENVINO = {
+    "openvino": Mode("CPU", "f32"),
+    "openvino-bf16": Mode("CPU", "bf16"),
+    "openvino-gpu": Mode("GPU", "f16"),
+    "openvino-npu": Mode("NPU", "f16"),
+    "openvino-int8-weights": Mode("CPU", "", quantized="weights"),
+    "openvino-int8": Mode("CPU", "", quantized="all"),
+}
+
+
+def run_by_openvino(build: Build, part: str, choice: str) -> None:
+    """Convert what is not in the cache, let go of the weights, and answer by compiled models."""
+    import openvino
+
+    mode = OPENVINO[choice]
+    core = openvino.Core()
+    for graph in graphs(build, part):
+        path = converted(build, graph)
+        if mode.quantized:
+            path = quantized(build, graph, path, mode.quantized)
+        build.enter("session")
+        release_weights(graph.entry)
+        build.evidence["weights_released"] = True
+        inferred = inference_precision(core, mode)
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": inferred}
+        compiled = core.compile_model(path, mode.device, hints)
+        build.evidence.setdefault("openvino", {})[graph.entry.name] = seen(compiled)
+        answer_by(graph, compiled_run(compiled, graph))
+
+
+def inference_precision(core: Any, mode: Mode) -> str:
+    """The precision of the mode, or the narrowest that the device computes in where it is open."""
+    narrow = "BF16" in core.get_property(mode.device, "OPTIMIZATION_CAPABILITIES")
+    return mode.precision or ("bf16" if narrow else "f32")
+
+
+def seen(compiled: Any) -> dict[str, Any]:
+    """Where a compiled model says it runs, in which precision, and how much of it in int8."""
+    devices = compiled.get_property("EXECUTION_DEVICES")
+    narrow = [
+        node
+        for node in compiled.get_runtime_model().get_ordered_ops()
+        if node.get_rt_info()["runtimePrecision"].astype(str) in ("i8", "u8")
+    ]
+    return {
+        "device": ",".join(devices),
+        "precision": compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
+        "int8": len(narrow),
+    }
+
+
+def converted(build: Build, graph: Graph) -> Path:
+    """The file of the converted model; made where the cache has none."""
+    import openvino
+    import torch
+
+    key = graph_key(graph, torch.__version__, openvino.__version__)
+    folder = build.cache_dir / "openvino" / key
+    if not folder.exists():
+        build.enter("export")
+        keep(folder, conversion(graph))
+    return folder / "model.xml"
+
+
+def conversion(graph: Graph) -> Any:
+    """OpenVINO's model of the graph, for the shapes of its example, inputs named by their place."""
+    import openvino
+    import torch
+
+    module, shapes = traceable(graph), [list(tensor.shape) for tensor in graph.tensors]
+    with torch.no_grad():
+        try:
+            model = openvino.convert_model(module, example_input=graph.tensors, input=shapes)
+        except openvino.frontend.OpConversionFailure:
+            # A trace keeps the None of a cache that is filled later; an exported program does not.
+            model = openvino.convert_model(torch.export.export(module, graph.tensors))
+            model.reshape(dict(enumerate(shapes)))
+    for place, port in enumerate(model.inputs):
+        port.get_node().set_friendly_name(f"input_{place}")
+    return model
+
+
+def places(model: Any) -> list[int]:
+    """Which of the graph's tensors each input of the model takes."""
+    names = [port.get_node().friendly_name for port in model.inputs]
+    return [int(name.removeprefix("input_")) for name in names]
+
+
+def quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
+    """The file of the model in int8, its weights alone or the activations too."""
+    import nncf
+    import openvino
+
+    folder = path.parent.with_name(f"{path.parent.name}-int8-{what}")
+    if folder.exists():
+        return folder / "model.xml"
+    inputs = calibration(build) if what == "all" else []
+    build.enter("quantize")
+    model = openvino.Core().read_model(path)
+    if what == "weights":
+        model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
+    else:
+        arrays = [[call[place].numpy() for place in places(model)] for call in inputs]
+        model = nncf.quantize(
+            model,
+            nncf.Dataset(arrays),
+            subset_size=len(arrays),
+            model_type=nncf.ModelType.TRANSFORMER,
+        )
+    keep(folder, model)
+    return folder / "model.xml"
+
+
+def keep(folder: Path, model: Any) -> None:
+    """Save a model; the folder appears whole or not at all."""
+    import openvino
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        openvino.save_model(model, unfinished / "model.xml", compress_to_fp16=False)
+        if not folder.exists():
+            os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def compiled_run(compiled: Any, graph: Graph) -> Run:
+    """Feeds the compiled model by reference and copies what it gives."""
+    import openvino
+    import torch
+
+    request = compiled.create_infer_request()
+    used = places(compiled)
+    made = [graph.outputs[place] for place in tensor_positions(graph.outputs)]
+
+    def run(tensors: Sequence[Any]) -> Sequence[Any]:
+        for position, place in enumerate(used):
+            array = tensors[place].numpy()
+            request.set_input_tensor(position, openvino.Tensor(array, shared_memory=True))
+        request.infer()
+        found = [request.get_output_tensor(place).data for place in range(len(made))]
+        return [torch.from_numpy(array.copy()) for array in found]
+
+    return run

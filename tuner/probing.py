@@ -1,0 +1,131 @@
+"""Try what the knobs ask about, in processes that may crash."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from search_space.detect import KINDS, absent, absent_rocm, detect, unusable_ipex
+from search_space.errors import TuneError, UsageError
+from search_space.machine import Machine
+from search_space.space import all_probes
+from tuner.children import Children, task_folder
+from tuner.worker import leave_result
+
+LIMIT_S = 60.0
+HEAD_SIZE = 64
+"""What attention is tried with where no model says its own."""
+
+DEVICES: dict[str, Callable[[], str | None]] = {
+    **{kind: partial(absent, kind) for kind in KINDS},
+    "rocm": absent_rocm,
+}
+"""Each kind of device, and what says why it is not there."""
+
+
+def probed(
+    children: Children, names: Sequence[str], device: str, head_size: int
+) -> dict[str, str | None]:
+    """What each probe of the knobs found: None, or the sentence that says why not."""
+    setting = {"device": device, "head_size": head_size}
+    return answers(children, "tuner.probing:try_probes", names, setting)
+
+
+def find_device(children: Children, wished: str | None) -> tuple[str, dict[str, str]]:
+    """The device wished for, or the best, and why others are not there; raises UsageError."""
+    if wished is not None and wished not in KINDS:
+        raise UsageError(f"the device {wished!r} cannot be used: there are {', '.join(KINDS)}")
+    found = answers(children, "tuner.probing:try_devices", list(DEVICES))
+    missing = {kind: reason for kind, reason in found.items() if reason}
+    if wished in missing:
+        raise UsageError(f"the device {wished!r} cannot be used: {missing[wished]}")
+    if reason := unusable_ipex():
+        missing["ipex"] = reason
+    return wished or next(kind for kind in KINDS if kind not in missing), missing
+
+
+def look_around(children: Children, device: str | None) -> tuple[Machine, dict[str, str]]:
+    """The machine with every probe tried, and why other kinds of device are not there."""
+    kind, missing = find_device(children, device)
+    found = children.call("tuner.probing:look", {"device": kind})
+    machine = Machine.from_json(found["machine"])
+    probes = probed(children, sorted(all_probes()), kind, HEAD_SIZE)
+    return replace(machine, probes=probes), missing
+
+
+def answers(
+    children: Children,
+    task: str,
+    names: Sequence[str],
+    setting: Mapping[str, Any] | None = None,
+    limit_s: float = LIMIT_S,
+) -> dict[str, str | None]:
+    """What the task answers to each name; one that ends or holds up its process is the answer.
+
+    The names after it are asked about in a process of their own.
+    """
+    found: dict[str, str | None] = {}
+    while missing := [name for name in names if name not in found]:
+        with task_folder() as folder:
+            child = children.start(task, folder, {**(setting or {}), "names": missing})
+            status = child.wait(limit_s)
+            if status is None:
+                child.kill()
+            found |= _read(folder)
+        if guilty := next((name for name in missing if name not in found), None):
+            found[guilty] = _end(status, limit_s)
+    return found
+
+
+def _end(status: int | None, limit_s: float) -> str:
+    if status is None:
+        return f"trying it did not end within {limit_s:.0f} s"
+    if status < 0:
+        return f"trying it crashed the process with {signal.Signals(-status).name}"
+    return f"trying it ended the process with exit code {status}"
+
+
+def _read(folder: Path) -> dict[str, str | None]:
+    path = folder / "answers.jsonl"
+    if not path.exists():
+        return {}
+    # The last line may have been cut off with its process.
+    complete, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
+    return dict(json.loads(line) for line in complete.splitlines())
+
+
+def look(folder: Path) -> None:
+    """Describe the machine with the device that was found."""
+    question = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    try:
+        leave_result(folder, {"machine": asdict(detect(question["device"]))})
+    except TuneError as error:
+        leave_result(folder, {"error": type(error).__name__, "message": str(error)})
+
+
+def try_devices(folder: Path) -> None:
+    """Say of each kind of device why it is not there."""
+    answer_each(folder, lambda name, question: DEVICES[name]())
+
+
+def try_probes(folder: Path) -> None:
+    """Try one probe of the knobs after the other."""
+    probes = all_probes()
+    answer_each(folder, lambda name, asked: probes[name](asked["device"], asked["head_size"]))
+
+
+def answer_each(folder: Path, ask: Callable[[str, Any], str | None]) -> None:
+    """Write what is found of each name of the request as a line of its own."""
+    question = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    with (folder / "answers.jsonl").open("a", encoding="utf-8", buffering=1) as file:
+        for name in question["names"]:
+            try:
+                reason = ask(name, question)
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:160].rstrip(".")
+            file.write(json.dumps([name, reason]) + "\n")
