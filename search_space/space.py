@@ -178,15 +178,18 @@ class Space:
         return None
 
     def supported(self, config: Config) -> dict[str, str]:
-        """The config with what its choices ask for elsewhere, the first that is available."""
-        found = dict(config)
+        """The config with what its choices ask for elsewhere, the first that is available.
+
+        What the config names stays, so two choices that ask for different things still clash.
+        """
         for step in steps(config):
             for conflict in step.choice.conflicts:
                 mine = not conflict.choices or step.choice.value in conflict.choices
                 asked = [one for one in conflict.only if one in self.choices[conflict.knob]]
-                if mine and asked and completed(found)[conflict.knob] not in asked:
-                    found = self.supported({**found, conflict.knob: asked[0]})
-        return found
+                stands = completed(config)[conflict.knob] in asked
+                if mine and asked and not stands and conflict.knob not in config:
+                    return self.supported({**config, conflict.knob: asked[0]})
+        return dict(config)
 
     def holds(self, config: Config) -> bool:
         """Whether the config lies in this space: pins kept, choices available, no clash."""
