@@ -26,7 +26,8 @@ class Job:
     """One trial to run.
 
     ``reference`` is the .npy file of the output to compare with, ``output`` where to save this
-    trial's own. A first steady call slower than ``cap_s`` seconds is the last.
+    trial's own. A first steady call slower than ``cap_s`` seconds is the last. What inductor has
+    compiled is kept in the folder ``compile_cache``; without one the first call is a cold one.
     """
 
     workload: Workload
@@ -37,6 +38,7 @@ class Job:
     reference: str | None = None
     output: str | None = None
     cap_s: float | None = None
+    compile_cache: str | None = None
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Job:
@@ -120,8 +122,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     from tuner.measure import image_count, measure, timed_call
 
     silence_progress_bars()
-    # A cache of its own: the first call is a cold one in every trial.
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=folder)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
     phases.enter("load")
     arguments = {**job.workload.call(), "output_type": "np"}
     build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)

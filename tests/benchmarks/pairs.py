@@ -78,7 +78,16 @@ def run_family(family: str, engines: bool, children: Children) -> dict[str, str]
     lines = known.read_text(encoding="utf-8").splitlines() if known.exists() else []
     found: dict[str, str] = dict(json.loads(line) for line in lines)
     baseline = str(known.with_suffix(".npy"))
-    job = Job(context.workload, str(folder), "cpu", {}, str(CACHE), output=baseline, cap_s=0.0)
+    job = Job(
+        context.workload,
+        str(folder),
+        "cpu",
+        {},
+        str(CACHE),
+        output=baseline,
+        cap_s=0.0,
+        compile_cache=str(CACHE / "pairs" / "inductor"),
+    )
     if isinstance(run_trial(children, job, Deadlines(600.0), lambda phase: None).outcome, Failure):
         raise TuneError(f"the baseline of {family} does not run")
     job = replace(job, output=None, reference=baseline)
