@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, goes_only_with, knob
 from search_space.knobs.quantization import BY_PYTORCH
-from search_space.needs import device, every
+from search_space.needs import device, every, probe
 
 FP32_ERROR = 1e-5
 """More than this is no error of fp32: a product of 512 x 512 numbers is off by 2e-7 in fp32, by
 3e-4 in TF32 and by 2e-3 in bf16."""
 
 
-def native_bfloat16(context: Context) -> str | None:
-    """Tensor cores with TF32 and CPUs that multiply fp32 in bf16 are those with bf16."""
+def native_tf32(context: Context) -> str | None:
+    """The tensor cores with TF32 are those with bf16."""
     if "bf16" in context.machine.native_dtypes:
         return None
     return f"{context.machine.device_name} has no faster arithmetic for products of fp32 matrices"
+
+
+def matmul_error(device: str) -> float:
+    """How far a product of fp32 matrices is off on the device, relative to the exact one."""
+    import torch
+
+    draw = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(512, 512, generator=draw) for _ in range(2))
+    exact = left.double() @ right.double()
+    found = (left.to(device) @ right.to(device)).cpu().double()
+    return float((found - exact).norm() / exact.norm())
+
+
+def set_onednn(precisions: tuple[str, str]) -> tuple[str, str]:
+    """Tell oneDNN how to compute fp32 products and convolutions; returns how it did before."""
+    import torch
+
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.matmul.fp32_precision, onednn.conv.fp32_precision
+    onednn.matmul.fp32_precision, onednn.conv.fp32_precision = precisions
+    return before
+
+
+def rounds_to_bf16(device: str, head_size: int) -> str | None:
+    """A product once oneDNN may round: many CPUs with bf16 stay with fp32 all the same."""
+    before = set_onednn(("bf16", "bf16"))
+    try:
+        error = matmul_error("cpu")
+    finally:
+        set_onednn(before)
+    return None if error > FP32_ERROR else "oneDNN multiplies fp32 matrices in fp32 on this CPU"
 
 
 def float32_matmul_effect(build: Build, choice: str) -> str | None:
@@ -26,11 +59,7 @@ def float32_matmul_effect(build: Build, choice: str) -> str | None:
     for name, denoiser in build.denoisers().items():
         if denoiser.dtype != torch.float32:
             return f"{name} computes in {str(denoiser.dtype).removeprefix('torch.')}"
-    draw = torch.Generator().manual_seed(0)
-    left, right = (torch.randn(512, 512, generator=draw) for _ in range(2))
-    exact = left.double() @ right.double()
-    found = (left.to(build.device) @ right.to(build.device)).cpu().double()
-    error = float((found - exact).norm() / exact.norm())
+    error = matmul_error(build.device)
     return None if error > FP32_ERROR else f"products of matrices are off by {error:.0e} as in fp32"
 
 
@@ -38,10 +67,10 @@ def float32_matmul_effect(build: Build, choice: str) -> str | None:
     Stage.ENVIRONMENT,
     choices=(
         Choice("full"),
-        Choice("tf32", need=every(device("cuda", what="TF32"), native_bfloat16), tier=Tier.NEAR),
+        Choice("tf32", need=every(device("cuda", what="TF32"), native_tf32), tier=Tier.NEAR),
         Choice(
             "bf16",
-            need=every(device("cpu", what="oneDNN's bf16 for fp32 matrices"), native_bfloat16),
+            need=every(device("cpu", what="oneDNN"), probe("float32-matmul-bf16")),
             tier=Tier.NEAR,
         ),
     ),
@@ -50,6 +79,7 @@ def float32_matmul_effect(build: Build, choice: str) -> str | None:
         goes_only_with("engine", BY_PYTORCH, "it is PyTorch that is told"),
     ),
     effect=float32_matmul_effect,
+    probes={"float32-matmul-bf16": rounds_to_bf16},
 )
 def float32_matmul(build: Build, choice: str) -> None:
     """Products of fp32 matrices in full, or rounded to TF32 or bf16 and summed up in fp32.
@@ -61,5 +91,4 @@ def float32_matmul(build: Build, choice: str) -> None:
     if choice == "tf32":
         torch.set_float32_matmul_precision("high")
     else:
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
-        torch.backends.mkldnn.conv.fp32_precision = "bf16"  # type: ignore[attr-defined]
+        set_onednn(("bf16", "bf16"))

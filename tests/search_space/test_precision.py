@@ -11,8 +11,8 @@ import torch
 
 from search_space.build import Build, Entry
 from search_space.construct import construct, no_effect
-from search_space.detect import detect
 from search_space.graph import release_weights
+from search_space.knobs.float32_matmul import rounds_to_bf16
 from search_space.space import Space, all_knobs
 from tuner.fidelity import images_of, latents_in_float32, psnr_db
 
@@ -158,23 +158,18 @@ def flags() -> Iterator[None]:
     torch.backends.cudnn.benchmark = False
 
 
-def test_where_there_is_no_faster_arithmetic_the_flags_do_nothing(flags, make, describe):
-    machine = detect("cpu")
-    if "bf16" in machine.native_dtypes:
-        pytest.skip("this CPU multiplies in bf16")
+def test_products_of_fp32_matrices_in_bf16_are_offered_where_they_are_made(flags, make, describe):
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    reason = rounds_to_bf16("cpu", 64)
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
     build = make("sd15-tiny", {"float32_matmul": "bf16"})
     assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
     seen = effect_of("float32_matmul", "bf16", build)
-    assert seen.startswith("products of matrices are off by") and seen.endswith("as in fp32")
-    space = Space(replace(describe(), machine=machine))
-    assert space.choices["float32_matmul"] == ("full",)
-
-
-def test_a_cpu_that_multiplies_in_bf16_does_so(flags, make):
-    if "bf16" not in detect("cpu").native_dtypes:
-        pytest.skip("this CPU does not multiply in bf16")
-    build = make("sd15-tiny", {"float32_matmul": "bf16"})
-    assert effect_of("float32_matmul", "bf16", build) is None
+    assert (seen is None) == (reason is None)
+    assert seen is None or seen.endswith("as in fp32")
+    here = describe(probes={"float32-matmul-bf16": reason})
+    offered = ("full",) if reason else ("full", "bf16")
+    assert Space(here).choices["float32_matmul"] == offered
 
 
 def test_flags_for_fp32_are_nothing_to_a_model_in_bf16(flags, make, describe):
