@@ -149,7 +149,9 @@ def run_family(name: str, engines: bool, children: Children, machine: Machine) -
     kept = CACHE / "pairs" / machine.software_fingerprint[3:11]
     kept.mkdir(parents=True, exist_ok=True)
     workload = replace(workload_of(name), batch_size=2, height_px=144, width_px=144)
-    context = Context(machine, read_spec(folder), workload, Tier.LOSSY, allow_lossy=True)
+    spec = read_spec(folder)
+    children.preload(spec.classes)
+    context = Context(machine, spec, workload, Tier.LOSSY, allow_lossy=True)
     space = Space(context, exclude=() if engines else PARTS)
     family = Family(name, str(folder), children, kept)
     known = kept / f"{name}.jsonl"
