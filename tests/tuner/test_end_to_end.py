@@ -18,6 +18,8 @@ from storage import Store
 
 pytestmark = pytest.mark.slow
 TINY = "reference:sd15-tiny"
+# Knobs that neither compile nor export: a trial is over in seconds.
+QUICK = [f"--include={name}" for name in ("precision", "memory_format", "attention_slicing")]
 # Runs a script as on a machine where this project was never installed.
 WITHOUT_US = """
 import runpy, sys
@@ -56,7 +58,7 @@ def pixels(path):
 @pytest.mark.parametrize(
     "pins",
     [
-        ("--include", "precision", "--include", "memory_format", "--exclude", "engine"),
+        tuple(QUICK),
         ("--include", "engine", "--fix", "engine=onnxruntime"),
     ],
     ids=["eager", "onnxruntime"],
@@ -87,7 +89,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
 
 def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, tmp_path):
     store = tmp_path / "history.db"
-    arguments = ["--exclude", "engine", "--trials", 5, "--store", store]
+    arguments = [*QUICK, "--trials", 5, "--store", store]
     arguments += ["--output", tmp_path / "tuned"]
     killed = tune(tiny_cache, *arguments)
     for line in killed.stderr:
@@ -109,7 +111,7 @@ def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, t
 
 def test_an_interrupt_ends_the_run_with_what_was_found(tiny_cache, tmp_path):
     output = tmp_path / "tuned"
-    arguments = ["--exclude", "engine", "--store", tmp_path / "history.db", "--output", output]
+    arguments = [*QUICK, "--store", tmp_path / "history.db", "--output", output]
     process = tune(tiny_cache, *arguments)
     for line in process.stderr:
         if line.startswith("[2/20]"):
@@ -125,7 +127,7 @@ def test_an_interrupt_ends_the_run_with_what_was_found(tiny_cache, tmp_path):
 
 def test_a_budget_that_nothing_fits_ends_with_1_and_the_smallest(tiny_cache, tmp_path):
     store = tmp_path / "history.db"
-    arguments = ["--exclude", "engine", "--memory", "100MiB", "--trials", 2, "--store", store]
+    arguments = [*QUICK, "--memory", "100MiB", "--trials", 2, "--store", store]
     printed, progress = finished(tune(tiny_cache, *arguments, "--json"), status=1)
     result = json.loads(printed)
     assert result["best"] is result["speedup"] is result["output"] is None
