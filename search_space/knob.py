@@ -133,6 +133,7 @@ class Choice:
 
     ``run_on`` names the device kinds on which this project has run it; None leaves that to the
     knob's declaration. ``environment`` gives the variables that must be set before Python starts.
+    What makes ``another_image`` by design is not compared with the baseline.
     """
 
     value: str
@@ -143,6 +144,7 @@ class Choice:
     conflicts: tuple[Conflict, ...] = ()
     run_on: tuple[str, ...] | None = None
     environment: Environment = as_it_is
+    another_image: bool = False
 
     def verified(self, machine: Machine) -> bool:
         """Whether this choice has been run on this kind of device; the first choice counts too."""

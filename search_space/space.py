@@ -52,6 +52,11 @@ def final_call(config: Config, call: Mapping[str, Any]) -> dict[str, Any]:
     return build.call
 
 
+def makes_another_image(config: Config) -> bool:
+    """Whether a choice of the config changes the image by design."""
+    return any(step.choice.another_image for step in steps(config))
+
+
 def all_probes() -> dict[str, Probe]:
     """Every probe that some knob's availability asks for."""
     return {name: probe for knob in all_knobs() for name, probe in knob.probes.items()}

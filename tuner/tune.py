@@ -11,7 +11,7 @@ from typing import Protocol
 
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
-from search_space.space import Space, changes
+from search_space.space import Space, changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
@@ -161,7 +161,7 @@ class _Loop:
             config=dict(config),
             cache_dir=str(self._plan.cache_dir),
             reference=None if first else os.fspath(reference),
-            output=os.fspath(reference) if first else None,
+            output=os.fspath(reference) if first and not makes_another_image(config) else None,
             cap_s=self._cap_s(),
         )
         tried = self._run(job, self._deadlines(), self._progress.phase)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from search_space.errors import ModelError, TuneError
+from search_space.knob import Tier
 from search_space.space import Space
 from search_space.trial import Failure, FailureKind
 from storage import Store
@@ -145,6 +148,26 @@ def test_a_baseline_out_of_memory_leaves_the_first_that_runs_as_reference(tmp_pa
     tuned = run.tuned()
     assert tuned.speedup is None
     assert tuned.baseline["latency_s"] is None
+
+
+def test_nothing_is_compared_with_another_image(tmp_path, store):
+    asked = replace(context(), quality=Tier.LOSSY, allow_lossy=True)
+    asked = replace(asked, workload=replace(asked.workload, steps=8))
+    space = Space(asked, {"steps": "half"}, tuple(FACTORS))
+    aim = Plan(space, None, 4, None, 600.0, tmp_path / "cache")
+    simulation = Simulation(
+        failing=lambda config: None if config else FailureKind.DEVICE_OUT_OF_MEMORY
+    )
+
+    def runner(job, deadlines, on_phase):
+        trial = simulation(job, deadlines, on_phase)
+        if job.config == {}:
+            aim.reference.unlink()
+        return trial
+
+    Run(aim).go(store, runner, Quiet())
+    assert [job.config.get("steps") for job in simulation.jobs] == [None, *["half"] * 3]
+    assert [job.output for job in simulation.jobs[1:]] == [None] * 3
 
 
 def test_a_model_that_does_not_load_is_the_users_mistake(tmp_path, store):
