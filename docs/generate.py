@@ -61,6 +61,10 @@ def knob_section(knob: Knob) -> Iterator[str]:
         yield f"  Effect check: {sentence(choice.effect)}"
         for reason, theirs in by_reason(excluded(knob, choice)):
             yield f"  - Not with {', '.join(map(code, theirs))}: {reason}."
+        for conflict in choice.conflicts:
+            if conflict.only and choice.value in (conflict.choices or knob.values):
+                theirs = [code(f"{conflict.knob}={value}") for value in conflict.only]
+                yield f"  - Only with {' or '.join(theirs)}: {conflict.reason}."
     yield ""
 
 
