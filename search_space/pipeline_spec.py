@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_space import attention_layers, call_sizes
+from search_space import attention_layers, call_sizes, step_caches
 from search_space.errors import ModelError
 from search_space.identity import fingerprint
 
@@ -25,7 +25,8 @@ class Component:
     ``weight_rank`` is the largest number of dimensions of a parameter; ``tile_px`` is the size up
     to which VAE tiling does nothing; ``head_size`` is the width of the widest attention head.
     ``dispatches_attention`` and ``calls_sdpa`` say by which way attention can be given another
-    kernel, ``fuses_projections`` whether fusing them acts and keeps the result.
+    kernel, ``fuses_projections`` whether fusing them acts and keeps the result. ``step_caches`` are
+    those of diffusers that find something to hook.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Component:
     masks_attention: bool = False
     head_size: int = 0
     fuses_projections: bool = False
-    caches: bool = False
+    step_caches: tuple[str, ...] = ()
     groups_offload: bool = False
     keeps_in_fp32: bool = False
     repeats_blocks: bool = False
@@ -55,7 +56,9 @@ class PipelineSpec:
 
     ``size_multiple_px`` and ``frame_multiple`` say which sizes the pipeline accepts; ``defaults``
     holds the figures that the pipeline takes where the workload leaves them open. ``schedulers``
-    are the classes that can stand in the place of the pipeline's own, which is the first.
+    are the classes that can stand in the place of the pipeline's own, which is the first;
+    ``predicts_flow`` says that this one has been told to work with flow.
+    ``guides_apart`` says that guidance calls the denoiser a second time at each step.
     """
 
     folder: str
@@ -65,8 +68,10 @@ class PipelineSpec:
     vae: Component | None = None
     text_encoders: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
+    predicts_flow: bool = False
     offloads: bool = False
     sets_cache_context: bool = False
+    guides_apart: bool = False
     upcasts_vae: bool = False
     classes: tuple[str, ...] = ()
     call_parameters: tuple[str, ...] = ()
@@ -86,7 +91,8 @@ class PipelineSpec:
 
 
 def _component(facts: Mapping[str, Any]) -> Component:
-    return Component(**{**facts, "attention_processors": tuple(facts["attention_processors"])})
+    names = ("attention_processors", "step_caches")
+    return Component(**{**facts, **{name: tuple(facts[name]) for name in names}})
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -152,8 +158,10 @@ def read_spec(folder: Path) -> PipelineSpec:
         vae=_describe("vae", vae) if vae is not None else None,
         text_encoders=tuple(name for name, part in index.items() if _is_text_encoder(name, part)),
         schedulers=_schedulers(folder, index),
+        predicts_flow=_predicts_flow(folder),
         offloads=bool(getattr(pipeline_class, "model_cpu_offload_seq", None)),
         sets_cache_context="cache_context" in source,
+        guides_apart=step_caches.guides_apart(source, call),
         upcasts_vae="force_upcast" in source and bool(vae and vae.config.get("force_upcast")),
         classes=tuple(sorted(_class_names(index))),
         call_parameters=tuple(call),
@@ -241,9 +249,13 @@ def _schedulers(folder: Path, index: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _predicts_flow(folder: Path) -> bool:
+    path = folder / "scheduler" / "scheduler_config.json"
+    return path.is_file() and _json_object(path).get("prediction_type") == "flow_prediction"
+
+
 def _describe(name: str, model: Any, masks_attention: bool = False) -> Component:
     import torch
-    from diffusers import CacheMixin
 
     layers = attention_layers.attention_layers(model)
     sizes = [size for size in _tile_sizes(model) if size]
@@ -260,7 +272,7 @@ def _describe(name: str, model: Any, masks_attention: bool = False) -> Component
         masks_attention=masks_attention,
         head_size=max(map(attention_layers.head_size, layers), default=0),
         fuses_projections=attention_layers.fuses_projections(model),
-        caches=isinstance(model, CacheMixin),
+        step_caches=step_caches.suitable_caches(model),
         groups_offload=bool(getattr(model, "_supports_group_offloading", False)),
         keeps_in_fp32=bool(getattr(model, "_keep_in_fp32_modules", None)),
         repeats_blocks=bool(getattr(model, "_repeated_blocks", None)),

@@ -24,6 +24,7 @@ KNOWN_GOOD: dict[str, tuple[dict[str, str], ...]] = {
         {"engine": "onnxruntime", "vae_engine": "onnxruntime"},
         {"memory_format": "channels_last"},
         {"precision": "fp16"},
+        {**HALF, "cache": "deepcache-3"},
     ),
     "cuda": (
         {"precision": "fp16", "memory_format": "channels_last"},
@@ -31,6 +32,13 @@ KNOWN_GOOD: dict[str, tuple[dict[str, str], ...]] = {
         {"precision": "fp16", "memory_format": "channels_last", "engine": "compile-max-autotune"},
         {"precision": "fp16", "attention": "xformers"},
         {"precision": "fp16", "attention_slicing": "auto", "vae_tiling": "on"},
+        {
+            "precision": "fp16",
+            "memory_format": "channels_last",
+            "engine": "compile-regional",
+            "cache": "deepcache-3",
+        },
+        {"precision": "bf16", "engine": "compile-default", "cache": "first-block-0.1"},
     ),
 }
 ANYWHERE = ({"precision": "bf16"}, {"precision": "fp16"})
@@ -39,7 +47,8 @@ ANYWHERE = ({"precision": "bf16"}, {"precision": "fp16"})
 def portfolio(space: Space) -> list[dict[str, str]]:
     """The known-good configs, each with the pins applied and without what the space rules out.
 
-    One that loses its engine or its dtype so, or whose dtype the device only emulates, is left out.
+    One that loses its engine, cache or dtype so, or whose dtype the device only emulates, is left
+    out.
     """
     seeds: list[dict[str, str]] = []
     for known in KNOWN_GOOD.get(space.context.machine.device, ANYWHERE):
@@ -53,4 +62,4 @@ def portfolio(space: Space) -> list[dict[str, str]]:
 def _promising(known: Mapping[str, str], kept: Mapping[str, str], space: Space) -> bool:
     lost = known.keys() - kept.keys() - space.fix.keys()
     native = ("fp32", *space.context.machine.native_dtypes)
-    return not lost & {"precision", *PARTS} and kept.get("precision", "fp32") in native
+    return not lost & {"precision", "cache", *PARTS} and kept.get("precision", "fp32") in native

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +26,30 @@ def describe(
         return Context(machine, spec, chosen, allow_lossy=True, allow_remote_code=True)
 
     return context
+
+
+@pytest.fixture(scope="session")
+def calm_folder(
+    reference_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The folder of a reference pipeline whose denoiser hardly sees which step it is.
+
+    To random weights each step is as another model. Trained ones change little from one to the
+    next, which is what a cache lives on.
+    """
+    import torch
+    from diffusers import DiffusionPipeline
+    from diffusers.models.embeddings import TimestepEmbedding
+
+    @cache
+    def calm(family: str) -> Path:
+        pipe = DiffusionPipeline.from_pretrained(reference_folder(family))
+        models = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+        for part in (part for model in models for part in model.modules()):
+            if isinstance(part, TimestepEmbedding):
+                part.linear_1.weight.data *= 0.02
+        folder = tmp_path_factory.mktemp("calm") / family
+        pipe.save_pretrained(folder)
+        return folder
+
+    return calm
