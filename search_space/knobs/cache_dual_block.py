@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Tier, more_choices
+from search_space.knob import Choice, Conflict, Context, Tier, more_choices
 from search_space.knobs.cache import BREAKS_THE_GRAPH, enough_steps
 from search_space.needs import every, installed
 
@@ -94,7 +94,14 @@ DUAL_BLOCK = every(installed("cache-dit", "caches"), known_to_cache_dit, enough_
         Choice("dual-block-0.16", need=DUAL_BLOCK, tier=Tier.LOSSY),
         Choice("dual-block-0.24", need=DUAL_BLOCK, tier=Tier.LOSSY),
     ),
-    conflicts=(BREAKS_THE_GRAPH,),
+    conflicts=(
+        BREAKS_THE_GRAPH,
+        Conflict(
+            "placement",
+            ("group-offload-block", "group-offload-leaf", "group-offload-leaf-stream"),
+            "cache-dit says that it does not get along with groups of layers that are moved",
+        ),
+    ),
     effect=dual_block_effect,
     run_on=("cpu",),
 )

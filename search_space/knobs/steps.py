@@ -1,0 +1,57 @@
+"""Fewer denoising steps."""
+
+from __future__ import annotations
+
+from search_space.build import Build
+from search_space.knob import Choice, Context, Need, Stage, Tier, knob
+from search_space.needs import every, lossy_steps
+
+SHARES = {"three-quarters": 0.75, "half": 0.5}
+FEWEST_STEPS = 4
+
+
+def fewer_steps(asked: int, choice: str) -> int:
+    """The share of the steps, rounded up."""
+    return -int(-asked * SHARES[choice] // 1)
+
+
+def steps_to_spare(choice: str) -> Need:
+    """The share of the steps must be steps enough."""
+
+    def need(context: Context) -> str | None:
+        """At least 4 steps must be left."""
+        asked = context.workload.steps
+        if asked is None:
+            return "the workload does not say how many steps there are"
+        if fewer_steps(asked, choice) >= FEWEST_STEPS:
+            return None
+        return f"of {asked} steps fewer than {FEWEST_STEPS} would be left"
+
+    return every(need, lossy_steps)
+
+
+def steps_effect(build: Build, choice: str) -> str | None:
+    """The scheduler must have made as many steps as were chosen."""
+    chosen = build.evidence.get("steps_chosen")
+    made = build.pipe.scheduler.num_inference_steps
+    if chosen is None:
+        return f"the scheduler made the {made} steps that were asked for"
+    return None if made == chosen else f"the scheduler made {made} steps, not {chosen}"
+
+
+@knob(
+    Stage.CALL,
+    choices=(
+        Choice("as-asked"),
+        *(
+            Choice(choice, steps_to_spare(choice), Tier.LOSSY, another_image=True)
+            for choice in SHARES
+        ),
+    ),
+    effect=steps_effect,
+    run_on=("cpu",),
+)
+def steps(build: Build, choice: str) -> None:
+    """A share of the steps that the workload asks for: by design another image."""
+    chosen = fewer_steps(build.call["num_inference_steps"], choice)
+    build.call["num_inference_steps"] = build.evidence["steps_chosen"] = chosen
