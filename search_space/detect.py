@@ -9,6 +9,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
+from search_space.control_groups import memory_limit
 from search_space.errors import UsageError
 from search_space.machine import Machine
 
@@ -52,7 +53,7 @@ def detect(device: str | None) -> Machine:
         raise UsageError(f"the device {found!r} cannot be used: {reason}")
     import torch
 
-    host_bytes = _host_bytes()
+    host_bytes = usable_host_bytes()
     name, device_bytes = _device(found)
     return Machine(
         device=found,
@@ -139,10 +140,12 @@ def logical_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _host_bytes() -> int:
+def usable_host_bytes() -> int:
+    """The memory of the host, or of it what this process may use."""
     import psutil
 
-    return int(psutil.virtual_memory().total)
+    total_bytes = int(psutil.virtual_memory().total)
+    return min(total_bytes, memory_limit() or total_bytes)
 
 
 def _native_dtypes(kind: str) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from search_space.identity import fingerprint
 class Machine:
     """What was found on this computer; every field is plain JSON.
 
-    ``cores`` are the logical ones that this process may use, ``threads`` those that torch takes by
-    itself. ``native_dtypes`` are those whose matrix products run on hardware of their own.
+    ``host_bytes`` and ``cores`` (the logical ones) are what this process may use of the computer,
+    ``threads`` are those that torch takes by itself. ``native_dtypes`` are those whose matrix
+    products run on hardware of their own.
     ``probes`` maps the name of a probe to None (works) or to the sentence that says why not.
     """
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
 
+from search_space.budget import UNLIMITED, Budget
 from search_space.units import format_size
 
 Config = Mapping[str, str]
@@ -32,7 +33,8 @@ OUT_OF_MEMORY = (FailureKind.DEVICE_OUT_OF_MEMORY, FailureKind.HOST_OUT_OF_MEMOR
 class Peak:
     """The most memory that one phase of a trial held in one place.
 
-    ``place`` is ``host`` or ``device``; ``source`` names the counter that was read.
+    ``place`` is ``host`` or ``device``; ``source`` names the counter that was read. A peak of any
+    other place is for the reader alone, such as ``host_resident``: pages of files included.
     """
 
     place: str
@@ -60,15 +62,25 @@ class Measurement:
 
     @property
     def peak_bytes(self) -> int:
-        """Peak of the memory that the budget is about: the device's, or the host's without one."""
+        """Peak of what ``--memory`` is about: the device's, or the host's without one."""
         places = {peak.place for peak in self.peaks}
-        place = "device" if "device" in places else "host"
+        return self._peak_bytes("device" if "device" in places else "host")
+
+    @property
+    def host_peak_bytes(self) -> int:
+        """Peak of the host's memory."""
+        return self._peak_bytes("host")
+
+    def _peak_bytes(self, place: str) -> int:
         return max(peak.peak_bytes for peak in self.peaks if peak.place == place)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial gave no usable measurement; ``log`` is the end of what the process printed."""
+    """Why a trial gave no usable measurement; ``log`` is the end of what the process printed.
+
+    ``peak_bytes`` is what it held, of the memory that the failure is about.
+    """
 
     kind: FailureKind
     message: str
@@ -79,7 +91,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Trial:
-    """A config and what became of it; ``number`` is given by the store."""
+    """A config and what became of it; ``number`` is given by the store.
+
+    ``budget`` is that of its run, which was enforced while it ran.
+    """
 
     config: Config
     outcome: Measurement | Failure
@@ -87,19 +102,38 @@ class Trial:
     started_at: str
     number: int = 0
     purpose: str = "search"
-    memory_bytes: int | None = field(default=None, compare=False)
+    budget: Budget = field(default=UNLIMITED, compare=False)
 
     @property
     def measurement(self) -> Measurement | None:
         """The measurement, if there is one."""
         return self.outcome if isinstance(self.outcome, Measurement) else None
 
-    def judged(self, memory_bytes: int | None) -> Failure | None:
-        """Why this trial is not feasible within ``memory_bytes``, or None."""
+    def judged(self, budget: Budget) -> Failure | None:
+        """Why this trial is not feasible within ``budget``, or None."""
         if isinstance(self.outcome, Failure):
             return self.outcome
-        peak_bytes = self.outcome.peak_bytes
-        if memory_bytes is None or peak_bytes <= memory_bytes:
-            return None
-        sentence = f"needs {format_size(peak_bytes)}, the budget is {format_size(memory_bytes)}"
-        return Failure(FailureKind.OVER_MEMORY, sentence, peak_bytes=peak_bytes)
+        for limit_bytes, place in ((budget.memory_bytes, ""), (budget.host_bytes, " on the host")):
+            if limit_bytes is None:
+                continue
+            peak_bytes = self.outcome.host_peak_bytes if place else self.outcome.peak_bytes
+            if peak_bytes > limit_bytes:
+                needed, limit = format_size(peak_bytes), format_size(limit_bytes)
+                sentence = f"needs {needed}{place}, the budget is {limit}"
+                return Failure(FailureKind.OVER_MEMORY, sentence, peak_bytes=peak_bytes)
+        return None
+
+    def counts(self, budget: Budget) -> bool:
+        """Whether this trial says anything within ``budget``.
+
+        What ran out of memory within a smaller one was stopped by that one.
+        """
+        failure = self.outcome if isinstance(self.outcome, Failure) else None
+        ran_out = failure is not None and failure.kind in OUT_OF_MEMORY
+        return not ran_out or self.budget.covers(budget)
+
+    def exceeds(self, budget: Budget) -> bool:
+        """Whether the config was seen to need more: once is enough to rule it out."""
+        failure = self.judged(budget)
+        kinds = (FailureKind.OVER_MEMORY, *OUT_OF_MEMORY)
+        return failure is not None and failure.kind in kinds and self.counts(budget)

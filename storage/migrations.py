@@ -157,3 +157,9 @@ def m001_initial(connection: Connection) -> None:
     statements = FIRST_TABLES.format(counted=COUNTED[connection.dialect.name])
     for statement in statements.split(";"):
         connection.exec_driver_sql(statement)
+
+
+@migration
+def m002_host_memory(connection: Connection) -> None:
+    """The budget of the host beside that of the device."""
+    connection.exec_driver_sql("ALTER TABLE study ADD COLUMN host_memory_bytes BIGINT")

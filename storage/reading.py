@@ -21,6 +21,7 @@ COLUMNS = (
     trial.c.started_at,
     trial.c.cost_s,
     study.c.memory_bytes,
+    study.c.host_memory_bytes,
     config.c.choices,
     machine.c.facts.label("machine_facts"),
     software.c.versions,

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, Table
 
+from search_space.budget import Budget
 from search_space.errors import StoreError
 from search_space.identity import canonical_json, fingerprint
 from search_space.machine import Machine
@@ -25,7 +26,7 @@ PARTS = (sample, memory, fidelity, failure)
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """A trial with what it was measured on and for; ``memory_bytes`` is None without a budget.
+    """A trial with what it was measured on and for.
 
     The machine is what the store keeps of it: hardware and versions, not the probes.
     """
@@ -33,7 +34,6 @@ class StoredTrial:
     trial: Trial
     machine: Machine
     workload: Workload
-    memory_bytes: int | None
 
 
 def machine_values(found: Machine) -> Values:
@@ -126,7 +126,6 @@ def stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
             _trial(row, parts),
             _machine(row["machine_facts"], row["versions"]),
             Workload.from_json({"model": row["model"], **json.loads(row["workload_facts"])}),
-            row["memory_bytes"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
@@ -151,5 +150,5 @@ def _trial(row: RowMapping, parts: Parts) -> Trial:
         started_at=row["started_at"],
         number=row["number"],
         purpose=row["purpose"],
-        memory_bytes=row["memory_bytes"],
+        budget=Budget(row["memory_bytes"], row["host_memory_bytes"]),
     )

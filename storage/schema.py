@@ -131,6 +131,7 @@ study = Table(
     Column("memory_bytes", BigInteger, comment="The memory budget in bytes; NULL without one."),
     _fact("space", CleanText, "Knob to the list of its choices, the untouched first: JSON."),
     _fact("created_at", CleanText, "When it was first opened: UTC, ISO 8601."),
+    Column("host_memory_bytes", BigInteger, comment="The budget of the host; NULL without one."),
     comment="A search on one machine, for one workload, within one budget and space.",
 )
 
@@ -171,7 +172,9 @@ memory = Table(
     metadata,
     _of_trial(),
     _key("position", Integer, "Place among the peaks of this trial, from 0."),
-    _fact("place", CleanText, "Where: host or device."),
+    _fact(
+        "place", CleanText, "Where: host or device, which the budgets are about, or host_resident."
+    ),
     _fact("phase", CleanText, "When: load, first_call, steady and so on; all for the whole tree."),
     _fact("source", CleanText, "The counter that was read."),
     _fact("peak_bytes", BigInteger, "The most memory held, in bytes."),

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, insert, select
 
+from search_space.budget import Budget
 from search_space.errors import StoreError, UsageError
 from search_space.identity import canonical_json, fingerprint
 from search_space.machine import Machine
@@ -67,17 +68,20 @@ class Store:
         self,
         machine: Machine,
         workload: Workload,
-        memory_bytes: int | None,
+        budget: Budget,
         space: Mapping[str, Sequence[str]],
     ) -> int:
         """The id of the study of exactly these; a new one the first time, then the same."""
-        identity = {
+        identity: dict[str, Any] = {
             "machine": machine.fingerprint,
             "software": machine.software_fingerprint,
             "workload": workload.fingerprint,
-            "memory_bytes": memory_bytes,
+            "memory_bytes": budget.memory_bytes,
             "space": {knob: list(choices) for knob, choices in space.items()},
         }
+        # It came later: without it the studies of before keep their identity.
+        if budget.host_bytes is not None:
+            identity["host_memory_bytes"] = budget.host_bytes
         with self._writing() as connection:
             workload_id = identify(connection, schema.workload, workload_values(workload))
             rename(connection, workload_id, workload.model)
@@ -86,20 +90,21 @@ class Store:
                 "machine_id": identify(connection, schema.machine, machine_values(machine)),
                 "software_id": identify(connection, schema.software, software_values(machine)),
                 "workload_id": workload_id,
-                "memory_bytes": memory_bytes,
+                "memory_bytes": budget.memory_bytes,
+                "host_memory_bytes": budget.host_bytes,
                 "space": canonical_json(identity["space"]),
                 "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }
             return identify(connection, schema.study, values)
 
     def add(self, study_id: int, trial: Trial) -> Trial:
-        """Keep a trial, whole or not at all; returns it with its number and memory budget."""
+        """Keep a trial, whole or not at all; returns it with its number and budget."""
         with self._writing() as connection:
-            memory_bytes = self._memory_bytes(connection, study_id)
+            budget = self._budget(connection, study_id)
             config_id = identify(connection, schema.config, config_values(trial))
             row = trial_values(trial) | {"study_id": study_id, "config_id": config_id}
             key: Any = connection.execute(insert(schema.trial).values(row)).inserted_primary_key
-            numbered = replace(trial, number=key.number, memory_bytes=memory_bytes)
+            numbered = replace(trial, number=key.number, budget=budget)
             for table, rows in part_values(numbered):
                 connection.execute(insert(table), rows)
         return numbered
@@ -128,13 +133,13 @@ class Store:
             return stored
         raise UsageError(f"no trial {number} in {self._place}: list them with 'tune trials'")
 
-    def _memory_bytes(self, connection: Connection, study_id: int) -> int | None:
-        study = select(schema.study.c.memory_bytes).where(schema.study.c.id == study_id)
-        row = connection.execute(study).one_or_none()
+    def _budget(self, connection: Connection, study_id: int) -> Budget:
+        study = schema.study.c
+        limits = select(study.memory_bytes, study.host_memory_bytes).where(study.id == study_id)
+        row = connection.execute(limits).one_or_none()
         if row is None:
             raise StoreError(f"no study {study_id} in {self._place}: open it before adding trials")
-        memory_bytes: int | None = row.memory_bytes
-        return memory_bytes
+        return Budget(row.memory_bytes, row.host_memory_bytes)
 
     def _read(self, conditions: list[ColumnElement[bool]]) -> list[StoredTrial]:
         # One transaction, so that a trial which is added meanwhile is seen whole or not at all.

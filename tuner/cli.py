@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from search_space.budget import Budget
 from search_space.errors import TuneError
 from search_space.knob import Tier
 from search_space.workload import PROMPT, Workload
@@ -18,9 +19,9 @@ from tuner.options import (
     DURATION,
     INTERRUPTED,
     POSITIVE,
-    SIZE,
     OneLineErrors,
     as_json,
+    budget_options,
     pin_options,
     quality_options,
     store_option,
@@ -46,7 +47,7 @@ def main() -> None:
 @main.command()
 @click.argument("model")
 @workload_options
-@click.option("--memory", "memory_bytes", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]")
+@budget_options
 @click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all.")
 @click.option("--time-limit", "time_limit_s", type=DURATION, help="No trial begins after it: 30m.")
 @click.option("--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True)
@@ -82,9 +83,7 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
         with console.status(f"loading {model}"):
             context = prepare(children, request)
         at_work = Run(plan_run(context, request))
-        watched = ConsoleProgress(
-            console, request.trials, request.memory_bytes, request.time_limit_s
-        )
+        watched = ConsoleProgress(console, request.trials, request.budget, request.time_limit_s)
         with watched:
             at_work.go(ledger, partial(run_trial, children), watched)
         return conclude(at_work, output or default_output(model), json_wanted)
@@ -116,6 +115,7 @@ def request_of(model: str, **asked: Any) -> Request:
     )
     cache_dir = asked.pop("cache_dir") or default_cache_dir()
     asked["quality"] = Tier(asked["quality"])
+    asked["budget"] = Budget(asked.pop("memory_bytes", None), asked.pop("host_bytes", None))
     return Request(workload, cache_dir, **{**asked, "fix": dict(asked["fix"])})
 
 

@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from search_space.budget import Budget
 from search_space.trial import Config, Trial
 from search_space.units import format_duration
 from tuner.report import decibel, describe, seconds, size, times
@@ -20,12 +21,12 @@ class ConsoleProgress:
     """Shows the trial at work, what has been found and the time left; a context manager."""
 
     def __init__(
-        self, console: Console, trials: int, memory_bytes: int | None, time_limit_s: float | None
+        self, console: Console, trials: int, budget: Budget, time_limit_s: float | None
     ) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._console = console
-        self._memory_bytes = memory_bytes
+        self._budget = budget
         self._total = trials
         self._ends_s = None if time_limit_s is None else time.monotonic() + time_limit_s
         self._trials: list[Trial] = []
@@ -61,7 +62,7 @@ class ConsoleProgress:
         self._bar.update(self._task, completed=len(self._trials))
         measured = "1 trial was" if len(trials) == 1 else f"{len(trials)} trials were"
         self._console.print(f"{measured} measured before and will not be measured again")
-        winner = best(self._trials, self._memory_bytes)
+        winner = best(self._trials, self._budget)
         if winner is not None:
             self._console.print(f"best so far: {describe(winner.config)}", highlight=False)
 
@@ -88,10 +89,10 @@ class ConsoleProgress:
 
     def _line(self, trial: Trial) -> str:
         known = figures(trial)
-        failure = trial.judged(self._memory_bytes)
+        failure = trial.judged(self._budget)
         memory = size(known["peak_bytes"])
-        if self._memory_bytes is not None:
-            memory += f" of {size(self._memory_bytes)}"
+        if self._budget.memory_bytes is not None:
+            memory += f" of {size(self._budget.memory_bytes)}"
         parts = [
             f"[{len(self._trials)}/{self._total}] {describe(trial.config)}:",
             f"{seconds(known['latency_s'])} ({times(self._speedup(trial))}),",
@@ -109,7 +110,7 @@ class ConsoleProgress:
         return baseline.latency_s / latency_s(trial)
 
     def _best(self) -> str:
-        winner = best(self._trials, self._memory_bytes)
+        winner = best(self._trials, self._budget)
         if winner is None:
             return ""
         return f"best {seconds(latency_s(winner))} ({times(self._speedup(winner))})"

@@ -2,77 +2,103 @@
 
 from __future__ import annotations
 
-import contextlib
 import platform
+import threading
 from collections.abc import Callable
 
 from search_space.trial import Peak
+from tuner.device_memory import DeviceMemory
+from tuner.host_memory import held, reset_highest
 
-KILOBYTE = 1024
+SET_UP = ("load", "record", "engine", "export", "quantize", "session")
+"""The phases before the calls: their files are read once."""
 
-
-def reset_peaks(device: str) -> None:
-    """Start a new phase: later peaks are those since now."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    if device in ("cuda", "xpu"):
-        import torch
-
-        for device_index in range(torch.accelerator.device_count()):
-            torch.accelerator.reset_peak_memory_stats(device_index)
+HOST_SOURCES = {"Linux": "VmHWM", "Windows": "PeakWorkingSetSize"}
+SAMPLE_S = 0.01
 
 
-def read_peaks(device: str, phase: str) -> list[Peak]:
-    """The peaks since the last reset; raises RuntimeError where the host gives no reading."""
-    peaks = [host_peak(phase)]
-    if device != "cpu":
-        source, read_bytes = DEVICE_PEAKS[device]
-        peaks.append(Peak("device", phase, source, read_bytes()))
-    return peaks
+class HostPeak:
+    """The host's peak since the phase began.
+
+    A phase is cut into intervals, each with a highest of its own. In one interval, what the kernel
+    could not have dropped is at most its highest less the file pages that were there throughout.
+    """
+
+    def __init__(self) -> None:
+        reset_highest()
+        self._last = held()
+        self.resident_bytes = 0
+        self.kept_bytes = 0
+
+    def look(self) -> None:
+        """End an interval and begin the next."""
+        now = held()
+        reset_highest()
+        swapped = max(self._last.swapped_bytes, now.swapped_bytes)
+        file_bytes = min(self._last.file_bytes, now.file_bytes)
+        highest = now.highest_bytes + swapped
+        self.resident_bytes = max(self.resident_bytes, highest)
+        self.kept_bytes = max(self.kept_bytes, highest - file_bytes)
+        self._last = now
+
+    def peaks(self, phase: str) -> list[Peak]:
+        """What the budget is about, and beside it what was resident."""
+        source = HOST_SOURCES.get(platform.system(), "ru_maxrss")
+        if phase not in SET_UP or platform.system() != "Linux":
+            return [Peak("host", phase, source, self.resident_bytes)]
+        return [
+            Peak("host", phase, f"{source} less RssFile", self.kept_bytes),
+            Peak("host_resident", phase, source, self.resident_bytes),
+        ]
 
 
-def host_peak(phase: str) -> Peak:
-    """The host's peak. Never ``ru_maxrss`` on Linux: a child inherits it from its parent."""
-    if platform.system() == "Linux":
-        with open("/proc/self/status") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return Peak("host", phase, "VmHWM", int(line.split()[1]) * KILOBYTE)
-        raise RuntimeError("the kernel gives no VmHWM: peak memory cannot be measured here")
-    if platform.system() == "Windows":
-        import psutil
+class Sampler:
+    """Looks again and again, in a thread of its own, until it is stopped."""
 
-        return Peak("host", phase, "PeakWorkingSetSize", psutil.Process().memory_info().peak_wset)
-    import resource
+    def __init__(self, *looks: Callable[[], None]) -> None:
+        self._looks = looks
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        if looks:
+            self._thread.start()
 
-    # macOS counts it in bytes.
-    return Peak("host", phase, "ru_maxrss", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    def _run(self) -> None:
+        while not self._stopped.wait(SAMPLE_S):
+            for look in self._looks:
+                look()
 
-
-def _accelerator() -> int:
-    import torch
-
-    # A budget is that of one device: of several, the fullest counts.
-    devices = range(torch.accelerator.device_count())
-    return max(int(torch.accelerator.max_memory_reserved(index)) for index in devices)
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+        if self._looks:
+            self._thread.join()
 
 
-def _mps() -> int:
-    import torch
+class Gauge:
+    """Reads the peaks of one phase after the other."""
 
-    return int(torch.mps.driver_allocated_memory())
+    def __init__(self, device: str) -> None:
+        self.device = DeviceMemory.of(device)
+        self._phase = ""
 
+    def begin(self, phase: str) -> None:
+        """A phase begins. Nothing is sampled while the steady calls are timed."""
+        self._phase = phase
+        self._host = HostPeak()
+        looks = []
+        if phase in SET_UP:
+            looks.append(self._host.look)
+        if self.device is not None:
+            self.device.reset()
+            if phase != "steady":
+                looks.append(self.device.look)
+        self._sampler = Sampler(*looks)
 
-def _hpu() -> int:
-    import torch
-
-    return int(torch.hpu.max_memory_allocated())  # type: ignore[attr-defined]
-
-
-# What each counter leaves out is said in docs/measuring.md.
-DEVICE_PEAKS: dict[str, tuple[str, Callable[[], int]]] = {
-    "cuda": ("max_memory_reserved", _accelerator),
-    "xpu": ("max_memory_reserved", _accelerator),
-    "mps": ("driver_allocated_memory at the end of the phase", _mps),
-    "hpu": ("max_memory_allocated", _hpu),
-}
+    def end(self) -> list[Peak]:
+        """The peaks of the phase; raises RuntimeError where there is no reading."""
+        self._sampler.stop()
+        self._host.look()
+        peaks = self._host.peaks(self._phase)
+        if self.device is not None:
+            peaks.append(self.device.peak(self._phase))
+        return peaks

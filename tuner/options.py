@@ -155,6 +155,15 @@ quality_options = options(
         help="Let attention kernels be fetched from the Hub and run.",
     ),
 )
+budget_options = options(
+    click.option("--memory", "memory_bytes", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]"),
+    click.option(
+        "--host-memory",
+        "host_bytes",
+        type=SIZE,
+        help="Budget of the host, beside that of the device. [default: none]",
+    ),
+)
 pin_options = options(
     click.option("--fix", type=FIX, multiple=True, help="Hold a knob at a choice: precision=bf16."),
     click.option("--include", multiple=True, metavar="KNOB", help="Vary only this knob."),

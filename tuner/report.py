@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from search_space.budget import Budget
 from search_space.space import completed
 from search_space.trial import Failure, Trial
 from search_space.units import format_duration, format_size
@@ -24,12 +25,12 @@ def trial_state(trial: Trial) -> str:
     """``measured``, ``infeasible`` (ran, but over the budget of its run) or ``failed``."""
     if trial.measurement is None:
         return "failed"
-    return "infeasible" if trial.judged(trial.memory_bytes) else "measured"
+    return "infeasible" if trial.judged(trial.budget) else "measured"
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
     """The stable form of a trial; what is not known is None."""
-    failure = trial.judged(trial.memory_bytes)
+    failure = trial.judged(trial.budget)
     known = figures(trial)
     facts = (
         {"kind": failure.kind.value, "phase": failure.phase or None, "message": failure.message}
@@ -42,6 +43,7 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "config": completed(trial.config),
         "latency_s": known["latency_s"],
         "peak_bytes": known["peak_bytes"],
+        "host_peak_bytes": known["host_peak_bytes"],
         "psnr_db": known["psnr_db"],
         "failure": facts,
         "cost_s": trial.cost_s,
@@ -75,6 +77,14 @@ def seconds(value_s: float | None) -> str:
 def size(value_bytes: int | None) -> str:
     """A size for a table."""
     return UNKNOWN if value_bytes is None else format_size(value_bytes)
+
+
+def limits(budget: Budget) -> str:
+    """A budget for a table."""
+    if budget.host_bytes is None:
+        return size(budget.memory_bytes)
+    device = f"{size(budget.memory_bytes)}, " if budget.memory_bytes else ""
+    return f"{device}{size(budget.host_bytes)} on the host"
 
 
 def decibel(value_db: float | None) -> str:
@@ -116,7 +126,7 @@ def trials_table(trials: list[Trial]) -> Table:
     table = Table("trial", "config", "latency", "peak memory", "PSNR", "cost", "outcome")
     for trial in trials:
         known = figures(trial)
-        failure = trial.judged(trial.memory_bytes)
+        failure = trial.judged(trial.budget)
         table.add_row(
             str(trial.number),
             describe(trial.config),
@@ -137,7 +147,8 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         **trial_json(trial),
         "purpose": trial.purpose,
         "started_at": trial.started_at,
-        "memory_bytes": stored.memory_bytes,
+        "memory_bytes": trial.budget.memory_bytes,
+        "host_memory_bytes": trial.budget.host_bytes,
         "seconds": {kind: list(samples) for kind, samples in measured.seconds.items()}
         if measured
         else None,
@@ -155,9 +166,9 @@ def stored_text(stored: StoredTrial) -> str:
         f"trial {trial.number} of {stored.workload.model}: {describe(trial.config)}",
         f"on {stored.machine.device_name} ({stored.machine.device}), {trial.started_at}",
         f"state {trial_state(trial)}, cost {format_duration(trial.cost_s)}, "
-        f"budget {size(stored.memory_bytes)}",
+        f"budget {limits(trial.budget)}",
     ]
-    failure = trial.judged(trial.memory_bytes)
+    failure = trial.judged(trial.budget)
     if failure is not None:
         where = f" in {failure.phase}" if failure.phase else ""
         lines.append(f"{failure.kind.value}{where}: {failure.message}")
@@ -178,7 +189,7 @@ class Winner:
 
     stored: StoredTrial
     baseline: Trial | None
-    memory_bytes: int | None
+    budget: Budget
 
     @property
     def speedup(self) -> float | None:
@@ -200,19 +211,19 @@ def winners(found: list[StoredTrial]) -> list[Winner]:
     return [
         winner
         for group in groups.values()
-        for memory_bytes in dict.fromkeys(stored.memory_bytes for stored in group)
-        if (winner := _winner(group, memory_bytes)) is not None
+        for budget in dict.fromkeys(stored.trial.budget for stored in group)
+        if (winner := _winner(group, budget)) is not None
     ]
 
 
-def _winner(group: list[StoredTrial], memory_bytes: int | None) -> Winner | None:
+def _winner(group: list[StoredTrial], budget: Budget) -> Winner | None:
     by_number = {stored.trial.number: stored for stored in group}
-    winner = best([stored.trial for stored in group], memory_bytes)
+    winner = best([stored.trial for stored in group], budget)
     baselines = [stored.trial for stored in group if stored.trial.config == {}]
     if winner is None:
         return None
     baseline = baselines[-1] if baselines else None
-    return Winner(by_number[winner.number], baseline, memory_bytes)
+    return Winner(by_number[winner.number], baseline, budget)
 
 
 def best_json(winner: Winner) -> dict[str, Any]:
@@ -221,7 +232,8 @@ def best_json(winner: Winner) -> dict[str, Any]:
     return {
         "model": stored.workload.model,
         "device": stored.machine.device_name,
-        "memory_bytes": winner.memory_bytes,
+        "memory_bytes": winner.budget.memory_bytes,
+        "host_memory_bytes": winner.budget.host_bytes,
         "speedup": winner.speedup,
         **trial_json(stored.trial),
     }
@@ -236,7 +248,7 @@ def best_table(found: list[Winner]) -> Table:
         known = figures(winner.stored.trial)
         table.add_row(
             winner.stored.workload.model,
-            size(winner.memory_bytes),
+            limits(winner.budget),
             str(winner.stored.trial.number),
             describe(winner.stored.trial.config),
             seconds(known["latency_s"]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from search_space.budget import UNLIMITED, Budget
 from search_space.errors import TuneError
 from search_space.knob import Context, Tier
 from search_space.machine import Machine
@@ -20,7 +21,7 @@ from tuner.children import Children
 from tuner.emit import emit
 from tuner.models import REFERENCE
 from tuner.probing import HEAD_SIZE, find_device, probed
-from tuner.report import describe
+from tuner.report import describe, limits
 from tuner.tune import Plan, Progress, Runner, best, smallest, tune
 from tuner.tuned import TunedConfig, figures
 
@@ -32,7 +33,7 @@ class Request:
     workload: Workload
     cache_dir: Path
     device: str | None = None
-    memory_bytes: int | None = None
+    budget: Budget = UNLIMITED
     trials: int = 20
     time_limit_s: float | None = None
     trial_timeout_s: float = 600.0
@@ -80,7 +81,7 @@ def plan_run(context: Context, request: Request) -> Plan:
     """The plan of a run; raises UsageError where a pin cannot hold."""
     return Plan(
         space=Space(context, request.fix, request.include, request.exclude),
-        memory_bytes=request.memory_bytes,
+        budget=request.budget,
         trials=request.trials,
         time_limit_s=request.time_limit_s,
         trial_timeout_s=request.trial_timeout_s,
@@ -115,7 +116,7 @@ class Run:
 
     def tuned(self) -> TunedConfig:
         """The winner; raises TuneError where nothing fits the budget or nothing ran."""
-        winner = best(self.candidates(), self.plan.memory_bytes)
+        winner = best(self.candidates(), self.plan.budget)
         if winner is None:
             raise TuneError(self._nothing_fits())
         context = self.plan.space.context
@@ -126,7 +127,8 @@ class Run:
             machine=context.machine,
             tuned=figures(winner),
             baseline=figures(self.baseline) if self.baseline else None,
-            memory_bytes=self.plan.memory_bytes,
+            memory_bytes=self.plan.budget.memory_bytes,
+            host_memory_bytes=self.plan.budget.host_bytes,
             cache_dir=str(self.plan.cache_dir),
             created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
@@ -138,11 +140,15 @@ class Run:
 
     def _nothing_fits(self) -> str:
         least = smallest(self.candidates())
-        if least is None or least.measurement is None or self.plan.memory_bytes is None:
+        budget = self.plan.budget
+        if least is None or least.measurement is None or budget == UNLIMITED:
             return "no config ran: see 'tune trials' for the reasons"
         needed = format_size(least.measurement.peak_bytes)
-        budget = format_size(self.plan.memory_bytes)
+        if budget.host_bytes is not None:
+            needed += f", on the host {format_size(least.measurement.host_peak_bytes)}"
+        asked = {"--memory": budget.memory_bytes, "--host-memory": budget.host_bytes}
+        options = " or ".join(option for option, limit in asked.items() if limit is not None)
         return (
-            f"nothing fits {budget}: the smallest config found needs {needed} "
-            f"({describe(least.config)}); raise --memory, lower the size or the batch"
+            f"nothing fits {limits(budget)}: the smallest config found needs {needed} "
+            f"({describe(least.config)}); raise {options}, lower the size or the batch"
         )

@@ -14,8 +14,10 @@ from typing import Any
 from search_space.knob import Stage
 from search_space.space import environment, steps
 from search_space.trial import Config, Failure, FailureKind, Measurement, Peak, Trial
-from search_space.units import format_duration
+from search_space.units import format_duration, format_size
 from tuner.children import Child, Children, log_tail, read_result, task_folder
+from tuner.host_memory import kept_bytes, of_descendants
+from tuner.memory_limits import stop_bytes
 from tuner.processes import out_of_memory_kills
 from tuner.worker import Job
 
@@ -23,6 +25,9 @@ POLL_S = 0.05
 TREE_POLL_S = 0.25
 STARTING = "start"
 SIGKILL = 9
+SIGABRT = 6
+BAD_ALLOCATION = "std::bad_alloc"
+TREE = "PSS of the child processes, sampled"
 TRIAL = "tuner.worker:try_config"
 
 
@@ -48,7 +53,9 @@ class Watch:
     def __init__(self, folder: Path, pid: int, on_phase: Callable[[str], None]) -> None:
         self.phase = STARTING
         self.phase_began_s = time.monotonic()
-        self.tree_bytes = 0
+        self.descendants_bytes: dict[str, int] = {}
+        self.highest_bytes = 0
+        self._descendants_bytes = 0
         self._events = folder / "events.jsonl"
         self._offset = 0
         self._pid = pid
@@ -74,16 +81,17 @@ class Watch:
         return [json.loads(line) for line in complete.splitlines()]
 
     def _sample_tree(self) -> None:
-        import psutil
+        descendants = of_descendants(self._pid)
+        self._descendants_bytes = descendants
+        if descendants:
+            known = self.descendants_bytes.get(self.phase, 0)
+            self.descendants_bytes[self.phase] = max(known, descendants)
 
-        try:
-            process = psutil.Process(self._pid)
-            children = process.children(recursive=True)
-            sizes = [member.memory_info().rss for member in (process, *children)]
-        except psutil.NoSuchProcess:
-            return
-        if children:
-            self.tree_bytes = max(self.tree_bytes, sum(sizes))
+    def held_bytes(self) -> int:
+        """What the trial's tree holds of the host now, as far as it is still there."""
+        now_bytes = kept_bytes(self._pid) + self._descendants_bytes
+        self.highest_bytes = max(self.highest_bytes, now_bytes)
+        return now_bytes
 
 
 def run_trial(
@@ -116,28 +124,33 @@ def _outcome(
     child = children.start(task, folder, job, environment(job.config))
     watch = Watch(folder, child.pid, on_phase)
     try:
-        timeout = _wait(child, watch, deadlines, job.config)
+        stopped = _wait(child, watch, deadlines, job)
     finally:
         if child.status is None:
             child.kill()
     log = log_tail(folder)
-    if timeout is not None:
-        return replace(timeout, log=log)
+    if stopped is not None:
+        return replace(stopped, log=log)
     result = read_result(folder)
     if result is None:
-        return replace(_death(child.status or 0, watch.phase, kills_before), log=log)
+        killed = child.status == -SIGKILL and out_of_memory_kills() > kills_before
+        gave_up = child.status == -SIGABRT and BAD_ALLOCATION in log
+        return replace(_death(child.status or 0, watch, killed or gave_up), log=log)
     if "failure" in result:
         facts = result["failure"]
         return Failure(**{**facts, "kind": FailureKind(facts["kind"]), "log": log})
-    return _measurement(result["measurement"], watch.tree_bytes)
+    return _measurement(result["measurement"], watch.descendants_bytes)
 
 
-def _wait(child: Child, watch: Watch, deadlines: Deadlines, config: Config) -> Failure | None:
+def _wait(child: Child, watch: Watch, deadlines: Deadlines, job: Job) -> Failure | None:
     began_s = time.monotonic()
+    stop = stop_bytes(job.budget, job.device)
     while child.wait(POLL_S) is None:
         watch.look()
+        if stop is not None and watch.held_bytes() > stop:
+            return _too_much(watch, stop)
         now_s = time.monotonic()
-        phase_s = deadlines.phase_s(watch.phase, config)
+        phase_s = deadlines.phase_s(watch.phase, job.config)
         if now_s - watch.phase_began_s > phase_s or now_s - began_s > deadlines.trial_s:
             limit_s = min(phase_s, deadlines.trial_s)
             message = f"{watch.phase} was not done after {format_duration(limit_s)}"
@@ -146,18 +159,41 @@ def _wait(child: Child, watch: Watch, deadlines: Deadlines, config: Config) -> F
     return None
 
 
-def _death(status: int, phase: str, kills_before: int) -> Failure:
-    if status == -SIGKILL and out_of_memory_kills() > kills_before:
-        message = "the kernel killed the process because the host ran out of memory"
-        return Failure(FailureKind.HOST_OUT_OF_MEMORY, message, phase)
+def _too_much(watch: Watch, stop: int) -> Failure:
+    held, limit = format_size(watch.highest_bytes), format_size(stop)
+    message = f"stopped when it held {held} of the host: far over the budget, beyond {limit}"
+    kind = FailureKind.HOST_OUT_OF_MEMORY
+    return Failure(kind, message, watch.phase, peak_bytes=watch.highest_bytes)
+
+
+def _death(status: int, watch: Watch, ran_out: bool) -> Failure:
+    phase = watch.phase
+    if ran_out:
+        message = "the process was killed or gave up because the host ran out of memory"
+        kind, held_bytes = FailureKind.HOST_OUT_OF_MEMORY, watch.highest_bytes or None
+        return Failure(kind, message, phase, peak_bytes=held_bytes)
     if status < 0:
         return Failure(FailureKind.CRASH, f"killed by {signal.Signals(-status).name}", phase)
     return Failure(FailureKind.CRASH, f"ended with exit code {status} and no result", phase)
 
 
-def _measurement(facts: dict[str, Any], tree_bytes: int) -> Measurement:
-    peaks = tuple(Peak(**peak) for peak in facts["peaks"])
-    if tree_bytes:
-        peaks += (Peak("host", "all", "resident size of the process tree, sampled", tree_bytes),)
+def _measurement(facts: dict[str, Any], descendants_bytes: dict[str, int]) -> Measurement:
+    own = [Peak(**peak) for peak in facts["peaks"]]
+    peaks = with_descendants(own, descendants_bytes)
     seconds = {kind: tuple(samples) for kind, samples in facts["seconds"].items() if samples}
-    return Measurement(seconds, peaks, facts["psnr_db"])
+    return Measurement(seconds, tuple(peaks), facts["psnr_db"])
+
+
+def with_descendants(peaks: list[Peak], descendants_bytes: dict[str, int]) -> list[Peak]:
+    """The host's peaks with what the descendants held in the same phase.
+
+    Both need not have been at one moment: the sum is rather too high, never too low.
+    """
+    left = dict(descendants_bytes)
+    found = []
+    for peak in peaks:
+        more = descendants_bytes.get(peak.phase, 0) if peak.place.startswith("host") else 0
+        left.pop(peak.phase, None)
+        source = f"{peak.source}, and {TREE}" if more else peak.source
+        found.append(replace(peak, source=source, peak_bytes=peak.peak_bytes + more))
+    return found + [Peak("host", phase, TREE, size) for phase, size in left.items()]

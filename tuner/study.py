@@ -15,9 +15,10 @@ from optuna.samplers import BaseSampler, GPSampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search_space.budget import Budget
 from search_space.portfolio import portfolio
 from search_space.space import Space, changes, completed
-from search_space.trial import OUT_OF_MEMORY, Failure, Trial
+from search_space.trial import Failure, FailureKind, Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -102,12 +103,26 @@ def key(config: Mapping[str, str]) -> str:
     return repr(changes(config))
 
 
+def distance(peak_bytes: int, limit_bytes: int | None) -> float:
+    """How far a peak is over its limit, as a share of the limit."""
+    return -1.0 if limit_bytes is None else peak_bytes / limit_bytes - 1.0
+
+
+def shortage(failure: Failure, limit_bytes: int | None) -> float:
+    """How far over its limit a config is that ran out of memory; the limit again if not known.
+
+    What was held when an allocation failed may lie below the limit, what was asked for does not.
+    """
+    known = 1.0 if failure.peak_bytes is None else distance(failure.peak_bytes, limit_bytes)
+    return known if known > 0 else 1.0
+
+
 class Study:
     """Proposes configs and learns from trials; kept in memory, rebuilt from the ledger."""
 
-    def __init__(self, space: Space, memory_bytes: int | None, seed: int) -> None:
+    def __init__(self, space: Space, budget: Budget, seed: int) -> None:
         self._space = space
-        self._memory_bytes = memory_bytes
+        self._budget = budget
         self._tried: set[str] = set()
         self._pending: optuna.Trial | None = None
         seeds = portfolio(space)
@@ -164,13 +179,18 @@ class Study:
 
     def _constraints(self, trial: Trial) -> dict[str, float]:
         """How far from feasible, as Optuna wants it: at most 0 is feasible."""
-        outcome = trial.outcome
-        memory = -1.0
-        if self._memory_bytes is not None and outcome.peak_bytes is not None:
-            memory = outcome.peak_bytes / self._memory_bytes - 1.0
-        elif isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
-            memory = 1.0
-        return {"memory": memory, "runs": -1.0 if trial.measurement else 1.0}
+        memory_bytes, host_bytes = self._budget.memory_bytes, self._budget.host_bytes
+        if isinstance(trial.outcome, Failure):
+            short = trial.outcome.kind
+            ran_out = FailureKind.HOST_OUT_OF_MEMORY, FailureKind.DEVICE_OUT_OF_MEMORY
+            # On a machine without a device, both budgets are the host's.
+            memory = shortage(trial.outcome, memory_bytes) if short in ran_out else -1.0
+            host = shortage(trial.outcome, host_bytes) if short is ran_out[0] else -1.0
+        else:
+            memory = distance(trial.outcome.peak_bytes, memory_bytes)
+            host = distance(trial.outcome.host_peak_bytes, host_bytes)
+        runs = -1.0 if trial.measurement else 1.0
+        return {"memory": memory, "host_memory": host, "runs": runs}
 
     def _value(self, trial: Trial) -> float:
         """Log seconds; what did not run counts as the slowest seen, and its constraint says why."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from search_space.budget import Budget
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
 from search_space.space import Space, changes, makes_another_image
@@ -33,7 +34,7 @@ class Plan:
     """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over."""
 
     space: Space
-    memory_bytes: int | None
+    budget: Budget
     trials: int
     time_limit_s: float | None
     trial_timeout_s: float
@@ -88,7 +89,7 @@ def tune(plan: Plan, store: Store, run: Runner, progress: Progress) -> Iterator[
     # Optuna takes a second to import: only a run pays for it.
     from tuner.study import Study
 
-    study = Study(plan.space, plan.memory_bytes, plan.workload.seed)
+    study = Study(plan.space, plan.budget, plan.workload.seed)
     for trial in known:
         study.learn(trial)
     while loop.goes_on():
@@ -122,15 +123,18 @@ class _Loop:
         self._began_s = time.monotonic()
         context = plan.space.context
         self._study_id = store.open_study(
-            context.machine, plan.workload, plan.memory_bytes, plan.space.choices
+            context.machine, plan.workload, plan.budget, plan.space.choices
         )
 
     def remembered(self) -> list[Trial]:
         """The trials of earlier runs that count here, the baseline first."""
-        context = self._plan.space.context
+        context, budget = self._plan.space.context, self._plan.budget
         latest: dict[str, Trial] = {}
         for trial in self._store.measured(context.machine, context.workload):
             config = changes(trial.config)
+            before = latest.get(repr(config))
+            if not trial.counts(budget) or (before is not None and before.exceeds(budget)):
+                continue
             if config == {} and not usable_baseline(trial, self._plan.reference):
                 continue
             if config == {} or self._plan.space.holds(config):
@@ -163,6 +167,7 @@ class _Loop:
             reference=None if first else os.fspath(reference),
             output=os.fspath(reference) if first and not makes_another_image(config) else None,
             cap_s=self._cap_s(),
+            budget=self._plan.budget,
         )
         tried = self._run(job, self._deadlines(), self._progress.phase)
         purpose = "baseline" if config == {} else "search"
@@ -172,7 +177,7 @@ class _Loop:
         return trial
 
     def _cap_s(self) -> float | None:
-        winner = best(self._trials, self._plan.memory_bytes)
+        winner = best(self._trials, self._plan.budget)
         return None if winner is None else CAP * latency_s(winner)
 
     def _deadlines(self) -> Deadlines:
@@ -197,9 +202,14 @@ def latency_s(trial: Trial) -> float:
     return trial.measurement.latency_s
 
 
-def best(trials: list[Trial], memory_bytes: int | None) -> Trial | None:
-    """The fastest trial that fits the budget, if any does."""
-    feasible = [trial for trial in trials if trial.judged(memory_bytes) is None]
+def best(trials: list[Trial], budget: Budget) -> Trial | None:
+    """The fastest trial that fits the budget, if any does; all trials of its config must."""
+    over = {repr(changes(trial.config)) for trial in trials if trial.exceeds(budget)}
+    feasible = [
+        trial
+        for trial in trials
+        if trial.judged(budget) is None and repr(changes(trial.config)) not in over
+    ]
     return min(feasible, key=latency_s, default=None)
 
 

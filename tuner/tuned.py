@@ -32,6 +32,7 @@ class TunedConfig:
     memory_bytes: int | None
     cache_dir: str
     created_at: str
+    host_memory_bytes: int | None = None
 
     @property
     def speedup(self) -> float | None:
@@ -76,5 +77,6 @@ def figures(trial: Trial) -> dict[str, Any]:
         "trial": trial.number,
         "latency_s": measured.latency_s if measured else None,
         "peak_bytes": peak_bytes,
+        "host_peak_bytes": measured.host_peak_bytes if measured else None,
         "psnr_db": measured.psnr_db if measured else None,
     }

@@ -6,16 +6,19 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from search_space.budget import UNLIMITED, Budget
 from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.knob import Stage
-from search_space.trial import Failure, FailureKind, Peak
+from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Peak
 from search_space.workload import Workload
+from tuner.memory import Gauge
+from tuner.memory_limits import lift_data_limit, limit_memory
 
 OUT_OF_HOST_MEMORY = ("can't allocate memory", "Failed to allocate memory", "std::bad_alloc")
 OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
@@ -28,6 +31,7 @@ class Job:
     ``reference`` is the .npy file of the output to compare with, ``output`` where to save this
     trial's own. A first steady call slower than ``cap_s`` seconds is the last. What inductor has
     compiled is kept in the folder ``compile_cache``; without one the first call is a cold one.
+    The ``budget`` is enforced.
     """
 
     workload: Workload
@@ -39,11 +43,13 @@ class Job:
     output: str | None = None
     cap_s: float | None = None
     compile_cache: str | None = None
+    budget: Budget = UNLIMITED
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Job:
         """The inverse of ``dataclasses.asdict``."""
-        return cls(**{**facts, "workload": Workload.from_json(facts["workload"])})
+        workload = Workload.from_json(facts["workload"])
+        return cls(**{**facts, "workload": workload, "budget": Budget(**facts["budget"])})
 
 
 class Phases:
@@ -52,6 +58,7 @@ class Phases:
     def __init__(self, folder: Path, device: str) -> None:
         self.seconds: dict[str, float] = {}
         self.name = ""
+        self.gauge = Gauge(device)
         self._peaks: dict[tuple[str, str, str], int] = {}
         self._device = device
         self._folder = folder
@@ -59,26 +66,23 @@ class Phases:
 
     def enter(self, name: str) -> None:
         """End the phase before and begin this one."""
-        from tuner.memory import reset_peaks
-
         self.leave()
         self.name = name
         with (self._folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"phase": name}) + "\n")
-        reset_peaks(self._device)
+        self.gauge.begin(name)
         self._began_s = time.perf_counter()
 
     def leave(self) -> None:
         """End the phase: its seconds are added up and its peaks are read."""
         from tuner.measure import synchronize
-        from tuner.memory import read_peaks
 
         if not self.name:
             return
         synchronize(self._device)
         spent_s = time.perf_counter() - self._began_s
         self.seconds[self.name] = self.seconds.get(self.name, 0.0) + spent_s
-        for peak in read_peaks(self._device, self.name):
+        for peak in self.gauge.end():
             key = (peak.place, peak.phase, peak.source)
             self._peaks[key] = max(peak.peak_bytes, self._peaks.get(key, 0))
         self.name = ""
@@ -88,6 +92,11 @@ class Phases:
         """The peak of each phase but the comparison of images, which is ours alone."""
         known = self._peaks.items()
         return tuple(Peak(*key, peak_bytes) for key, peak_bytes in known if key[1] != "check")
+
+    def held_bytes(self, place: str) -> int | None:
+        """The most that was held until now, None where it was not read."""
+        self.leave()
+        return max((peak.peak_bytes for peak in self.peaks if peak.place == place), default=None)
 
 
 def try_config(folder: Path) -> None:
@@ -101,8 +110,18 @@ def try_config(folder: Path) -> None:
         import traceback
 
         traceback.print_exc()
-        result = {"failure": asdict(classify(error, phases.name))}
+        lift_data_limit()
+        result = {"failure": asdict(failed(error, phases))}
     leave_result(folder, result)
+
+
+def failed(error: Exception, phases: Phases) -> Failure:
+    """The typed failure of an exception, with what was held if memory ran out."""
+    failure = classify(error, phases.name)
+    if failure.kind not in OUT_OF_MEMORY:
+        return failure
+    place = "host" if failure.kind is FailureKind.HOST_OUT_OF_MEMORY else "device"
+    return replace(failure, peak_bytes=phases.held_bytes(place))
 
 
 class InvalidOutput(Exception):
@@ -124,6 +143,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
     phases.enter("load")
+    limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
     arguments = {**job.workload.call(), "output_type": "np"}
     build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
     pipe = construct(build, job.config, before=_eager_step_first(build))

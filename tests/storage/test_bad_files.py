@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
+from search_space.budget import Budget
 from search_space.errors import StoreError
 from storage import Store
 
@@ -69,7 +70,7 @@ def public_folder() -> Iterator[Path]:
 def full_store(public_folder, machine, workload, space, measured_trial) -> Path:
     path = public_folder / "history.db"
     with Store(str(path)) as store:
-        store.add(store.open_study(machine, workload, None, space), measured_trial)
+        store.add(store.open_study(machine, workload, Budget(), space), measured_trial)
     return path
 
 
@@ -176,7 +177,7 @@ def test_a_url_that_forbids_writing(full_store, machine, workload, space, measur
         with refused("was opened for reading only"):
             store.add(1, measured_trial)
         with refused("was opened for reading only"):
-            store.open_study(machine, workload, None, space)
+            store.open_study(machine, workload, Budget(), space)
     assert full_store.read_bytes() == before
 
 
@@ -259,6 +260,7 @@ def test_a_full_disk_on_adding(full_store, failed_trial):
 
 FILL = """
 import sys
+from search_space.budget import Budget
 from search_space.errors import StoreError
 from search_space.machine import Machine
 from search_space.trial import Failure, FailureKind, Trial
@@ -272,7 +274,7 @@ if limit_bytes:
 kept = 0
 try:
     with Store(path) as store:
-        study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), None, {})
+        study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), Budget(), {})
         while kept < 1000:
             store.add(study_id, Trial({}, Failure(FailureKind.CRASH, "x", log="x" * 9999), 1, ""))
             kept += 1

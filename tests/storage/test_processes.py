@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from search_space.budget import Budget
 from search_space.errors import StoreError
 from storage import Store
 
@@ -14,13 +15,14 @@ from storage import Store
 DIE = """
 import os, signal, sys
 from sqlalchemy import Engine, event
+from search_space.budget import Budget
 from search_space.machine import Machine
 from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
 
 store = Store(sys.argv[1])
-study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), None, {})
+study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), Budget(), {})
 for number in range(1, 4):
     store.add(study_id, Trial({"n": str(number)}, Measurement({"steady": (number,)}, ()), 1, ""))
 
@@ -45,13 +47,14 @@ Store(sys.argv[1])
 """
 ADD_MANY = """
 import sys
+from search_space.budget import Budget
 from search_space.machine import Machine
 from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
 
 with Store(sys.argv[1]) as store:
-    study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), None, {})
+    study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), Budget(), {})
     for number in range(int(sys.argv[2])):
         store.add(study_id, Trial({"n": str(number)}, Measurement({"steady": (1, 2)}, ()), 1, ""))
 """
@@ -98,7 +101,7 @@ def test_readers_and_writer_do_not_wait_for_each_other(
 ):
     path = tmp_path / "history.db"
     with Store(str(path)) as store:
-        study_id = store.open_study(machine, workload, None, space)
+        study_id = store.open_study(machine, workload, Budget(), space)
         store.add(study_id, measured_trial)
         with closing(sqlite3.connect(path, isolation_level=None)) as writer:
             writer.execute("BEGIN IMMEDIATE")
@@ -139,13 +142,13 @@ def test_processes_that_create_and_write_at_once(tmp_path, run_child):
 def test_between_transactions_the_store_is_one_file(tmp_path, machine, workload, space):
     path = tmp_path / "history.db"
     with Store(str(path)) as store:
-        store.open_study(machine, workload, None, space)
+        store.open_study(machine, workload, Budget(), space)
         assert list(tmp_path.iterdir()) == [path]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_the_store_enforces_references(store, machine, workload, space, measured_trial):
-    store.add(store.open_study(machine, workload, None, space), measured_trial)
+    store.add(store.open_study(machine, workload, Budget(), space), measured_trial)
     with store._engine.connect() as connection, pytest.raises(Exception, match=r"(?i)foreign key"):
         connection.execution_options(autotune_begin="BEGIN").exec_driver_sql("DELETE FROM trial")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, event
 
+from search_space.budget import Budget
 from search_space.errors import StoreError, UsageError
 from search_space.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Trial
@@ -33,7 +34,7 @@ def statements() -> Iterator[list[str]]:
 
 @pytest.fixture
 def study_id(store, machine, workload, space) -> int:
-    return store.open_study(machine, workload, 8 * GIB, space)
+    return store.open_study(machine, workload, Budget(8 * GIB), space)
 
 
 def test_a_measurement_comes_back_exactly(store, study_id, measured_trial):
@@ -79,45 +80,54 @@ def test_a_log_of_stray_bytes_costs_no_trial(store, study_id):
 def test_the_whole_context_comes_back(store, study_id, machine, workload, measured_trial):
     store.add(study_id, measured_trial)
     (stored,) = store.trials()
-    assert (stored.machine, stored.workload, stored.memory_bytes) == (machine, workload, 8 * GIB)
-    assert stored.trial.memory_bytes == 8 * GIB
+    assert (stored.machine, stored.workload) == (machine, workload)
+    assert stored.trial.budget == Budget(8 * GIB)
 
 
 def test_what_is_added_has_number_and_budget(store, study_id, measured_trial, failed_trial):
     first, second = store.add(study_id, measured_trial), store.add(study_id, failed_trial)
     assert second.number > first.number > 0
-    assert first.memory_bytes == 8 * GIB
+    assert first.budget == Budget(8 * GIB)
 
 
 def test_the_same_study_is_resumed(store, study_id, machine, workload, space):
     same = {knob: tuple(choices) for knob, choices in reversed(space.items())}
-    assert store.open_study(machine, workload, 8 * GIB, same) == study_id
+    assert store.open_study(machine, workload, Budget(8 * GIB), same) == study_id
 
 
 def test_any_difference_is_another_study(store, study_id, machine, workload, space):
     others = [
-        (replace(machine, cores=8), workload, 8 * GIB, space),
-        (replace(machine, packages={"torch": "2.11.0"}), workload, 8 * GIB, space),
-        (machine, replace(workload, steps=4), 8 * GIB, space),
-        (machine, workload, None, space),
-        (machine, workload, 8 * GIB, {**space, "attention": ["sdpa", "xformers"]}),
-        (machine, workload, 8 * GIB, {**space, "dtype": ["bfloat16", "float32"]}),
+        (replace(machine, cores=8), workload, Budget(8 * GIB), space),
+        (replace(machine, packages={"torch": "2.11.0"}), workload, Budget(8 * GIB), space),
+        (machine, replace(workload, steps=4), Budget(8 * GIB), space),
+        (machine, workload, Budget(), space),
+        (machine, workload, Budget(8 * GIB, GIB), space),
+        (machine, workload, Budget(8 * GIB), {**space, "attention": ["sdpa", "xformers"]}),
+        (machine, workload, Budget(8 * GIB), {**space, "dtype": ["bfloat16", "float32"]}),
     ]
-    assert len({study_id, *(store.open_study(*other) for other in others)}) == 7
+    assert len({study_id, *(store.open_study(*other) for other in others)}) == 8
 
 
 def test_probes_are_no_part_of_the_study(store, study_id, machine, workload, space):
     probed = replace(machine, probes={"xformers": "not installed"})
-    assert store.open_study(probed, workload, 8 * GIB, space) == study_id
+    assert store.open_study(probed, workload, Budget(8 * GIB), space) == study_id
 
 
 def test_measured_ignores_budget_and_space(store, machine, workload, space, measured_trial):
     ours = [
         store.add(store.open_study(machine, workload, budget, knobs), measured_trial)
-        for budget, knobs in [(8 * GIB, space), (None, space), (None, {"dtype": ["float32"]})]
+        for budget, knobs in [
+            (Budget(8 * GIB), space),
+            (Budget(), space),
+            (Budget(host_bytes=GIB), {"dtype": ["float32"]}),
+        ]
     ]
     assert store.measured(machine, workload) == ours
-    assert [trial.memory_bytes for trial in ours] == [8 * GIB, None, None]
+    assert [trial.budget for trial in ours] == [
+        Budget(8 * GIB),
+        Budget(),
+        Budget(host_bytes=GIB),
+    ]
 
 
 def test_measured_leaves_out_what_cannot_be_compared(
@@ -138,7 +148,7 @@ def test_a_config_is_kept_once(store, study_id, measured_trial, failed_trial):
 
 def test_trials_of_one_model_or_study(store, study_id, machine, workload, space, measured_trial):
     flux = replace(workload, model="flux", model_fingerprint="b2:1e")
-    flux_id = store.open_study(machine, flux, None, space)
+    flux_id = store.open_study(machine, flux, Budget(), space)
     first, second = store.add(study_id, measured_trial), store.add(flux_id, measured_trial)
     assert [stored.trial.number for stored in store.trials()] == [first.number, second.number]
     assert [stored.trial for stored in store.trials(model="flux")] == [second]
@@ -149,7 +159,7 @@ def test_trials_of_one_model_or_study(store, study_id, machine, workload, space,
 
 def test_a_model_is_found_by_its_latest_name(store, machine, workload, space, measured_trial):
     for name in ("/old/flux", "./flux"):
-        study_id = store.open_study(machine, replace(workload, model=name), None, space)
+        study_id = store.open_study(machine, replace(workload, model=name), Budget(), space)
     store.add(study_id, measured_trial)
     assert [stored.workload.model for stored in store.trials(model="./flux")] == ["./flux"]
     assert store.trials(model="/old/flux") == []
@@ -186,21 +196,22 @@ def test_a_trial_is_stored_whole_or_not_at_all(store, study_id, measured_trial):
 
 def test_a_number_that_is_too_large(store, machine, workload, space):
     with pytest.raises(StoreError) as caught:
-        store.open_study(machine, workload, 10**20, space)
+        store.open_study(machine, workload, Budget(10**20), space)
     assert "\n" not in str(caught.value)
     assert store.trials() == []
 
 
 def test_text_in_any_script_comes_back(store, machine, workload, space, measured_trial):
     poem = replace(workload, prompts=("宇航员骑马 🐎", "l'été\n\"\\"), model="modèle")
-    store.add(store.open_study(machine, poem, None, space), measured_trial)
+    store.add(store.open_study(machine, poem, Budget(), space), measured_trial)
     assert store.trials()[0].workload == poem
 
 
 def test_a_store_in_memory_is_one_of_its_own(machine: Machine, workload: Workload, space):
     with Store("sqlite://") as one, Store("sqlite://") as other:
         one.add(
-            one.open_study(machine, workload, None, space), Trial({}, Measurement({}, ()), 1, "")
+            one.open_study(machine, workload, Budget(), space),
+            Trial({}, Measurement({}, ()), 1, ""),
         )
         assert len(one.trials()) == 1
         assert other.trials() == []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from search_space.errors import ModelError
+from tuner.memory_limits import lift_data_limit, limit_memory
 from tuner.probing import answer_each
-from tuner.worker import leave_result
+from tuner.worker import Job, Phases, failed, leave_result
 
 
 def enter(folder: Path, phase: str) -> None:
@@ -55,6 +58,83 @@ def allocates_in_grandchild(folder: Path) -> None:
     code = "import time; kept = bytearray(300 * 2**20); time.sleep(1.5)"
     subprocess.run([sys.executable, "-c", code], check=True)
     measured(folder)
+
+
+MIB = 2**20
+
+
+def spikes_while_loading(folder: Path) -> None:
+    phases = Phases(folder, "cpu")
+    phases.enter("load")
+    time.sleep(0.1)
+    held = b"x" * (500 * MIB)
+    time.sleep(0.02)
+    del held
+    time.sleep(0.1)
+    phases.leave()
+    leave_peaks(folder, phases)
+
+
+def maps_weights(folder: Path) -> None:
+    """A file is mapped and read while loading; a part of it is held on to and used."""
+    (folder / "weights").write_bytes(b"x" * (300 * MIB))
+    phases = Phases(folder, "cpu")
+    phases.enter("load")
+    with (folder / "weights").open("rb") as file:
+        kept = mmap.mmap(file.fileno(), 100 * MIB, access=mmap.ACCESS_READ)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as passing:
+            sum(passing[:: mmap.PAGESIZE])
+    phases.enter("steady")
+    sum(kept[:: mmap.PAGESIZE])
+    phases.leave()
+    leave_peaks(folder, phases)
+
+
+def leave_peaks(folder: Path, phases: Phases) -> None:
+    peaks = [asdict(peak) for peak in phases.peaks]
+    measurement = {"seconds": {"steady": [0.1]}, "peaks": peaks, "psnr_db": None}
+    leave_result(folder, {"measurement": measurement})
+
+
+def runs_away(folder: Path) -> None:
+    """Allocates without end, 64 MiB after 64 MiB, as fast as a slow disk."""
+    enter(folder, "load")
+    held = []
+    while True:
+        held.append(b"x" * (64 * MIB))
+        time.sleep(0.03)
+
+
+def runs_away_in_grandchild(folder: Path) -> None:
+    enter(folder, "load")
+    code = "import time\nkept = []\nwhile True: kept.append(b'x' * 2**26); time.sleep(0.03)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def runs_into_its_limit(folder: Path) -> None:
+    """A trial whose first allocation is beyond all that its budget allows."""
+    job = Job.from_json(json.loads((folder / "request.json").read_text()))
+    phases = Phases(folder, "cpu")
+    phases.enter("load")
+    limit_memory(job.budget, "cpu", None, folder)
+    try:
+        import torch
+
+        torch.ones(4 * 2**30, dtype=torch.uint8)
+    except Exception as error:
+        lift_data_limit()
+        leave_result(folder, {"failure": asdict(failed(error, phases))})
+
+
+def gives_up_for_memory(folder: Path) -> None:
+    enter(folder, "first_call")
+    print("terminate called after throwing an instance of 'std::bad_alloc'", flush=True)
+    os.kill(os.getpid(), signal.SIGABRT)
+
+
+def told_to_go_first(folder: Path) -> None:
+    adjusted = Path("/proc/self/oom_score_adj").read_text().strip()
+    leave_result(folder, {"oom_score_adj": int(adjusted)})
 
 
 def segfaults(folder: Path) -> None:

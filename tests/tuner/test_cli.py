@@ -9,6 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from search_space.budget import Budget
 from search_space.workload import Workload
 from storage import Store
 from tests.tuner.simulation import FACTORS, Quiet, Simulation, context
@@ -145,7 +146,12 @@ def history(tmp_path):
     path = tmp_path / "history.db"
     with Store(str(path)) as store:
         plan = Plan(
-            Space(context(), include=tuple(FACTORS)), 4 * 2**30, 10, None, 600.0, tmp_path / "cache"
+            Space(context(), include=tuple(FACTORS)),
+            Budget(4 * 2**30),
+            10,
+            None,
+            600.0,
+            tmp_path / "cache",
         )
         Run(plan).go(store, Simulation(), Quiet())
     return path
@@ -153,7 +159,17 @@ def history(tmp_path):
 
 def test_trials_are_listed_in_the_stable_form(invoke, history):
     listed = json.loads(invoke("trials", "--store", history, "--json").stdout)
-    keys = ["number", "state", "config", "latency_s", "peak_bytes", "psnr_db", "failure", "cost_s"]
+    keys = [
+        "number",
+        "state",
+        "config",
+        "latency_s",
+        "peak_bytes",
+        "host_peak_bytes",
+        "psnr_db",
+        "failure",
+        "cost_s",
+    ]
     assert [list(trial) for trial in listed] == [keys] * 10
     assert listed[0]["config"]["precision"] == "fp32"
     assert listed[0]["psnr_db"] is None

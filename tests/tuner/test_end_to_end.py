@@ -135,4 +135,4 @@ def test_a_budget_that_nothing_fits_ends_with_1_and_the_smallest(tiny_cache, tmp
     assert "error: nothing fits 100 MiB: the smallest config found needs" in progress
     with Store(str(store)) as ledger:
         (first, _) = ledger.trials()
-    assert first.trial.judged(first.memory_bytes).kind is FailureKind.OVER_MEMORY
+    assert first.trial.judged(first.trial.budget).kind is FailureKind.OVER_MEMORY

@@ -11,11 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from search_space.budget import UNLIMITED, Budget
 from search_space.errors import ModelError, TuneError
-from search_space.trial import Failure, FailureKind, Measurement
+from search_space.trial import Failure, FailureKind, Measurement, Peak
 from search_space.workload import Workload
 from tuner.children import Children, log_tail
-from tuner.runner import Deadlines, run_trial
+from tuner.memory_limits import stop_bytes
+from tuner.runner import Deadlines, run_trial, with_descendants
 from tuner.worker import Job
 
 TASKS = "tests.tuner.tasks:"
@@ -30,13 +32,25 @@ def children(request):
 ENVIRONMENT = {"SEEN_BEFORE_PYTHON_STARTED": "1", "PYTHONHASHSEED": "7"}
 
 
-def job(config=None):
-    return Job(Workload("m"), "folder", "cpu", config or {}, "cache")
+MIB = 2**20
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account is Linux's")
 
 
-def run(children, task, trial_s=60.0, call_s=None, config=None, on_phase=lambda phase: None):
+def job(config=None, budget=UNLIMITED):
+    return Job(Workload("m"), "folder", "cpu", config or {}, "cache", budget=budget)
+
+
+def run(
+    children,
+    task,
+    trial_s=60.0,
+    call_s=None,
+    config=None,
+    on_phase=lambda phase: None,
+    budget=UNLIMITED,
+):
     deadlines = Deadlines(trial_s, call_s)
-    return run_trial(children, job(config), deadlines, on_phase, TASKS + task)
+    return run_trial(children, job(config, budget), deadlines, on_phase, TASKS + task)
 
 
 def test_a_measurement_comes_back_with_every_sample(children):
@@ -95,6 +109,64 @@ def test_the_tree_of_a_timed_out_trial_is_killed(children, tmp_path, monkeypatch
 def test_memory_of_descendants_counts(children):
     measurement = run(children, "allocates_in_grandchild").outcome
     assert measurement.peak_bytes > 300 * 2**20
+
+
+@linux
+def test_memory_that_is_held_for_a_moment_while_loading_is_seen(children):
+    measurement = run(children, "spikes_while_loading").outcome
+    assert 500 * MIB < measurement.peak_bytes < 1100 * MIB
+
+
+@linux
+def test_files_that_are_read_once_do_not_count_and_those_in_use_do(children):
+    peaks = run(children, "maps_weights").outcome.peaks
+    found = {(peak.place, peak.phase): peak.peak_bytes for peak in peaks}
+    assert found["host_resident", "load"] - found["host", "load"] > 250 * MIB
+    assert found["host", "steady"] - found["host", "load"] > 50 * MIB
+
+
+@linux
+@pytest.mark.parametrize("task", ["runs_away", "runs_away_in_grandchild"])
+def test_a_runaway_is_stopped_long_before_the_machine_is_full(children, task):
+    budget = Budget(host_bytes=200 * MIB)
+    failure = run(children, task, budget=budget).outcome
+    assert (failure.kind, failure.phase) == (FailureKind.HOST_OUT_OF_MEMORY, "load")
+    stop = stop_bytes(budget, "cpu")
+    assert stop < failure.peak_bytes < stop + 800 * MIB
+    assert "far over the budget" in failure.message
+
+
+@linux
+def test_what_is_far_over_the_budget_fails_with_its_phase(children):
+    failure = run(children, "runs_into_its_limit", budget=Budget(200 * MIB)).outcome
+    assert (failure.kind, failure.phase) == (FailureKind.HOST_OUT_OF_MEMORY, "load")
+    assert "can't allocate memory" in failure.message
+    assert 0 < failure.peak_bytes < 2**30
+
+
+def test_a_library_that_gives_up_for_memory_is_no_crash(children):
+    failure = run(children, "gives_up_for_memory").outcome
+    assert (failure.kind, failure.phase) == (FailureKind.HOST_OUT_OF_MEMORY, "first_call")
+
+
+@linux
+def test_the_kernel_is_asked_to_kill_the_trial_first(children):
+    assert children.call(TASKS + "told_to_go_first", {}) == {"oom_score_adj": 1000}
+
+
+def test_descendants_count_in_the_phase_in_which_they_were():
+    peaks = [
+        Peak("host", "load", "VmHWM less RssFile", 100),
+        Peak("host_resident", "load", "VmHWM", 150),
+        Peak("host", "first_call", "VmHWM", 200),
+        Peak("device", "first_call", "max_memory_reserved", 7),
+    ]
+    found = with_descendants(peaks, {"first_call": 30, "start": 5})
+    sizes = {(peak.place, peak.phase): peak.peak_bytes for peak in found}
+    assert sizes["host", "load"] == 100
+    assert sizes["host", "first_call"] == 230
+    assert sizes["device", "first_call"] == 7
+    assert sizes["host", "start"] == 5
 
 
 def test_a_task_that_ends_with_an_error_raises_it(children):

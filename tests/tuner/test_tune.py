@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from search_space.budget import UNLIMITED, Budget
 from search_space.errors import ModelError, TuneError
 from search_space.knob import Tier
 from search_space.space import Space
@@ -20,9 +21,9 @@ def store(tmp_path):
         yield opened
 
 
-def plan(tmp_path, trials=20, memory_bytes=None, time_limit_s=None, fix=None, include=()):
+def plan(tmp_path, trials=20, budget=UNLIMITED, time_limit_s=None, fix=None, include=()):
     space = Space(context(), fix, include or tuple(FACTORS))
-    return Plan(space, memory_bytes, trials, time_limit_s, 600.0, tmp_path / "cache")
+    return Plan(space, budget, trials, time_limit_s, 600.0, tmp_path / "cache")
 
 
 def go(plan, store, simulation=None):
@@ -45,7 +46,7 @@ def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
 def test_the_best_config_is_found_within_a_few_trials(tmp_path, store):
     run = go(plan(tmp_path, trials=15), store)
     assert len(run.trials) == 15
-    assert best(run.trials, None).config == BEST
+    assert best(run.trials, UNLIMITED).config == BEST
     assert run.tuned().speedup == pytest.approx(1 / (0.5 * 0.9 * 0.6))
 
 
@@ -57,22 +58,22 @@ def test_every_trial_is_another_legal_config(tmp_path, store):
 
 
 def test_a_budget_rules_out_what_does_not_fit(tmp_path, store):
-    run = go(plan(tmp_path, trials=20, memory_bytes=4 * GIB), store)
-    winner = best(run.trials, 4 * GIB)
+    run = go(plan(tmp_path, trials=20, budget=Budget(4 * GIB)), store)
+    winner = best(run.trials, Budget(4 * GIB))
     assert winner.measurement.peak_bytes <= 4 * GIB
     assert winner.config == {"precision": "bf16", "memory_format": "channels_last"}
-    over = [trial for trial in run.trials if trial.judged(4 * GIB)]
-    assert {trial.judged(4 * GIB).kind for trial in over} == {FailureKind.OVER_MEMORY}
+    over = [trial for trial in run.trials if trial.judged(Budget(4 * GIB))]
+    assert {trial.judged(Budget(4 * GIB)).kind for trial in over} == {FailureKind.OVER_MEMORY}
 
 
 def test_the_search_turns_to_what_fits(tmp_path, store):
-    run = go(plan(tmp_path, trials=24, memory_bytes=2 * GIB), store)
-    fits = [trial.judged(2 * GIB) is None for trial in run.trials]
+    run = go(plan(tmp_path, trials=24, budget=Budget(2 * GIB)), store)
+    fits = [trial.judged(Budget(2 * GIB)) is None for trial in run.trials]
     assert sum(fits[8:]) > sum(fits[:8])
 
 
 def test_nothing_fits_says_so_with_the_smallest(tmp_path, store):
-    run = go(plan(tmp_path, trials=6, memory_bytes=GIB), store)
+    run = go(plan(tmp_path, trials=6, budget=Budget(GIB)), store)
     with pytest.raises(TuneError, match=r"nothing fits 1\.00 GiB.*needs 2\.00 GiB \(.*precision"):
         run.tuned()
 
@@ -92,9 +93,9 @@ def test_a_resumed_run_measures_nothing_twice(tmp_path, store):
 def test_another_budget_reuses_what_was_measured(tmp_path, store):
     go(plan(tmp_path, trials=10), store)
     again = Simulation()
-    run = go(plan(tmp_path, trials=10, memory_bytes=4 * GIB), store, again)
+    run = go(plan(tmp_path, trials=10, budget=Budget(4 * GIB)), store, again)
     assert again.jobs == []
-    assert best(run.trials, 4 * GIB).measurement.peak_bytes <= 4 * GIB
+    assert best(run.trials, Budget(4 * GIB)).measurement.peak_bytes <= 4 * GIB
 
 
 def test_a_lost_reference_is_measured_again(tmp_path, store):
@@ -115,7 +116,7 @@ def test_failures_are_kept_and_the_run_goes_on(tmp_path, store):
     failed = [trial for trial in run.trials if isinstance(trial.outcome, Failure)]
     assert failed
     assert len(run.trials) == 12
-    assert best(run.trials, None).config.get("precision") != "bf16"
+    assert best(run.trials, UNLIMITED).config.get("precision") != "bf16"
 
 
 @pytest.mark.parametrize("kind", [FailureKind.CRASH, FailureKind.TIMEOUT])
@@ -200,7 +201,7 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path, store):
     run = go(plan(tmp_path), store, interrupted)
     assert run.interrupted
     assert len(run.trials) == len(store.trials()) == 3
-    assert run.tuned().tuned["latency_s"] == best(run.trials, None).measurement.latency_s
+    assert run.tuned().tuned["latency_s"] == best(run.trials, UNLIMITED).measurement.latency_s
 
 
 def test_pins_hold_in_every_trial_but_the_baseline(tmp_path, store):

@@ -1,0 +1,40 @@
+"""The memory that the control groups of Linux leave to this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+LIMITS = {"cgroup2": "memory.max", "cgroup": "memory.limit_in_bytes"}
+
+
+def memory_limit(process: Path = Path("/proc/self")) -> int | None:
+    """The lowest limit of the groups that this process is in and of their parents, or None.
+
+    A container may see its own group as the root of the mount, under another path than the
+    kernel's: so the root is always looked at.
+    """
+    limits = []
+    for kind, mount, group in _groups(process):
+        parents = [PurePosixPath(group), *PurePosixPath(group).parents]
+        for place in {mount / str(parent).lstrip("/") for parent in parents}:
+            # A group without a limit says "max", in the first version a number beyond all memory.
+            with contextlib.suppress(OSError, ValueError):
+                limits.append(int((place / LIMITS[kind]).read_text()))
+    return min(limits, default=None)
+
+
+def _groups(process: Path) -> Iterator[tuple[str, Path, str]]:
+    """The kind, the mount and the path of each group that counts memory."""
+    try:
+        mounts = (process / "mounts").read_text().splitlines()
+        lines = (process / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for _, where, kind, flags, *_ in (line.split() for line in mounts):
+        for _, controllers, group in (line.split(":", 2) for line in lines):
+            second = kind == "cgroup2" and controllers == ""
+            first = kind == "cgroup" and "memory" in controllers.split(",")
+            if second or (first and "memory" in flags.split(",")):
+                yield kind, Path(where), group

@@ -1,0 +1,103 @@
+"""What processes hold of the host's memory, by the kernel's own account."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+KILOBYTE = 1024
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one process holds now, and the most it was resident with since the last reset.
+
+    Of what is resident, ``file_bytes`` are pages of mapped files.
+    """
+
+    highest_bytes: int
+    resident_bytes: int
+    file_bytes: int
+    swapped_bytes: int
+
+    @property
+    def kept_bytes(self) -> int:
+        """What the kernel cannot drop: anonymous and shared memory, and what is swapped."""
+        return self.resident_bytes - self.file_bytes + self.swapped_bytes
+
+
+def held(process: int | str = "self") -> Held:
+    """The account of one process; raises RuntimeError where the host gives none.
+
+    Never ``ru_maxrss`` on Linux: a child inherits it from its parent.
+    """
+    if platform.system() == "Linux":
+        with open(f"/proc/{process}/status") as file:
+            return parse_status(file.read())
+    import psutil
+
+    memory = psutil.Process(None if process == "self" else int(process)).memory_info()
+    if platform.system() == "Windows":
+        return Held(memory.peak_wset, memory.rss, 0, 0)
+    import resource
+
+    # macOS counts it in bytes.
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if process == "self" else 0
+    return Held(max(highest, memory.rss), memory.rss, 0, 0)
+
+
+def parse_status(text: str) -> Held:
+    """The account in the words of Linux's ``/proc/PID/status``; raises RuntimeError."""
+    lines = (line.partition(":") for line in text.splitlines())
+    values = {name: value.split() for name, _, value in lines}
+    try:
+        sizes = (
+            int(values[name][0]) * KILOBYTE for name in ("VmHWM", "VmRSS", "RssFile", "VmSwap")
+        )
+        return Held(*sizes)
+    except KeyError as error:
+        raise RuntimeError(f"the kernel gives no {error.args[0]}: no peak to be measured") from None
+
+
+def reset_highest() -> None:
+    """On Linux, count the highest anew from now."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def kept_bytes(process: int) -> int:
+    """What a process holds now that the kernel cannot drop, 0 when it has gone."""
+    import psutil
+
+    # The account of a process that is ending has no sizes left.
+    with contextlib.suppress(OSError, RuntimeError, psutil.Error):
+        return held(process).kept_bytes
+    return 0
+
+
+def of_descendants(process: int) -> int:
+    """What the descendants of a process hold, memory that they share counted once.
+
+    Where the host does not say what is shared, it is counted in each of them.
+    """
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return sum(map(_share_bytes, psutil.Process(process).children(recursive=True)))
+    return 0
+
+
+def _share_bytes(process: Any) -> int:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        try:
+            memory = process.memory_full_info()
+            if hasattr(memory, "pss"):
+                return int(memory.pss + memory.swap)
+            return int(memory.rss)
+        except psutil.AccessDenied:
+            return int(process.memory_info().rss)
+    return 0

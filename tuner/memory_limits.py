@@ -1,0 +1,105 @@
+"""What a trial's process may hold, set before it loads anything."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from search_space.budget import Budget
+from search_space.detect import usable_host_bytes
+from tuner.device_memory import DeviceMemory
+
+STOP = 1.5
+"""A trial that holds this many times the budget of the host is stopped.
+
+Up to it the trial is measured and the search told how far off it was; beyond it is a runaway that
+might take the machine with it.
+"""
+
+STOP_SLACK_BYTES = 2**30
+"""Granted on top, so that a small pipeline is measured beside what the imported libraries hold."""
+
+
+def stop_bytes(budget: Budget, device: str) -> int | None:
+    """What a trial may hold of the host before it is stopped, None without a budget."""
+    limit_bytes = budget.on_host(device)
+    if limit_bytes is None:
+        return None
+    return min(int(STOP * limit_bytes) + STOP_SLACK_BYTES, usable_host_bytes())
+
+
+def limit_memory(budget: Budget, device: str, memory: DeviceMemory | None, folder: Path) -> None:
+    """Hold this process to the budget; ``folder`` is the model's."""
+    limit_bytes = budget.on_device(device)
+    if limit_bytes is not None and memory is not None:
+        limit_device(device, memory, limit_bytes)
+    stop = stop_bytes(budget, device)
+    # Beside a device the drivers reserve far more than they use, so only the watcher limits.
+    if stop is not None and device == "cpu" and sys.platform == "linux":
+        limit_data(stop + _data_bytes() + file_bytes(folder))
+
+
+def file_bytes(folder: Path) -> int:
+    """The weights: while they are read they are mapped, which counts as data though it is none."""
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+
+
+def limit_data(size_bytes: int) -> None:
+    """Let allocations beyond this fail, which is an error with a phase and not a death."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (size_bytes, hard))
+
+
+def lift_data_limit() -> None:
+    """A trial that has failed must be able to say so."""
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
+def _data_bytes() -> int:
+    with open("/proc/self/status") as file:
+        sizes = dict(line.split(":", 1) for line in file)
+    return int(sizes["VmData"].split()[0]) * 1024
+
+
+def limit_device(device: str, memory: DeviceMemory, limit_bytes: int) -> None:
+    """Let torch's allocator have what the budget leaves beside the context and the libraries.
+
+    Nothing else on the device can be limited. What it comes to is seen in the peak.
+    """
+    import torch
+
+    if device == "hpu":
+        return
+    if device == "mps":
+        share = fraction(limit_bytes, 0, int(torch.mps.recommended_max_memory()))
+        torch.mps.set_per_process_memory_fraction(share)
+        return
+    kind = getattr(torch, device)
+    for index in memory.devices():
+        _work(f"{device}:{index}")
+        kind.empty_cache()
+        _, total_bytes = kind.mem_get_info(index)
+        share = fraction(limit_bytes, memory.unseen_bytes(index), int(total_bytes))
+        kind.set_per_process_memory_fraction(share, index)
+
+
+def fraction(limit_bytes: int, unseen_bytes: int, total_bytes: int) -> float:
+    """The share of a device that is left to torch; never 0, which on MPS would mean all."""
+    return min(1.0, max(1e-6, (limit_bytes - unseen_bytes) / total_bytes))
+
+
+def _work(place: str) -> None:
+    """Have the context made and the libraries of matrix products and convolutions loaded."""
+    import torch
+
+    with contextlib.suppress(RuntimeError):
+        square = torch.ones(64, 64, device=place)
+        torch.nn.functional.conv2d((square @ square)[None, None], square[None, None, :3, :3])
+    torch.accelerator.synchronize(place)
