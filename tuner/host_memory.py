@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import platform
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,29 @@ def parse_status(text: str) -> Held:
         return Held(*sizes)
     except KeyError as error:
         raise RuntimeError(f"the kernel gives no {error.args[0]}: no peak to be measured") from None
+
+
+def page_faults() -> int:
+    """How many pages this process has touched that were not mapped, with all its threads."""
+    if platform.system() == "Windows":
+        return 0
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_minflt + usage.ru_majflt
+
+
+def _fault_bytes() -> int:
+    """The most memory that one page fault brings: a huge page where every mapping may have them."""
+    with contextlib.suppress(OSError), open(f"{HUGE_PAGES}/enabled") as file:
+        if "[always]" in file.read():
+            with open(f"{HUGE_PAGES}/hpage_pmd_size") as size:
+                return int(size.read())
+    return mmap.PAGESIZE
+
+
+HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
+FAULT_BYTES = _fault_bytes()
 
 
 def reset_highest() -> None:

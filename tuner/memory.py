@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from search_space.trial import Peak
 from tuner.device_memory import DeviceMemory
-from tuner.host_memory import held, reset_highest
+from tuner.host_memory import FAULT_BYTES, Held, held, page_faults, reset_highest
 
 SET_UP = ("load", "record", "engine", "export", "quantize", "session")
 """The phases before the calls: their files are read once."""
@@ -18,28 +18,27 @@ SAMPLE_S = 0.01
 
 
 class HostPeak:
-    """The host's peak since the phase began.
+    """The host's peak since the phase began, without the gaps of sampling.
 
-    A phase is cut into intervals, each with a highest of its own. In one interval, what the kernel
-    could not have dropped is at most its highest less the file pages that were there throughout.
+    A phase is cut into intervals. In each, what is kept (what the kernel cannot drop) is at most
+    the interval's highest less the file pages that were there throughout; and it is at most what
+    it was at the start and one page for each page fault since. The lower of the two is taken.
     """
 
     def __init__(self) -> None:
         reset_highest()
-        self._last = held()
+        self._last, self._faults = held(), page_faults()
         self.resident_bytes = 0
         self.kept_bytes = 0
 
     def look(self) -> None:
         """End an interval and begin the next."""
-        now = held()
+        now, faults = held(), page_faults()
         reset_highest()
-        swapped = max(self._last.swapped_bytes, now.swapped_bytes)
-        file_bytes = min(self._last.file_bytes, now.file_bytes)
-        highest = now.highest_bytes + swapped
-        self.resident_bytes = max(self.resident_bytes, highest)
-        self.kept_bytes = max(self.kept_bytes, highest - file_bytes)
-        self._last = now
+        self.resident_bytes = max(self.resident_bytes, highest(self._last, now))
+        kept_bytes = most_kept(self._last, now, (faults - self._faults) * FAULT_BYTES)
+        self.kept_bytes = max(self.kept_bytes, kept_bytes)
+        self._last, self._faults = now, faults
 
     def peaks(self, phase: str) -> list[Peak]:
         """What the budget is about, and beside it what was resident."""
@@ -47,9 +46,24 @@ class HostPeak:
         if phase not in SET_UP or platform.system() != "Linux":
             return [Peak("host", phase, source, self.resident_bytes)]
         return [
-            Peak("host", phase, f"{source} less RssFile", self.kept_bytes),
+            Peak("host", phase, f"{source} less files", self.kept_bytes),
             Peak("host_resident", phase, source, self.resident_bytes),
         ]
+
+
+def highest(before: Held, after: Held) -> int:
+    """The most that was resident or swapped out between two looks."""
+    return after.highest_bytes + max(before.swapped_bytes, after.swapped_bytes)
+
+
+def most_kept(before: Held, after: Held, faulted_bytes: int) -> int:
+    """The most that the kernel could not have dropped between two looks.
+
+    ``faulted_bytes`` is the most memory that came in by page faults.
+    """
+    by_files = highest(before, after) - min(before.file_bytes, after.file_bytes)
+    by_faults = before.kept_bytes + faulted_bytes
+    return max(after.kept_bytes, min(by_files, by_faults))
 
 
 class Sampler:

@@ -163,7 +163,7 @@ class Study:
         self._tried.add(key(trial.config))
         if not self._space.holds(trial.config):
             return
-        value, constraints = self._value(trial), self._constraints(trial)
+        value, constraints = self._value(trial), self.constraints(trial)
         if pending is not None and pending.params == self._open(trial.config):
             for name, distance in constraints.items():
                 pending.set_constraint(name, distance)
@@ -177,7 +177,7 @@ class Study:
         )
         self._study.add_trial(told)
 
-    def _constraints(self, trial: Trial) -> dict[str, float]:
+    def constraints(self, trial: Trial) -> dict[str, float]:
         """How far from feasible, as Optuna wants it: at most 0 is feasible."""
         memory_bytes, host_bytes = self._budget.memory_bytes, self._budget.host_bytes
         if isinstance(trial.outcome, Failure):

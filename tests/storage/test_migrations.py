@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import BigInteger, Float, Integer, Text, create_engine, inspect
 from sqlalchemy.types import TypeEngine
 
+from search_space.budget import Budget
 from search_space.errors import StoreError
 from search_space.trial import Failure
 from storage import Store
@@ -91,7 +92,14 @@ def test_a_store_of_the_first_version_opens(first_store, machine, workload, meas
         assert trials[1].outcome == measured_trial.outcome
         assert isinstance(trials[2].outcome, Failure)
         assert store.measured(machine, workload) == trials
+        assert {trial.budget.host_bytes for trial in trials} == {None}
         assert store.add(1, measured_trial).number == 4
+
+
+def test_a_study_without_a_budget_of_the_host_is_found_again(first_store, machine, workload, space):
+    with Store(str(first_store)) as store:
+        assert store.open_study(machine, workload, Budget(8 * 2**30), space) == 1
+        assert store.open_study(machine, workload, Budget(8 * 2**30, 2**30), space) > 1
 
 
 def test_the_first_migration_stays_what_it_was(first_store, tmp_path):

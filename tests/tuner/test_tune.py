@@ -8,10 +8,11 @@ from search_space.budget import UNLIMITED, Budget
 from search_space.errors import ModelError, TuneError
 from search_space.knob import Tier
 from search_space.space import Space
-from search_space.trial import Failure, FailureKind
+from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from storage import Store
 from tests.tuner.simulation import BEST, FACTORS, GIB, Quiet, Simulation, context
 from tuner.run import Run
+from tuner.study import Study
 from tuner.tune import Plan, best, tune
 
 
@@ -96,6 +97,73 @@ def test_another_budget_reuses_what_was_measured(tmp_path, store):
     run = go(plan(tmp_path, trials=10, budget=Budget(4 * GIB)), store, again)
     assert again.jobs == []
     assert best(run.trials, Budget(4 * GIB)).measurement.peak_bytes <= 4 * GIB
+
+
+def test_a_config_that_was_once_over_the_budget_never_wins():
+    def measured(number, peak_bytes, latency_s, name="bf16"):
+        peak = Peak("host", "steady", "simulated", peak_bytes)
+        outcome = Measurement({"steady": (latency_s,)}, (peak,))
+        return Trial({"precision": name}, outcome, 1.0, "", number)
+
+    trials = [measured(1, 5 * GIB, 1.0), measured(2, 4 * GIB, 1.0), measured(3, GIB, 2.0, "fp16")]
+    assert best(trials, Budget(4 * GIB)).number == 3
+    assert best(trials, Budget(5 * GIB)).number == 1
+
+
+def test_a_later_trial_that_fits_does_not_hide_one_that_did_not(tmp_path, store):
+    aim = plan(tmp_path, trials=4, budget=Budget(4 * GIB))
+    first = go(aim, store).trials
+    large = next(trial for trial in first if trial.exceeds(aim.budget))
+    small = replace(large.measurement, peaks=(Peak("host", "steady", "simulated", GIB),))
+    context = aim.space.context
+    study_id = store.open_study(context.machine, aim.workload, aim.budget, aim.space.choices)
+    store.add(study_id, replace(large, outcome=small))
+    again = go(aim, store, Simulation()).trials
+    (kept,) = (trial for trial in again if trial.config == large.config)
+    assert kept.number == large.number
+
+
+def test_what_ran_out_of_memory_within_a_smaller_budget_is_tried_again(tmp_path, store):
+    def fail(config):
+        return FailureKind.HOST_OUT_OF_MEMORY if config else None
+
+    go(plan(tmp_path, trials=4, budget=Budget(4 * GIB)), store, Simulation(failing=fail))
+    smaller, larger = Simulation(), Simulation()
+    go(plan(tmp_path, trials=4, budget=Budget(3 * GIB)), store, smaller)
+    assert smaller.jobs == []
+    go(plan(tmp_path, trials=4, budget=Budget(5 * GIB)), store, larger)
+    assert len(larger.jobs) == 3
+
+
+def test_the_budget_of_the_host_rules_out_as_well(tmp_path, store):
+    budget = Budget(8 * GIB, 4 * GIB)
+    run = go(plan(tmp_path, trials=20, budget=budget), store)
+    assert best(run.trials, budget).measurement.host_peak_bytes <= 4 * GIB
+    assert run.tuned().host_memory_bytes == 4 * GIB
+    with pytest.raises(TuneError, match=r"nothing fits 1\.00 GiB on the host.*raise --host-memory"):
+        go(plan(tmp_path, trials=3, budget=Budget(host_bytes=GIB)), store).tuned()
+
+
+def test_every_trial_tells_the_search_the_same_constraints(tmp_path):
+    space = plan(tmp_path).space
+    study = Study(space, Budget(4 * GIB, 8 * GIB), seed=0)
+    peak = Peak("host", "steady", "simulated", 6 * GIB)
+    outcomes = [
+        Measurement({"steady": (1.0,)}, (peak,)),
+        Failure(FailureKind.HOST_OUT_OF_MEMORY, "", peak_bytes=12 * GIB),
+        Failure(FailureKind.DEVICE_OUT_OF_MEMORY, "", peak_bytes=3 * GIB),
+        Failure(FailureKind.HOST_OUT_OF_MEMORY, ""),
+        Failure(FailureKind.CRASH, ""),
+    ]
+    found = [study.constraints(Trial({}, outcome, 1.0, "")) for outcome in outcomes]
+    assert [tuple(told.values()) for told in found] == [
+        (0.5, -0.25, -1.0),
+        (2.0, 0.5, 1.0),
+        (1.0, -1.0, 1.0),
+        (1.0, 1.0, 1.0),
+        (-1.0, -1.0, 1.0),
+    ]
+    assert {tuple(told) for told in found} == {("memory", "host_memory", "runs")}
 
 
 def test_a_lost_reference_is_measured_again(tmp_path, store):
