@@ -11,6 +11,7 @@ from sqlalchemy.types import TypeEngine
 
 from search_space.budget import Budget
 from search_space.errors import StoreError
+from search_space.identity import fingerprint
 from search_space.trial import Failure
 from storage import Store
 from storage.migrations import MIGRATIONS, Migration, m001_initial, migration
@@ -96,10 +97,21 @@ def test_a_store_of_the_first_version_opens(first_store, machine, workload, meas
         assert store.add(1, measured_trial).number == 4
 
 
-def test_a_study_without_a_budget_of_the_host_is_found_again(first_store, machine, workload, space):
-    with Store(str(first_store)) as store:
-        assert store.open_study(machine, workload, Budget(8 * 2**30), space) == 1
-        assert store.open_study(machine, workload, Budget(8 * 2**30, 2**30), space) > 1
+def test_a_study_without_a_budget_of_the_host_keeps_its_identity(tmp_path, machine, workload):
+    path = tmp_path / "history.db"
+    with Store(str(path)) as store:
+        first = store.open_study(machine, workload, Budget(8), {"dtype": ["float32"]})
+        assert store.open_study(machine, workload, Budget(8, 4), {"dtype": ["float32"]}) != first
+    before = {
+        "machine": machine.fingerprint,
+        "software": machine.software_fingerprint,
+        "workload": workload.fingerprint,
+        "memory_bytes": 8,
+        "space": {"dtype": ["float32"]},
+    }
+    with closing(sqlite3.connect(path)) as connection:
+        kept = connection.execute("SELECT fingerprint, host_memory_bytes FROM study ORDER BY id")
+        assert kept.fetchall()[0] == (fingerprint(before), None)
 
 
 def test_the_first_migration_stays_what_it_was(first_store, tmp_path):
