@@ -37,7 +37,7 @@ def limit_memory(budget: Budget, device: str, memory: DeviceMemory | None, folde
     stop = stop_bytes(budget, device)
     # Beside a device the drivers reserve far more than they use, so only the watcher limits.
     if stop is not None and device == "cpu" and sys.platform == "linux":
-        limit_data(stop + _data_bytes() + file_bytes(folder))
+        limit_data(stop + data_bytes() + file_bytes(folder))
 
 
 def file_bytes(folder: Path) -> int:
@@ -62,7 +62,8 @@ def lift_data_limit() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
-def _data_bytes() -> int:
+def data_bytes() -> int:
+    """What the kernel counts as data of this process now, against its limit."""
     with open("/proc/self/status") as file:
         sizes = dict(line.split(":", 1) for line in file)
     return int(sizes["VmData"].split()[0]) * 1024

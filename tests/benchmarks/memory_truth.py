@@ -1,0 +1,191 @@
+"""Our figure for the host's peak beside the kernel's own account of the same trial, by engine.
+
+    python -m tests.benchmarks.memory_truth [--model sd15-tiny] [--height 128] [--width 128]
+    python -m tests.benchmarks.memory_truth --starve 0 --starve 200
+
+An observer in a process of its own walks the page tables of the trial and of its descendants
+(``smaps_rollup``) as often as it can, at most every 5 ms. It knows nothing of our counters. It can
+miss what is short; it cannot see too much. ``--starve`` gives a trial so many MiB beyond what its
+process starts with, and shows what became of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import platformdirs
+
+from search_space.trial import Config, Failure, Measurement, Trial
+from search_space.units import format_size
+from search_space.workload import Workload
+from tuner import reference
+from tuner.children import Children
+from tuner.memory import SET_UP
+from tuner.memory_limits import data_bytes, limit_data
+from tuner.runner import Deadlines, run_trial
+from tuner.worker import Job, try_config
+
+CONFIGS: dict[str, Config] = {
+    "eager": {},
+    "bf16": {"precision": "bf16"},
+    "compile": {"engine": "compile-default"},
+    "onnxruntime": {"engine": "onnxruntime"},
+    "openvino": {"engine": "openvino"},
+}
+CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
+EVERY_S = 0.005
+STARVE = "TUNE_STARVE_MIB"
+
+
+def rollup(pid: int) -> dict[str, int]:
+    """The sums over all mappings of a process, in bytes."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        lines = (line.split() for line in file.readlines()[1:])
+        return {name.rstrip(":"): int(size) * 1024 for name, size, *_ in lines}
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that any thread of a process has started."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def descendants_of(pid: int) -> list[int]:
+    """All that a process has started, and what those have."""
+    with contextlib.suppress(OSError):
+        children = children_of(pid)
+        return [*children, *(far for child in children for far in descendants_of(child))]
+    return []
+
+
+def phase_of(pid: int) -> str:
+    """The phase that the trial of a process is in, by the last line that it told."""
+    log = Path(os.readlink(f"/proc/{pid}/fd/1"))
+    return str(json.loads((log.parent / "events.jsonl").read_text().splitlines()[-1])["phase"])
+
+
+def observe(pid: int) -> None:
+    """Print the highest sum of each phase whenever it has grown, until killed."""
+    highest: dict[str, int] = defaultdict(int)
+    while True:
+        time.sleep(EVERY_S)
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            phase = phase_of(pid)
+            own = rollup(pid)
+            kept = own["Anonymous"] + own["Pss_Shmem"] if phase in SET_UP else own["Rss"]
+            total = kept + own["Swap"]
+            for descendant in descendants_of(pid):
+                with contextlib.suppress(OSError, KeyError, ValueError):
+                    total += rollup(descendant)["Pss"]
+            if total > highest[phase]:
+                highest[phase] = total
+                print(json.dumps([phase, total]), flush=True)
+
+
+def watched(children: Children, job: Job, kept: Path) -> tuple[Trial, dict[str, int]]:
+    """The trial, and what the observer saw of it."""
+    observers: list[subprocess.Popen[bytes]] = []
+
+    def watch(phase: str) -> None:
+        if observers:
+            return
+        (trial,) = children_of(server_of(children))
+        command = [sys.executable, "-m", "tests.benchmarks.memory_truth", "--observe", str(trial)]
+        with kept.open("wb") as file:
+            observers.append(subprocess.Popen(command, stdout=file))
+
+    trial = run_trial(children, job, Deadlines(1800.0), watch)
+    for observer in observers:
+        observer.terminate()
+        observer.wait()
+    lines = kept.read_text().splitlines()
+    return trial, dict(json.loads(line) for line in lines if line.endswith("]"))
+
+
+def server_of(children: Children) -> int:
+    """The process that this one has started last: the fork server."""
+    return max(children_of(os.getpid()))
+
+
+def starved(folder: Path) -> None:
+    """A trial with little memory beyond what its process starts with."""
+    limit_data(data_bytes() + int(os.environ[STARVE]) * 2**20)
+    try_config(folder)
+
+
+def row(name: str, trial: Trial, seen: dict[str, int]) -> str:
+    """One line of the table."""
+    if isinstance(trial.outcome, Failure):
+        return f"| {name} | {trial.outcome.kind.value}: {trial.outcome.message} |"
+    counted = {phase: size for phase, size in seen.items() if phase not in ("check", "start")}
+    phase = max(counted, key=lambda phase: counted[phase])
+    ours, theirs = trial.outcome.host_peak_bytes, counted[phase]
+    figures = f"{format_size(ours)} | {format_size(theirs)} | {100 * (ours / theirs - 1):+.1f} %"
+    return f"| {name} | {figures} | {phase} |"
+
+
+def main() -> None:
+    """Run each engine once."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="sd15-tiny", choices=reference.NAMES)
+    parser.add_argument("--height", type=int, default=128)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--only", action="append", choices=CONFIGS)
+    parser.add_argument("--starve", action="append", type=int, metavar="MIB")
+    parser.add_argument("--phases", action="store_true")
+    parser.add_argument("--observe", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.observe is not None:
+        observe(asked.observe)
+    folder = reference.build(asked.model, CACHE)
+    workload = Workload(
+        f"reference:{asked.model}",
+        height_px=asked.height,
+        width_px=asked.width,
+        steps=asked.steps,
+    )
+    names = asked.only or list(CONFIGS)
+    for mebibytes in asked.starve or ():
+        os.environ[STARVE] = str(mebibytes)
+        with Children() as children:
+            for name in names:
+                job = Job(workload, str(folder), "cpu", CONFIGS[name], str(CACHE))
+                task = "tests.benchmarks.memory_truth:starved"
+                trial = run_trial(children, job, Deadlines(1800.0), lambda phase: None, task)
+                what = trial.outcome
+                if isinstance(what, Failure):
+                    print(mebibytes, name, what.kind.value, what.phase, what.message, flush=True)
+                else:
+                    print(mebibytes, name, "ran", flush=True)
+    if asked.starve:
+        return
+    print(
+        "| engine | ours | the kernel's | difference | in phase |\n| --- | --- | --- | --- | --- |"
+    )
+    with Children() as children:
+        for name in names:
+            job = Job(workload, str(folder), "cpu", CONFIGS[name], str(CACHE), cap_s=0.0)
+            trial, seen = watched(children, job, CACHE / "memory_truth.txt")
+            print(row(name, trial, seen), flush=True)
+            if asked.phases and isinstance(trial.outcome, Measurement):
+                for peak in trial.outcome.peaks:
+                    known = (
+                        f"{peak.peak_bytes / 2**20:.0f} of {seen.get(peak.phase, 0) / 2**20:.0f}"
+                    )
+                    print("   ", peak.place, peak.phase, peak.source, known, flush=True)
+
+
+if __name__ == "__main__":
+    main()
