@@ -13,6 +13,7 @@ import click
 import pytest
 from cogapp import Cog
 
+from search_space.budget import UNLIMITED
 from search_space.build import Build
 from search_space.knob import Knob
 from search_space.machine import Machine
@@ -170,7 +171,7 @@ def store_file(tmp_path, machine, workload):
     failed = Trial({"precision": "fp16"}, timeout, 30.0, began)
     path = tmp_path / "history.db"
     with Store(str(path)) as store:
-        study_id = store.open_study(machine, workload, None, {"precision": ["fp32", "fp16"]})
+        study_id = store.open_study(machine, workload, UNLIMITED, {"precision": ["fp32", "fp16"]})
         for trial in (measured, failed):
             store.add(study_id, trial)
     return path
