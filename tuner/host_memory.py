@@ -102,26 +102,31 @@ def kept_bytes(process: int) -> int:
 
 
 def of_descendants(process: int) -> int:
-    """What the descendants of a process hold, memory that they share counted once.
+    """What the descendants of a process hold beside it, memory that they share counted once.
 
     Where the host does not say what is shared, it is counted in each of them.
     """
     import psutil
 
     with contextlib.suppress(psutil.Error):
-        return sum(map(_share_bytes, psutil.Process(process).children(recursive=True)))
+        ancestor = psutil.Process(process)
+        descendants = ancestor.children(recursive=True)
+        program = ancestor.cmdline() if descendants else []
+        return sum(_own_bytes(descendant, program) for descendant in descendants)
     return 0
 
 
-def _share_bytes(process: Any) -> int:
+def _own_bytes(process: Any, program: list[str]) -> int:
+    """The share of one descendant; of a mere fork of its ancestor, only what it has changed."""
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
         try:
             memory = process.memory_full_info()
-            if hasattr(memory, "pss"):
-                return int(memory.pss + memory.swap)
-            return int(memory.rss)
+            if not hasattr(memory, "pss"):
+                return int(memory.rss)
+            own = memory.uss if process.cmdline() == program else memory.pss
+            return int(own + memory.swap)
         except psutil.AccessDenied:
             return int(process.memory_info().rss)
     return 0

@@ -69,6 +69,11 @@ def descendants_of(pid: int) -> list[int]:
     return []
 
 
+def program(pid: int) -> bytes:
+    """The command of a process: that of its parent until it starts another program."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def phase_of(pid: int) -> str:
     """The phase that the trial of a process is in, by the last line that it told."""
     log = Path(os.readlink(f"/proc/{pid}/fd/1"))
@@ -87,7 +92,9 @@ def observe(pid: int) -> None:
             total = kept + own["Swap"]
             for descendant in descendants_of(pid):
                 with contextlib.suppress(OSError, KeyError, ValueError):
-                    total += rollup(descendant)["Pss"]
+                    sums, mere_fork = rollup(descendant), program(descendant) == program(pid)
+                    private = sums["Private_Clean"] + sums["Private_Dirty"]
+                    total += private if mere_fork else sums["Pss"]
             if total > highest[phase]:
                 highest[phase] = total
                 print(json.dumps([phase, total]), flush=True)
