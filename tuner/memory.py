@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import threading
+import time
 from collections.abc import Callable
 
 from search_space.trial import Peak
@@ -67,25 +69,37 @@ def most_kept(before: Held, after: Held, faulted_bytes: int) -> int:
 
 
 class Sampler:
-    """Looks again and again, in a thread of its own, until it is stopped."""
+    """Looks again and again, in a thread of its own, when it is told to.
 
-    def __init__(self, *looks: Callable[[], None]) -> None:
-        self._looks = looks
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        if looks:
-            self._thread.start()
+    The thread is there from the first: once memory is short, starting one may never return.
+    """
+
+    def __init__(self) -> None:
+        self._looks: tuple[Callable[[], None], ...] = ()
+        self._wanted = threading.Event()
+        self._looking = threading.Lock()
+        threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        while not self._stopped.wait(SAMPLE_S):
-            for look in self._looks:
-                look()
+        while self._wanted.wait():
+            time.sleep(SAMPLE_S)
+            with self._looking:
+                for look in self._looks:
+                    # The allocation that memory is short for is not this one.
+                    with contextlib.suppress(MemoryError):
+                        look()
+
+    def start(self, *looks: Callable[[], None]) -> None:
+        """Begin to look, if there is something to look at."""
+        self._looks = looks
+        if looks:
+            self._wanted.set()
 
     def stop(self) -> None:
         """Look no more."""
-        self._stopped.set()
-        if self._looks:
-            self._thread.join()
+        self._wanted.clear()
+        with self._looking:
+            self._looks = ()
 
 
 class Gauge:
@@ -94,6 +108,7 @@ class Gauge:
     def __init__(self, device: str) -> None:
         self.device = DeviceMemory.of(device)
         self._phase = ""
+        self._sampler = Sampler()
 
     def begin(self, phase: str) -> None:
         """A phase begins. Nothing is sampled while the steady calls are timed."""
@@ -106,7 +121,7 @@ class Gauge:
             self.device.reset()
             if phase != "steady":
                 looks.append(self.device.look)
-        self._sampler = Sampler(*looks)
+        self._sampler.start(*looks)
 
     def end(self) -> list[Peak]:
         """The peaks of the phase; raises RuntimeError where there is no reading."""
