@@ -8,6 +8,8 @@ from enum import Enum
 from statistics import median
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.knob import Tier
+from search_space.likeness import Fidelity, excess, measured_tier
 from search_space.units import format_size
 
 Config = Mapping[str, str]
@@ -18,6 +20,7 @@ class FailureKind(str, Enum):
     """The ways in which a trial can fail."""
 
     OVER_MEMORY = "over_memory"
+    TOO_FAR = "too_far"
     DEVICE_OUT_OF_MEMORY = "device_out_of_memory"
     HOST_OUT_OF_MEMORY = "host_out_of_memory"
     CRASH = "crash"
@@ -48,12 +51,28 @@ class Measurement:
     """The raw facts of a trial that ran; statistics are computed on reading.
 
     ``seconds`` maps a kind (start, load, export, first_call, warm_up, steady, step …) to its
-    samples in order. ``psnr_db`` is None for the trial whose output is the reference.
+    samples in order. ``fidelity`` maps a metric to the worst of what was compared; the trial whose
+    output is the reference has its noise floor there.
     """
 
     seconds: Mapping[str, tuple[float, ...]]
     peaks: tuple[Peak, ...]
-    psnr_db: float | None = None
+    fidelity: Fidelity = field(default_factory=dict)
+
+    @property
+    def psnr_db(self) -> float | None:
+        """PSNR to the reference, None where the output was not compared."""
+        return self.fidelity.get("psnr_db")
+
+    @property
+    def compared(self) -> bool:
+        """Whether the output was compared: the reference was not, nor what is meant to differ."""
+        return self.psnr_db is not None
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier that a compared output was measured to be in; None: further than lossy."""
+        return measured_tier(self.fidelity)
 
     @property
     def latency_s(self) -> float:
@@ -121,7 +140,7 @@ class Trial:
                 needed, limit = format_size(peak_bytes), format_size(limit_bytes)
                 sentence = f"needs {needed}{place}, the budget is {limit}"
                 return Failure(FailureKind.OVER_MEMORY, sentence, peak_bytes=peak_bytes)
-        return None
+        return None if budget.quality is None else too_far(self.outcome, budget.quality)
 
     def counts(self, budget: Budget) -> bool:
         """Whether this trial says anything within ``budget``.
@@ -137,3 +156,15 @@ class Trial:
         failure = self.judged(budget)
         kinds = (FailureKind.OVER_MEMORY, *OUT_OF_MEMORY)
         return failure is not None and failure.kind in kinds and self.counts(budget)
+
+
+def too_far(measured: Measurement, quality: Tier) -> Failure | None:
+    """Why the output is further from the reference than ``quality`` allows, or None."""
+    if not measured.compared or excess(measured.fidelity, quality) <= 0:
+        return None
+    tier = measured.tier
+    found = f"the image is {tier.value if tier else 'further than lossy'}, not {quality.value}"
+    metrics = f"PSNR {measured.fidelity['psnr_db']:.1f} dB"
+    if "ssim" in measured.fidelity:
+        metrics += f", SSIM {measured.fidelity['ssim']:.3f}"
+    return Failure(FailureKind.TOO_FAR, f"{found}: {metrics}", peak_bytes=measured.peak_bytes)

@@ -163,3 +163,9 @@ def m001_initial(connection: Connection) -> None:
 def m002_host_memory(connection: Connection) -> None:
     """The budget of the host beside that of the device."""
     connection.exec_driver_sql("ALTER TABLE study ADD COLUMN host_memory_bytes BIGINT")
+
+
+@migration
+def m003_quality(connection: Connection) -> None:
+    """What the user allows is kept, so that a trial is judged by it whenever it is read."""
+    connection.exec_driver_sql("ALTER TABLE study ADD COLUMN quality TEXT")

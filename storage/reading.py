@@ -22,6 +22,7 @@ COLUMNS = (
     trial.c.cost_s,
     study.c.memory_bytes,
     study.c.host_memory_bytes,
+    study.c.quality,
     config.c.choices,
     machine.c.facts.label("machine_facts"),
     software.c.versions,

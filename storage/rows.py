@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import RowMapping, Table
 from search_space.budget import Budget
 from search_space.errors import StoreError
 from search_space.identity import canonical_json, fingerprint
+from search_space.knob import Tier
 from search_space.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
@@ -81,11 +82,8 @@ def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
         for position, seconds in enumerate(series)
     ]
     peaks = [of_trial | {"position": i} | asdict(peak) for i, peak in enumerate(outcome.peaks)]
-    metrics = {"psnr_db": outcome.psnr_db}
     fidelities = [
-        of_trial | {"metric": metric, "value": value}
-        for metric, value in metrics.items()
-        if value is not None
+        of_trial | {"metric": metric, "value": value} for metric, value in outcome.fidelity.items()
     ]
     parts = [(sample, samples), (memory, peaks), (fidelity, fidelities)]
     return [(table, rows) for table, rows in parts if rows]
@@ -113,7 +111,7 @@ class Parts:
         seconds = {kind: tuple(series) for kind, series in samples.items()}
         peaks = tuple(_peak(row) for row in self._of(memory, number))
         metrics = {row["metric"]: row["value"] for row in self._of(fidelity, number)}
-        return Measurement(seconds, peaks, metrics.get("psnr_db"))
+        return Measurement(seconds, peaks, metrics)
 
     def _of(self, table: Table, number: int) -> list[RowMapping]:
         return self._rows.get((table.name, number), [])
@@ -134,6 +132,12 @@ def stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
         ) from error
 
 
+def budget_of(row: Mapping[Any, Any]) -> Budget:
+    """The budget in the row of a study."""
+    quality = None if row["quality"] is None else Tier(row["quality"])
+    return Budget(row["memory_bytes"], row["host_memory_bytes"], quality)
+
+
 def _peak(row: RowMapping) -> Peak:
     return Peak(row["place"], row["phase"], row["source"], row["peak_bytes"])
 
@@ -150,5 +154,5 @@ def _trial(row: RowMapping, parts: Parts) -> Trial:
         started_at=row["started_at"],
         number=row["number"],
         purpose=row["purpose"],
-        budget=Budget(row["memory_bytes"], row["host_memory_bytes"]),
+        budget=budget_of(row),
     )

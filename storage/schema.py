@@ -124,7 +124,7 @@ study = Table(
     "study",
     metadata,
     _number("id", "Number of the study in this store."),
-    _fingerprint("Hash of machine, software, workload, memory budget and space."),
+    _fingerprint("Hash of machine, software, workload, limits and space."),
     _reference("machine.id", "The machine."),
     _reference("software.id", "The installed versions."),
     _reference("workload.id", "The workload."),
@@ -132,7 +132,8 @@ study = Table(
     _fact("space", CleanText, "Knob to the list of its choices, the untouched first: JSON."),
     _fact("created_at", CleanText, "When it was first opened: UTC, ISO 8601."),
     Column("host_memory_bytes", BigInteger, comment="The budget of the host; NULL without one."),
-    comment="A search on one machine, for one workload, within one budget and space.",
+    Column("quality", CleanText, comment="The last tier allowed; NULL where none was judged."),
+    comment="A search on one machine, for one workload, within one budget, quality and space.",
 )
 
 config = Table(
@@ -185,9 +186,9 @@ fidelity = Table(
     "fidelity",
     metadata,
     _of_trial(),
-    _key("metric", CleanText, "The measure: psnr_db."),
+    _key("metric", CleanText, "The measure: psnr_db, ssim, latent_error, prompts, floor_psnr_db."),
     _fact("value", Double, "Its value, in the unit that the metric is named after."),
-    comment="How close the output is to the reference; no row for the reference itself.",
+    comment="How close the output is to the reference, which has its noise floor alone.",
 )
 
 failure = Table(

@@ -25,6 +25,7 @@ from storage.place import Place
 from storage.reading import read_trials
 from storage.rows import (
     StoredTrial,
+    budget_of,
     config_values,
     machine_values,
     part_values,
@@ -79,9 +80,11 @@ class Store:
             "memory_bytes": budget.memory_bytes,
             "space": {knob: list(choices) for knob, choices in space.items()},
         }
-        # It came later: without it the studies of before keep their identity.
+        # These came later: without them the studies of before keep their identity.
         if budget.host_bytes is not None:
             identity["host_memory_bytes"] = budget.host_bytes
+        if budget.quality is not None:
+            identity["quality"] = budget.quality.value
         with self._writing() as connection:
             workload_id = identify(connection, schema.workload, workload_values(workload))
             rename(connection, workload_id, workload.model)
@@ -92,6 +95,7 @@ class Store:
                 "workload_id": workload_id,
                 "memory_bytes": budget.memory_bytes,
                 "host_memory_bytes": budget.host_bytes,
+                "quality": identity.get("quality"),
                 "space": canonical_json(identity["space"]),
                 "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }
@@ -134,12 +138,13 @@ class Store:
         raise UsageError(f"no trial {number} in {self._place}: list them with 'tune trials'")
 
     def _budget(self, connection: Connection, study_id: int) -> Budget:
-        study = schema.study.c
-        limits = select(study.memory_bytes, study.host_memory_bytes).where(study.id == study_id)
-        row = connection.execute(limits).one_or_none()
+        known = schema.study.c
+        columns = (known.memory_bytes, known.host_memory_bytes, known.quality)
+        limits = select(*columns).where(known.id == study_id)
+        row = connection.execute(limits).mappings().one_or_none()
         if row is None:
             raise StoreError(f"no study {study_id} in {self._place}: open it before adding trials")
-        return Budget(row.memory_bytes, row.host_memory_bytes)
+        return budget_of(row)
 
     def _read(self, conditions: list[ColumnElement[bool]]) -> list[StoredTrial]:
         # One transaction, so that a trial which is added meanwhile is seen whole or not at all.

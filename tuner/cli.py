@@ -83,7 +83,9 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
         with console.status(f"loading {model}"):
             context = prepare(children, request)
         at_work = Run(plan_run(context, request))
-        watched = ConsoleProgress(console, request.trials, request.budget, request.time_limit_s)
+        watched = ConsoleProgress(
+            console, request.trials, at_work.plan.budget, request.time_limit_s
+        )
         with watched:
             at_work.go(ledger, partial(run_trial, children), watched)
         return conclude(at_work, output or default_output(model), json_wanted)
@@ -135,7 +137,7 @@ def default_output(model: str) -> Path:
 
 def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     """Write the tuned config and show it; the exit code."""
-    from tuner.report import result_json, result_table
+    from tuner.report import describe, result_json, result_table
 
     console = stderr()
     baseline, count = at_work.baseline, len(at_work.trials)
@@ -153,6 +155,10 @@ def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
         stdout().print(result_table(baseline, tuned))
     if not tuned.config:
         console.print("No config was faster than the default: the default is kept.")
+    stand_in = at_work.reference
+    if stand_in is not None:
+        likened = f"The baseline did not run: likeness is to trial {stand_in.number}"
+        console.print(f"{likened}, {describe(stand_in.config)}.", highlight=False, soft_wrap=True)
     console.print(f"Loader: {folder / 'load.py'}", highlight=False, soft_wrap=True)
     if at_work.interrupted:
         console.print("Interrupted: the same command goes on from here.")

@@ -91,12 +91,14 @@ class ConsoleProgress:
         known = figures(trial)
         failure = trial.judged(self._budget)
         memory = size(known["peak_bytes"])
+        tier = f" ({known['tier']})" if known["tier"] else ""
         if self._budget.memory_bytes is not None:
             memory += f" of {size(self._budget.memory_bytes)}"
         parts = [
             f"[{len(self._trials)}/{self._total}] {describe(trial.config)}:",
             f"{seconds(known['latency_s'])} ({times(self._speedup(trial))}),",
-            f"{memory}, PSNR {decibel(known['psnr_db'])}, took {format_duration(trial.cost_s)}",
+            f"{memory}, PSNR {decibel(known['psnr_db'])}{tier},",
+            f"took {format_duration(trial.cost_s)}",
         ]
         if failure is not None:
             reason = f"{failure.kind.value}: {failure.message}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,42 +10,42 @@ from typing import Any
 IDENTICAL_DB = 200.0
 """The PSNR given to identical images, for which it has no finite value."""
 
-FLOOR_DB = 20.0
-"""Below this the image is another image."""
+SSIM_SIGMA_PX = 1.5
+SSIM_RADIUS_PX = 5
 
 
 @contextmanager
 def latents_in_float32(pipe: Any) -> Iterator[None]:
-    """Have the pipeline draw its latents in fp32 and cast them: every dtype starts from the same.
+    """Have the pipeline and its scheduler draw in fp32 and cast: all dtypes see the same noise.
 
-    A generator gives other numbers when it is asked for another dtype.
+    A generator may give other numbers when it is asked for another dtype: with torch 2.13 it does
+    in float64, and nothing promises that it does not elsewhere.
     """
     import functools
-    import inspect
+    import sys
 
     import torch
+    from diffusers.utils.torch_utils import randn_tensor
 
-    original = getattr(pipe, "prepare_latents", None)
-    if original is None or "dtype" not in inspect.signature(original).parameters:
-        yield
-        return
-    signature = inspect.signature(original)
+    @functools.wraps(randn_tensor)
+    def drawn(
+        shape: Any, generator: Any = None, device: Any = None, dtype: Any = None, layout: Any = None
+    ) -> Any:
+        return randn_tensor(shape, generator, device, torch.float32, layout).to(
+            dtype or torch.float32
+        )
 
-    @functools.wraps(original)
-    def prepare_latents(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        wanted = bound.arguments.get("dtype")
-        bound.arguments["dtype"] = torch.float32
-        drawn = original(*bound.args, **bound.kwargs)
-        if isinstance(drawn, tuple):
-            return (drawn[0].to(wanted), *drawn[1:])
-        return drawn.to(wanted)
-
-    pipe.prepare_latents = prepare_latents
+    parts = (pipe, getattr(pipe, "scheduler", None))
+    names = {kind.__module__ for part in parts for kind in type(part).__mro__}
+    known: list[Any] = [sys.modules.get(name) for name in names]
+    drawing = [module for module in known if hasattr(module, "randn_tensor")]
+    for module in drawing:
+        module.randn_tensor = drawn
     try:
         yield
     finally:
-        del pipe.prepare_latents
+        for module in drawing:
+            module.randn_tensor = randn_tensor
 
 
 def images_of(output: Any) -> Any:
@@ -61,8 +62,7 @@ def invalid(images: Any) -> str | None:
 
     if not numpy.isfinite(images).all():
         return "the output holds NaN or infinity"
-    spread = images.reshape(-1, *images.shape[-3:]).std(axis=(1, 2, 3))
-    if (spread < 1e-3).any():
+    if any(frame.std() < 1e-3 for frame in frames(images)):
         return "the output is one constant colour"
     return None
 
@@ -71,6 +71,46 @@ def psnr_db(images: Any, reference: Any) -> float:
     """Peak signal-to-noise ratio over [0, 1] of the worst image or frame, in dB; 200 when equal."""
     import numpy
 
-    difference = (images.astype(numpy.float64) - reference) ** 2
-    worst = difference.reshape(-1, *images.shape[-3:]).mean(axis=(1, 2, 3)).max()
-    return IDENTICAL_DB if worst == 0 else min(IDENTICAL_DB, float(-10 * numpy.log10(worst)))
+    worst = max(
+        float(numpy.square(image - other, dtype=numpy.float64).mean())
+        for image, other in zip(frames(images), frames(reference), strict=True)
+    )
+    return IDENTICAL_DB if worst == 0 else min(IDENTICAL_DB, -10 * math.log10(worst))
+
+
+def ssim(images: Any, reference: Any) -> float:
+    """Structural similarity (Wang et al. 2004) of the worst image or frame; 1 when equal.
+
+    Of each colour for itself, so that swapped colours are seen.
+    """
+    pairs = zip(frames(images), frames(reference), strict=True)
+    return min(_ssim_of_frame(image, other) for image, other in pairs)
+
+
+def _ssim_of_frame(image: Any, other: Any) -> float:
+    from scipy.ndimage import gaussian_filter
+
+    def mean(values: Any) -> Any:
+        # The window of 11 by 11 pixels; where it would reach over the edge nothing is counted.
+        smooth = gaussian_filter(values, SSIM_SIGMA_PX, truncate=3.5, axes=(0, 1))
+        return smooth[SSIM_RADIUS_PX:-SSIM_RADIUS_PX, SSIM_RADIUS_PX:-SSIM_RADIUS_PX]
+
+    c1, c2 = 0.01**2, 0.03**2
+    x, y = mean(image), mean(other)
+    variances = mean(image * image) - x * x + mean(other * other) - y * y
+    covariance = mean(image * other) - x * y
+    likeness = (2 * x * y + c1) * (2 * covariance + c2)
+    likeness /= (x * x + y * y + c1) * (variances + c2)
+    return float(likeness.mean())
+
+
+def latent_error(latents: Any, reference: Any) -> float:
+    """How far latents are from the reference's, as a share of their length (relative L2)."""
+    import numpy
+
+    return float(numpy.linalg.norm(latents - reference) / numpy.linalg.norm(reference))
+
+
+def frames(images: Any) -> Any:
+    """Every image, or every frame of every video, as one series."""
+    return images.reshape(-1, *images.shape[-3:])

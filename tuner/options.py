@@ -142,7 +142,7 @@ quality_options = options(
         type=click.Choice([tier.value for tier in Tier]),
         default=Tier.NEAR.value,
         show_default=True,
-        help="How far choices may move the image.",
+        help="How far the image may be from the baseline's.",
     ),
     click.option(
         "--allow-lossy",

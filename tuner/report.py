@@ -22,7 +22,7 @@ UNKNOWN = "-"
 
 
 def trial_state(trial: Trial) -> str:
-    """``measured``, ``infeasible`` (ran, but over the budget of its run) or ``failed``."""
+    """``measured``, ``infeasible`` (ran, but beyond the limits of its run) or ``failed``."""
     if trial.measurement is None:
         return "failed"
     return "infeasible" if trial.judged(trial.budget) else "measured"
@@ -45,6 +45,8 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "peak_bytes": known["peak_bytes"],
         "host_peak_bytes": known["host_peak_bytes"],
         "psnr_db": known["psnr_db"],
+        "ssim": known["ssim"],
+        "tier": known["tier"],
         "failure": facts,
         "cost_s": trial.cost_s,
     }
@@ -87,11 +89,21 @@ def limits(budget: Budget) -> str:
     return f"{device}{size(budget.host_bytes)} on the host"
 
 
+def quality(budget: Budget) -> str:
+    """The last tier that a budget allows, for a table."""
+    return budget.quality.value if budget.quality else UNKNOWN
+
+
 def decibel(value_db: float | None) -> str:
     """A PSNR for a table."""
     if value_db is None:
         return UNKNOWN
     return "identical" if value_db >= IDENTICAL_DB else f"{value_db:.1f} dB"
+
+
+def similarity(value: float | None) -> str:
+    """An SSIM for a table."""
+    return UNKNOWN if value is None else f"{value:.4f}"
 
 
 def times(ratio: float | None) -> str:
@@ -103,7 +115,7 @@ def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
     """Baseline and best, side by side."""
     from rich.table import Table
 
-    table = Table("", "config", "latency", "speed-up", "peak memory", "PSNR")
+    table = Table("", "config", "latency", "speed-up", "peak memory", "PSNR", "SSIM", "quality")
     rows = [("best", dict(tuned.config), tuned.tuned, tuned.speedup)]
     if baseline is not None:
         rows.insert(0, ("baseline", {}, figures(baseline), 1.0 if baseline.measurement else None))
@@ -113,6 +125,8 @@ def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
             times(speedup),
             size(known["peak_bytes"]),
             decibel(known["psnr_db"]),
+            similarity(known["ssim"]),
+            known["tier"] or UNKNOWN,
         )
         table.add_row(name, "\n".join(describe(config).split(", ")), *figures_of_row)
     return table
@@ -123,7 +137,8 @@ def trials_table(trials: list[Trial]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("trial", "config", "latency", "peak memory", "PSNR", "cost", "outcome")
+    columns = ("config", "latency", "peak memory", "PSNR", "SSIM", "quality", "cost", "outcome")
+    table = Table("trial", *columns)
     for trial in trials:
         known = figures(trial)
         failure = trial.judged(trial.budget)
@@ -133,6 +148,8 @@ def trials_table(trials: list[Trial]) -> Table:
             seconds(known["latency_s"]),
             size(known["peak_bytes"]),
             decibel(known["psnr_db"]),
+            similarity(known["ssim"]),
+            known["tier"] or UNKNOWN,
             seconds(trial.cost_s),
             escape(f"{failure.kind.value}: {failure.message}") if failure else "measured",
         )
@@ -149,6 +166,8 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         "started_at": trial.started_at,
         "memory_bytes": trial.budget.memory_bytes,
         "host_memory_bytes": trial.budget.host_bytes,
+        "quality": trial.budget.quality,
+        "fidelity": dict(measured.fidelity) if measured else None,
         "seconds": {kind: list(samples) for kind, samples in measured.seconds.items()}
         if measured
         else None,
@@ -166,20 +185,23 @@ def stored_text(stored: StoredTrial) -> str:
         f"trial {trial.number} of {stored.workload.model}: {describe(trial.config)}",
         f"on {stored.machine.device_name} ({stored.machine.device}), {trial.started_at}",
         f"state {trial_state(trial)}, cost {format_duration(trial.cost_s)}, "
-        f"budget {limits(trial.budget)}",
+        f"budget {limits(trial.budget)}, quality {quality(trial.budget)}",
     ]
+    known = figures(trial)
     failure = trial.judged(trial.budget)
     if failure is not None:
         where = f" in {failure.phase}" if failure.phase else ""
         lines.append(f"{failure.kind.value}{where}: {failure.message}")
         lines += [f"  | {line}" for line in failure.log.splitlines()]
     if trial.measurement is not None:
-        lines.append(f"PSNR {decibel(trial.measurement.psnr_db)}")
+        lines.append(f"measured quality {known['tier'] or UNKNOWN}")
+        for metric, value in trial.measurement.fidelity.items():
+            lines.append(f"{metric:>18}: {value:.6g}")
         for kind, samples in trial.measurement.seconds.items():
             lines.append(f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples))
         for peak in trial.measurement.peaks:
-            known = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
-            lines.append(f"{peak.phase:>12}: {known}")
+            held = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
+            lines.append(f"{peak.phase:>12}: {held}")
     return "\n".join(lines)
 
 
@@ -199,9 +221,9 @@ class Winner:
 
 
 def winners(found: list[StoredTrial]) -> list[Winner]:
-    """The best feasible trial for each machine, software, workload and budget.
+    """The best feasible trial for each machine, software, workload, budget and quality.
 
-    A budget is judged over all trials of the workload, under whatever budget they were run.
+    They are judged over all trials of the workload, under whatever limits they were run.
     """
     groups: dict[tuple[str, ...], list[StoredTrial]] = {}
     for stored in found:
@@ -234,6 +256,7 @@ def best_json(winner: Winner) -> dict[str, Any]:
         "device": stored.machine.device_name,
         "memory_bytes": winner.budget.memory_bytes,
         "host_memory_bytes": winner.budget.host_bytes,
+        "quality": winner.budget.quality,
         "speedup": winner.speedup,
         **trial_json(stored.trial),
     }
@@ -243,12 +266,14 @@ def best_table(found: list[Winner]) -> Table:
     """One row a winner."""
     from rich.table import Table
 
-    table = Table("model", "budget", "trial", "config", "latency", "speed-up", "peak memory")
+    columns = ("budget", "quality", "trial", "config", "latency", "speed-up", "peak memory")
+    table = Table("model", *columns)
     for winner in found:
         known = figures(winner.stored.trial)
         table.add_row(
             winner.stored.workload.model,
             limits(winner.budget),
+            quality(winner.budget),
             str(winner.stored.trial.number),
             describe(winner.stored.trial.config),
             seconds(known["latency_s"]),

@@ -13,7 +13,7 @@ from search_space.knob import Context, Tier
 from search_space.machine import Machine
 from search_space.pipeline_spec import PipelineSpec
 from search_space.space import Space, all_probes
-from search_space.trial import Trial
+from search_space.trial import FailureKind, Trial
 from search_space.units import format_size
 from search_space.workload import Workload, check_workload
 from storage import Store
@@ -81,7 +81,7 @@ def plan_run(context: Context, request: Request) -> Plan:
     """The plan of a run; raises UsageError where a pin cannot hold."""
     return Plan(
         space=Space(context, request.fix, request.include, request.exclude),
-        budget=request.budget,
+        memory=request.budget,
         trials=request.trials,
         time_limit_s=request.time_limit_s,
         trial_timeout_s=request.trial_timeout_s,
@@ -138,10 +138,28 @@ class Run:
         tuned = self.tuned()
         return tuned, emit(tuned, output)
 
+    @property
+    def reference(self) -> Trial | None:
+        """The trial whose output stands in for the baseline's, if that did not fit."""
+        if self.baseline is None or self.baseline.measurement is not None:
+            return None
+        for trial in self.trials:
+            measured = trial.measurement
+            if measured and "floor_psnr_db" in measured.fidelity and not measured.compared:
+                return trial
+        return None
+
     def _nothing_fits(self) -> str:
-        least = smallest(self.candidates())
         budget = self.plan.budget
-        if least is None or least.measurement is None or budget == UNLIMITED:
+        for trial in self.candidates():
+            failure = trial.judged(budget)
+            if failure is not None and failure.kind is FailureKind.TOO_FAR:
+                return (
+                    f"nothing keeps the image: of {describe(trial.config)} {failure.message}; "
+                    "give a later --quality or other pins"
+                )
+        least = smallest(self.candidates())
+        if least is None or least.measurement is None or not budget.limits_memory:
             return "no config ran: see 'tune trials' for the reasons"
         needed = format_size(least.measurement.peak_bytes)
         if budget.host_bytes is not None:

@@ -181,7 +181,7 @@ def _measurement(facts: dict[str, Any], descendants_bytes: dict[str, int]) -> Me
     own = [Peak(**peak) for peak in facts["peaks"]]
     peaks = with_descendants(own, descendants_bytes)
     seconds = {kind: tuple(samples) for kind, samples in facts["seconds"].items() if samples}
-    return Measurement(seconds, tuple(peaks), facts["psnr_db"])
+    return Measurement(seconds, tuple(peaks), facts["fidelity"])
 
 
 def with_descendants(peaks: list[Peak], descendants_bytes: dict[str, int]) -> list[Peak]:

@@ -16,6 +16,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.budget import Budget
+from search_space.likeness import excess
 from search_space.portfolio import portfolio
 from search_space.space import Space, changes, completed
 from search_space.trial import Failure, FailureKind, Trial
@@ -190,7 +191,19 @@ class Study:
             memory = distance(trial.outcome.peak_bytes, memory_bytes)
             host = distance(trial.outcome.host_peak_bytes, host_bytes)
         runs = -1.0 if trial.measurement else 1.0
-        return {"memory": memory, "host_memory": host, "runs": runs}
+        return {
+            "memory": memory,
+            "host_memory": host,
+            "runs": runs,
+            "quality": self._too_far(trial),
+        }
+
+    def _too_far(self, trial: Trial) -> float:
+        measured = trial.measurement
+        if measured is None or not measured.compared:
+            return -1.0
+        beyond = excess(measured.fidelity, self._space.context.quality)
+        return max(-1.0, min(1.0, beyond))
 
     def _value(self, trial: Trial) -> float:
         """Log seconds; what did not run counts as the slowest seen, and its constraint says why."""

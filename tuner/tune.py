@@ -34,7 +34,7 @@ class Plan:
     """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over."""
 
     space: Space
-    budget: Budget
+    memory: Budget
     trials: int
     time_limit_s: float | None
     trial_timeout_s: float
@@ -46,12 +46,17 @@ class Plan:
         return self.space.context.workload
 
     @property
+    def budget(self) -> Budget:
+        """The budgets of memory, and the quality that the space keeps to."""
+        return replace(self.memory, quality=self.space.context.quality)
+
+    @property
     def reference(self) -> Path:
         """Where the output lies that every trial is compared with."""
         machine = self.space.context.machine
         parts = [machine.fingerprint, machine.software_fingerprint, self.workload.fingerprint]
         name = fingerprint(parts).removeprefix("b2:")
-        return self.cache_dir / "baselines" / f"{name}.npy"
+        return self.cache_dir / "baselines" / f"{name}.npz"
 
 
 class Progress(Protocol):
@@ -213,7 +218,13 @@ def best(trials: list[Trial], budget: Budget) -> Trial | None:
     return min(feasible, key=latency_s, default=None)
 
 
+def peak_bytes(trial: Trial) -> int:
+    """The peak memory of a measured trial."""
+    assert trial.measurement is not None
+    return trial.measurement.peak_bytes
+
+
 def smallest(trials: list[Trial]) -> Trial | None:
     """The measured trial with the lowest peak memory, if any was measured."""
     measured = [trial for trial in trials if trial.measurement is not None]
-    return min(measured, key=lambda trial: trial.measurement.peak_bytes, default=None)  # type: ignore[union-attr]
+    return min(measured, key=peak_bytes, default=None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from search_space.errors import UsageError
 from search_space.machine import Machine
-from search_space.trial import Trial
+from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
 
 SCHEMA_VERSION = 1
@@ -79,4 +79,13 @@ def figures(trial: Trial) -> dict[str, Any]:
         "peak_bytes": peak_bytes,
         "host_peak_bytes": measured.host_peak_bytes if measured else None,
         "psnr_db": measured.psnr_db if measured else None,
+        "ssim": measured.fidelity.get("ssim") if measured else None,
+        "tier": tier_name(measured),
     }
+
+
+def tier_name(measured: Measurement | None) -> str | None:
+    """The measured tier, ``other`` beyond lossy, None where nothing was compared."""
+    if measured is None or not measured.compared:
+        return None
+    return measured.tier.value if measured.tier else "other"

@@ -28,7 +28,7 @@ OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
 class Job:
     """One trial to run.
 
-    ``reference`` is the .npy file of the output to compare with, ``output`` where to save this
+    ``reference`` is the file of the output to compare with, ``output`` where to save this
     trial's own. A first steady call slower than ``cap_s`` seconds is the last. What inductor has
     compiled is kept in the folder ``compile_cache``; without one the first call is a cold one.
     The ``budget`` is enforced.
@@ -49,7 +49,7 @@ class Job:
     def from_json(cls, facts: Mapping[str, Any]) -> Job:
         """The inverse of ``dataclasses.asdict``."""
         workload = Workload.from_json(facts["workload"])
-        return cls(**{**facts, "workload": workload, "budget": Budget(**facts["budget"])})
+        return cls(**{**facts, "workload": workload, "budget": Budget.from_json(facts["budget"])})
 
 
 class Phases:
@@ -124,10 +124,6 @@ def failed(error: Exception, phases: Phases) -> Failure:
     return replace(failure, peak_bytes=phases.held_bytes(place))
 
 
-class InvalidOutput(Exception):
-    """The output is not one that could be used."""
-
-
 class NoEffect(Exception):
     """A choice was applied and did nothing."""
 
@@ -137,8 +133,10 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     from contextlib import nullcontext
 
     from search_space.calibration import keep_calibration
+    from tuner.compare import fidelity_of
     from tuner.fidelity import latents_in_float32
-    from tuner.measure import image_count, measure, timed_call
+    from tuner.measure import Call, image_count, measure, timed_call
+    from tuner.outputs import latents_kept, made
 
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
@@ -151,9 +149,14 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     # With throughput the steady samples are seconds per image.
     images = image_count(build.call) if job.workload.throughput else 1
     kept: list[tuple[Any, Any]] = []
-    with latents_in_float32(pipe):
+    with latents_in_float32(pipe), latents_kept(build) as latents:
+
+        def call() -> Call:
+            latents.clear()
+            return timed_call(pipe, build.call, job.device, job.workload.seed)
+
         seconds, output = measure(
-            lambda: timed_call(pipe, build.call, job.device, job.workload.seed),
+            call,
             phases.enter,
             job.device,
             None if job.cap_s is None else job.cap_s * images,
@@ -165,7 +168,8 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     seen = no_effect(build, job.config)
     if seen:
         raise NoEffect(seen)
-    psnr_db = compared(output, job)
+    capped = job.cap_s is not None and seconds["steady"][0] > job.cap_s * images
+    fidelity = fidelity_of(build, job, made(output, latents), can_win=not capped)
     phases.leave()
     seconds["steady"] = tuple(sample_s / images for sample_s in seconds["steady"])
     built = {name: (spent,) for name, spent in phases.seconds.items() if name not in seconds}
@@ -173,7 +177,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     return {
         "seconds": {"start": (start_s,), **built, **seconds},
         "peaks": peaks,
-        "psnr_db": psnr_db,
+        "fidelity": fidelity,
     }
 
 
@@ -198,41 +202,11 @@ def _eager_step_first(build: Build) -> Callable[[Stage], None]:
     return before
 
 
-def compared(output: Any, job: Job) -> float | None:
-    """PSNR to the reference in dB, None for the reference itself; raises InvalidOutput."""
-    import numpy
-
-    from search_space.space import makes_another_image
-    from tuner.fidelity import FLOOR_DB, images_of, invalid, psnr_db
-
-    images = images_of(output)
-    reason = invalid(images)
-    if reason:
-        raise InvalidOutput(reason)
-    if job.output is not None:
-        unfinished = Path(job.output + ".part")
-        with unfinished.open("wb") as file:
-            numpy.save(file, images)
-        os.replace(unfinished, job.output)
-    if job.reference is None:
-        return None
-    reference = numpy.load(job.reference, allow_pickle=False)
-    # A call with more prompts than the baseline's begins with the baseline's.
-    images = images[: len(reference)]
-    if reference.shape != images.shape:
-        raise InvalidOutput(f"the output has shape {images.shape}, the reference {reference.shape}")
-    found_db = psnr_db(images, reference)
-    if found_db < FLOOR_DB and not makes_another_image(job.config):
-        raise InvalidOutput(
-            f"the image is another one: its PSNR to the reference is {found_db:.1f} dB, "
-            f"the floor {FLOOR_DB:.0f} dB"
-        )
-    return found_db
-
-
 def classify(error: Exception, phase: str) -> Failure:
     """The typed failure of an exception that was raised in a phase."""
     import torch
+
+    from tuner.compare import InvalidOutput
 
     message = f"{type(error).__name__}: {error}".strip()
     kind = FailureKind.UNSUPPORTED

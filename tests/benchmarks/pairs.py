@@ -33,8 +33,10 @@ from search_space.trial import Config, Failure
 from search_space.workload import Workload
 from tuner import reference
 from tuner.children import Children
+from tuner.compare import fidelity_of
 from tuner.fidelity import latents_in_float32
 from tuner.measure import timed_call
+from tuner.outputs import latents_kept, made
 from tuner.probing import look_around
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import (
@@ -42,7 +44,6 @@ from tuner.worker import (
     NoEffect,
     Phases,
     classify,
-    compared,
     leave_result,
     silence_progress_bars,
 )
@@ -89,19 +90,19 @@ def try_pair(folder: Path) -> None:
 def called_once(job: Job, phases: Phases) -> dict[str, Any]:
     """The measurement of one call; raises what the knobs, diffusers and the comparison raise."""
     phases.enter("load")
-    call = {**job.workload.call(), "output_type": "np"}
-    build = Build(job.folder, job.device, call, Path(job.cache_dir), enter=phases.enter)
+    arguments = {**job.workload.call(), "output_type": "np"}
+    build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
     pipe = construct(build, job.config)
     pipe.set_progress_bar_config(disable=True)
     phases.enter("steady")
-    with latents_in_float32(pipe):
-        made = timed_call(pipe, build.call, job.device, job.workload.seed)
+    with latents_in_float32(pipe), latents_kept(build) as latents:
+        call = timed_call(pipe, build.call, job.device, job.workload.seed)
     if seen := no_effect(build, job.config):
         raise NoEffect(seen)
-    likeness_db = compared(made.output, job)
+    fidelity = fidelity_of(build, job, made(call.output, latents), can_win=False)
     phases.leave()
     peaks = [asdict(peak) for peak in phases.peaks]
-    return {"seconds": {"steady": [made.call_s]}, "peaks": peaks, "psnr_db": likeness_db}
+    return {"seconds": {"steady": [call.call_s]}, "peaks": peaks, "fidelity": fidelity}
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Family:
     def baseline(self, config: Config) -> Path:
         """The images of the untouched pipeline for the workload of the config; raises TuneError."""
         workload = workload_of(self.name, config)
-        path = self.kept / f"{self.name}-{workload.height_px}-{workload.batch_size}.npy"
+        path = self.kept / f"{self.name}-{workload.height_px}-{workload.batch_size}.npz"
         if not path.exists():
             job = replace(self.job({}, output=str(path)), workload=workload)
             if (told := self.told(job)) != RAN:

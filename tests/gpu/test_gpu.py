@@ -40,7 +40,7 @@ class Setting:
         context = prepare(children, request)
         self.space = Space(context)
         self._children = children
-        reference = str(folder / "baseline.npy")
+        reference = str(folder / "baseline.npz")
         known = context.spec.folder, "cuda"
         self._job = Job(context.workload, *known, {}, str(folder), output=reference)
         assert isinstance(self.outcome({}), Measurement)

@@ -30,6 +30,7 @@ from search_space.workload import Workload
 from tuner.children import Children
 from tuner.fidelity import images_of, invalid, latents_in_float32, psnr_db
 from tuner.measure import timed_call
+from tuner.outputs import Made, Reference
 from tuner.probing import HEAD_SIZE, probed
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import Job
@@ -282,8 +283,8 @@ def try_here(
     """Tries a config in a child, as a run does, and compares its output with the baseline's."""
 
     def tried(family: str, workload: Workload, config: dict[str, str]) -> Any:
-        reference = tmp_path_factory.mktemp("reference") / "baseline.npy"
-        np.save(reference, baseline(family, workload))
+        reference = tmp_path_factory.mktemp("reference") / "baseline.npz"
+        Reference((Made(baseline(family, workload)),), {}).write(reference)
         folder = folder_for(family, workload)
         job = Job(workload, folder, "cpu", config, str(exports), str(reference), cap_s=0.0)
         trial = run_trial(children, job, Deadlines(trial_s=300), lambda phase: None)

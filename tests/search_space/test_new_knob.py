@@ -5,16 +5,25 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy
 import pytest
 from rich.console import Console
 
 from search_space import knobs
+from search_space.build import Build
 from search_space.errors import UsageError
+from search_space.knob import Tier
 from search_space.space import Space, all_knobs, all_probes, completed, steps
+from search_space.trial import Measurement, too_far
+from search_space.workload import Workload
+from tuner.compare import InvalidOutput, fidelity_of
 from tuner.listing import knobs_json, knobs_table
+from tuner.outputs import Made, Reference
+from tuner.worker import Job
 
 NEW_KNOB = '''
 """A knob of a test."""
@@ -35,7 +44,7 @@ def sparkle_effect(build: Build, choice: str) -> str | None:
     Stage.FUSE,
     choices=(
         Choice("off"),
-        Choice("on", tier=Tier.NEAR),
+        Choice("on", tier=Tier.NEAR, another_image=True),
         Choice("on-cuda", need=device("cuda", what="more sparkle")),
     ),
     conflicts=(Conflict("precision", ("fp16",), "half a number does not sparkle"),),
@@ -135,3 +144,19 @@ def test_without_the_files_the_knob_is_unknown(describe):
     assert "sparkle" not in Space(describe()).choices
     with pytest.raises(UsageError, match="there is no choice of engine 'steam'"):
         steps({"engine": "steam"})
+
+
+def test_another_image_by_design_is_valid_and_not_compared(two_new_files, tmp_path):
+    random = numpy.random.default_rng(0)
+    one, other = (random.random((1, 16, 16, 3)).astype(numpy.float32) for _ in range(2))
+    path = tmp_path / "reference.npz"
+    Reference((Made(one),), {}).write(path)
+    job = Job(Workload("model"), "", "cpu", {}, "", reference=str(path))
+    build = Build("", "cpu", {}, tmp_path)
+    with pytest.raises(InvalidOutput, match="another one"):
+        fidelity_of(build, job, Made(other), can_win=False)
+    by_design = replace(job, config={"sparkle": "on"})
+    assert fidelity_of(build, by_design, Made(other), can_win=False) == {}
+    with pytest.raises(InvalidOutput, match="one constant colour"):
+        fidelity_of(build, by_design, Made(0 * other), can_win=False)
+    assert too_far(Measurement({"steady": (1.0,)}, ()), Tier.EXACT) is None

@@ -69,7 +69,7 @@ def measured_trial() -> Trial:
             Peak("device", "denoise", "allocator", 2**40 + 1),
             Peak("device", "decode", "allocator", 5 * GIB),
         ),
-        psnr_db=41.7,
+        fidelity={"psnr_db": 41.7},
     )
     return Trial({"dtype": "bfloat16"}, measurement, 91.25, "2026-01-31T12:00:00+00:00")
 

@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeEngine
 from search_space.budget import Budget
 from search_space.errors import StoreError
 from search_space.identity import fingerprint
+from search_space.knob import Tier
 from search_space.trial import Failure
 from storage import Store
 from storage.migrations import MIGRATIONS, Migration, m001_initial, migration
@@ -112,6 +113,13 @@ def test_a_study_without_a_budget_of_the_host_keeps_its_identity(tmp_path, machi
     with closing(sqlite3.connect(path)) as connection:
         kept = connection.execute("SELECT fingerprint, host_memory_bytes FROM study ORDER BY id")
         assert kept.fetchall()[0] == (fingerprint(before), None)
+
+
+def test_a_store_without_a_quality_judges_none(first_store, machine, workload, space):
+    with Store(str(first_store)) as store:
+        assert {stored.trial.budget.quality for stored in store.trials()} == {None}
+        study_id = store.open_study(machine, workload, Budget(quality=Tier.NEAR), space)
+        assert store.trials(study_id=study_id) == []
 
 
 def test_the_first_migration_stays_what_it_was(first_store, tmp_path):

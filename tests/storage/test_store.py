@@ -10,6 +10,7 @@ from sqlalchemy import Engine, event
 
 from search_space.budget import Budget
 from search_space.errors import StoreError, UsageError
+from search_space.knob import Tier
 from search_space.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Trial
 from search_space.workload import Workload
@@ -53,7 +54,7 @@ def test_a_failure_comes_back_exactly(store, study_id, failed_trial):
     "outcome",
     [
         Measurement({}, ()),
-        Measurement({"steady": (0.0, 5e-324, 1.7976931348623157e308)}, (), psnr_db=math.inf),
+        Measurement({"steady": (0.0, 5e-324, 1.7976931348623157e308)}, (), {"psnr_db": math.inf}),
         Failure(FailureKind.TIMEOUT, ""),
         *(Failure(kind, "it failed", peak_bytes=2**62) for kind in FailureKind),
     ],
@@ -65,8 +66,29 @@ def test_every_kind_of_outcome_comes_back(store, study_id, outcome):
     assert read.purpose == "baseline"
 
 
+def test_quality_belongs_to_the_study_and_to_its_trials(
+    store, study_id, machine, workload, space, measured_trial
+):
+    strict_id = store.open_study(machine, workload, Budget(8 * GIB, quality=Tier.LOSSLESS), space)
+    assert strict_id != study_id
+    assert (
+        store.open_study(machine, workload, Budget(8 * GIB, quality=Tier.LOSSLESS), space)
+        == strict_id
+    )
+    added = store.add(strict_id, measured_trial)
+    assert added.budget.quality is Tier.LOSSLESS
+    assert store.trial(added.number).trial.budget.quality is Tier.LOSSLESS
+    assert store.add(study_id, measured_trial).budget.quality is None
+
+
+def test_every_metric_comes_back(store, study_id, measured_trial):
+    fidelity = {"psnr_db": 33.0, "ssim": 0.97, "latent_error": 0.01, "floor_psnr_db": 120.0}
+    trial = replace(measured_trial, outcome=replace(measured_trial.outcome, fidelity=fidelity))
+    assert store.trial(store.add(study_id, trial).number).trial.outcome.fidelity == fidelity
+
+
 def test_no_fidelity_is_none(store, study_id, measured_trial):
-    reference = replace(measured_trial, outcome=replace(measured_trial.outcome, psnr_db=None))
+    reference = replace(measured_trial, outcome=replace(measured_trial.outcome, fidelity={}))
     assert store.trial(store.add(study_id, reference).number).trial.outcome.psnr_db is None
 
 

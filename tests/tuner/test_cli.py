@@ -167,12 +167,15 @@ def test_trials_are_listed_in_the_stable_form(invoke, history):
         "peak_bytes",
         "host_peak_bytes",
         "psnr_db",
+        "ssim",
+        "tier",
         "failure",
         "cost_s",
     ]
     assert [list(trial) for trial in listed] == [keys] * 10
     assert listed[0]["config"]["precision"] == "fp32"
-    assert listed[0]["psnr_db"] is None
+    assert listed[0]["psnr_db"] is listed[0]["tier"] is None
+    assert {trial["tier"] for trial in listed[1:]} == {"lossless"}
     infeasible = [trial for trial in listed if trial["state"] == "infeasible"]
     assert {trial["failure"]["kind"] for trial in infeasible} == {"over_memory"}
     table = invoke("trials", "--store", history).stdout

@@ -2,8 +2,17 @@ from __future__ import annotations
 
 import numpy
 import pytest
+import torch
+from diffusers import EulerAncestralDiscreteScheduler
 
-from tuner.fidelity import IDENTICAL_DB, invalid, psnr_db
+from tuner.fidelity import (
+    IDENTICAL_DB,
+    invalid,
+    latent_error,
+    latents_in_float32,
+    psnr_db,
+    ssim,
+)
 
 
 @pytest.fixture
@@ -34,6 +43,7 @@ def test_one_constant_frame_of_a_video_is_invalid(images):
 
 def test_equal_images_are_identical(images):
     assert psnr_db(images, images.copy()) == IDENTICAL_DB
+    assert ssim(images, images.copy()) == pytest.approx(1.0)
 
 
 def test_psnr_is_that_of_the_worst_image(images):
@@ -41,3 +51,77 @@ def test_psnr_is_that_of_the_worst_image(images):
     changed[0] += 0.001
     changed[1] += 0.1
     assert psnr_db(changed, images) == pytest.approx(20.0, abs=0.01)
+
+
+def ssim_by_definition(image, other):
+    """As Wang et al. define it, window by window."""
+    offsets = numpy.arange(11) - 5
+    line = numpy.exp(-(offsets**2) / (2 * 1.5**2))
+    window = numpy.outer(line, line) / line.sum() ** 2
+    height_px, width_px, colours = image.shape
+    found = []
+    for top, left, colour in numpy.ndindex(height_px - 10, width_px - 10, colours):
+        x = image[top : top + 11, left : left + 11, colour]
+        y = other[top : top + 11, left : left + 11, colour]
+        x_mean, y_mean = (window * x).sum(), (window * y).sum()
+        x_spread, y_spread = (window * (x - x_mean) ** 2).sum(), (window * (y - y_mean) ** 2).sum()
+        both = (window * (x - x_mean) * (y - y_mean)).sum()
+        alike = (2 * x_mean * y_mean + 1e-4) * (2 * both + 9e-4)
+        found.append(alike / ((x_mean**2 + y_mean**2 + 1e-4) * (x_spread + y_spread + 9e-4)))
+    return numpy.mean(found)
+
+
+def test_ssim_is_what_its_definition_says(images):
+    noise = numpy.random.default_rng(1).normal(0, 0.1, images.shape).astype(numpy.float32)
+    blurred = (images + numpy.roll(images, 1, axis=1)) / 2
+    for changed in (images + noise, blurred, images * 0.5, 1 - images):
+        expected = min(map(ssim_by_definition, changed.astype(float), images.astype(float)))
+        assert ssim(changed, images) == pytest.approx(expected, abs=1e-5)
+
+
+def test_ssim_of_two_flat_greys_has_a_closed_form():
+    dark, light = numpy.full((1, 16, 16, 3), 0.2), numpy.full((1, 16, 16, 3), 0.6)
+    expected = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
+    assert ssim(dark, light) == pytest.approx(expected)
+
+
+def test_ssim_is_that_of_the_worst_frame(images):
+    video = numpy.stack([images, images])
+    broken = video.copy()
+    broken[1, 0] = 1 - broken[1, 0]
+    assert ssim(broken, video) == pytest.approx(ssim(broken[1, :1], video[1, :1]))
+
+
+def test_an_error_of_latents_is_a_share_of_their_length():
+    latents = numpy.array([[3.0, 4.0]])
+    assert latent_error(latents * 1.01, latents) == pytest.approx(0.01)
+    assert latent_error(latents, latents) == 0.0
+
+
+class Drawing:
+    """As much of a pipeline as draws: a scheduler that may draw at each step."""
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+
+    def run(self, dtype):
+        self.scheduler.set_timesteps(4)
+        latents = torch.ones(1, 4, 8, 8, dtype=dtype)
+        generator = torch.Generator("cpu").manual_seed(0)
+        for step in self.scheduler.timesteps:
+            model_input = self.scheduler.scale_model_input(latents, step)
+            latents = self.scheduler.step(0.1 * model_input, step, latents, generator=generator)[0]
+        return latents.float().numpy()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_what_a_scheduler_draws_at_each_step_is_the_same_in_every_dtype():
+    pipe = Drawing(EulerAncestralDiscreteScheduler())
+    exact = pipe.run(torch.float32)
+    # Other draws make two images that have nothing to do with each other.
+    assert latent_error(pipe.run(torch.float64), exact) > 0.5
+    with latents_in_float32(pipe):
+        assert numpy.array_equal(pipe.run(torch.float32), exact)
+        assert latent_error(pipe.run(torch.float64), exact) < 1e-5
+        assert latent_error(pipe.run(torch.bfloat16), exact) < 0.05
+    assert latent_error(pipe.run(torch.float64), exact) > 0.5

@@ -39,6 +39,7 @@ def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
     first, second, *_ = simulation.jobs
     assert run.trials[0].config == first.config == {}
     assert run.trials[0].purpose == "baseline"
+    assert run.reference is None
     assert first.output == second.reference
     assert first.reference is second.output is None
     assert run.trials[0].measurement.psnr_db is None
@@ -156,14 +157,14 @@ def test_every_trial_tells_the_search_the_same_constraints(tmp_path):
         Failure(FailureKind.CRASH, ""),
     ]
     found = [study.constraints(Trial({}, outcome, 1.0, "")) for outcome in outcomes]
-    assert [tuple(told.values()) for told in found] == [
+    assert {tuple(told) for told in found} == {("memory", "host_memory", "runs", "quality")}
+    assert [tuple(told.values())[:3] for told in found] == [
         (0.5, -0.25, -1.0),
         (2.0, 0.5, 1.0),
         (1.0, -1.0, 1.0),
         (1.0, 1.0, 1.0),
         (-1.0, -1.0, 1.0),
     ]
-    assert {tuple(told) for told in found} == {("memory", "host_memory", "runs")}
 
 
 def test_a_lost_reference_is_measured_again(tmp_path, store):
@@ -214,6 +215,7 @@ def test_a_baseline_out_of_memory_leaves_the_first_that_runs_as_reference(tmp_pa
 
     run.go(store, runner, Quiet())
     assert first_output == [str(aim.reference), None, None]
+    assert run.reference == run.trials[1]
     tuned = run.tuned()
     assert tuned.speedup is None
     assert tuned.baseline["latency_s"] is None
@@ -223,7 +225,7 @@ def test_nothing_is_compared_with_another_image(tmp_path, store):
     asked = replace(context(), quality=Tier.LOSSY, allow_lossy=True)
     asked = replace(asked, workload=replace(asked.workload, steps=8))
     space = Space(asked, {"steps": "half"}, tuple(FACTORS))
-    aim = Plan(space, None, 4, None, 600.0, tmp_path / "cache")
+    aim = Plan(space, UNLIMITED, 4, None, 600.0, tmp_path / "cache")
     simulation = Simulation(
         failing=lambda config: None if config else FailureKind.DEVICE_OUT_OF_MEMORY
     )
@@ -299,3 +301,35 @@ def test_trials_are_yielded_once_they_are_in_the_ledger(tmp_path, store):
     for count, trial in enumerate(tune(plan(tmp_path, trials=3), store, Simulation(), Quiet()), 1):
         assert store.trial(trial.number).trial.config == trial.config
         assert len(store.trials()) == count
+
+
+def test_what_is_measured_too_far_cannot_win(tmp_path, store):
+    unlike = Simulation(unlike=lambda config: config.get("precision") == "bf16")
+    run = go(plan(tmp_path, trials=10), store, unlike)
+    assert run.tuned().config == best(run.trials, Budget(quality=Tier.NEAR)).config
+    assert "precision" not in run.tuned().config
+    judged = [trial.judged(Budget(quality=Tier.NEAR)) for trial in run.trials]
+    (kind,) = {failure.kind for failure in judged if failure}
+    assert kind is FailureKind.TOO_FAR
+    assert "the image is lossy, not near: PSNR 22.0 dB, SSIM 0.800" in {
+        failure.message for failure in judged if failure
+    }
+    kept = [stored.trial for stored in store.trials() if stored.trial.config == {}]
+    assert [trial.budget.quality for trial in kept] == [Tier.NEAR]
+
+
+def test_nothing_that_keeps_the_image_says_so(tmp_path, store):
+    unlike = Simulation(unlike=lambda config: bool(config))
+    run = go(plan(tmp_path, trials=4, fix={"precision": "bf16"}), store, unlike)
+    with pytest.raises(TuneError, match=r"nothing keeps the image: .*lossy, not near.*--quality"):
+        run.tuned()
+
+
+def test_the_search_turns_to_what_keeps_the_image(tmp_path):
+    def in_bf16(simulation, history):
+        with Store(str(tmp_path / history)) as kept:
+            trials = go(plan(tmp_path, trials=16), kept, simulation).trials
+        return sum(trial.config.get("precision") == "bf16" for trial in trials)
+
+    unlike = Simulation(unlike=lambda config: config.get("precision") == "bf16")
+    assert in_bf16(unlike, "unlike.db") < in_bf16(Simulation(), "alike.db")

@@ -1,0 +1,98 @@
+"""What a call made, and how it is kept to be compared with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_space.build import Build
+from search_space.likeness import Fidelity
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one call made: images or videos, and the latents of which the VAE decoded them."""
+
+    images: Any
+    latents: Any | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What others are compared with: one output a prompt, and how far it is from itself."""
+
+    outputs: tuple[Made, ...]
+    floor: Fidelity
+
+    @classmethod
+    def read(cls, path: Path) -> Reference:
+        """The inverse of ``write``."""
+        import numpy
+
+        with numpy.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        count = sum(name.startswith("images_") for name in arrays)
+        outputs = tuple(
+            Made(arrays[f"images_{number}"], arrays.get(f"latents_{number}"))
+            for number in range(count)
+        )
+        floor = {name: float(arrays[name]) for name in arrays if name.startswith("floor_")}
+        return cls(outputs, floor)
+
+    def write(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        arrays = dict(self.floor)
+        for number, output in enumerate(self.outputs):
+            arrays[f"images_{number}"] = output.images
+            if output.latents is not None:
+                arrays[f"latents_{number}"] = output.latents
+        write_arrays(path, arrays)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name, whole or not at all."""
+    import numpy
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    with unfinished.open("wb") as file:
+        numpy.savez_compressed(file, **arrays)
+    os.replace(unfinished, path)
+
+
+@contextmanager
+def latents_kept(build: Build) -> Iterator[list[Any]]:
+    """Add what the VAE is given to decode to a list while it lasts."""
+    kept: list[Any] = []
+    undo = [entry.replace(_keeping(entry.function, kept)) for entry in build.entries("vae_engine")]
+    try:
+        yield kept
+    finally:
+        for restore in undo:
+            restore()
+
+
+def _keeping(decode: Callable[..., Any], kept: list[Any]) -> Callable[..., Any]:
+    import functools
+
+    # Its name and signature alone: what a compiler hangs on a function stays where it is.
+    @functools.wraps(decode, updated=())
+    def kept_and_decoded(*args: Any, **kwargs: Any) -> Any:
+        kept.append(args[0] if args else next(iter(kwargs.values())))
+        return decode(*args, **kwargs)
+
+    return kept_and_decoded
+
+
+def made(output: Any, latents: list[Any]) -> Made:
+    """The output of a call and the latents of it, as arrays."""
+    import torch
+
+    from tuner.fidelity import images_of
+
+    parts = [part.detach().float().cpu() for part in latents]
+    return Made(images_of(output), torch.cat(parts).numpy() if parts else None)
