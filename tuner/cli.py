@@ -137,6 +137,7 @@ def default_output(model: str) -> Path:
 
 def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     """Write the tuned config and show it; the exit code."""
+    from tuner.emit import CONTACT_SHEET
     from tuner.report import describe, result_json, result_table
 
     console = stderr()
@@ -160,6 +161,8 @@ def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
         likened = f"The baseline did not run: likeness is to trial {stand_in.number}"
         console.print(f"{likened}, {describe(stand_in.config)}.", highlight=False, soft_wrap=True)
     console.print(f"Loader: {folder / 'load.py'}", highlight=False, soft_wrap=True)
+    if (folder / CONTACT_SHEET).exists():
+        console.print(f"Look at {folder / CONTACT_SHEET}", highlight=False, soft_wrap=True)
     if at_work.interrupted:
         console.print("Interrupted: the same command goes on from here.")
     return INTERRUPTED if at_work.interrupted else 0

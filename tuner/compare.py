@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search_space.build import Build
 from search_space.likeness import ANOTHER_IMAGE, Fidelity, eased
 from search_space.space import makes_another_image
-from tuner.outputs import Made, Reference, latents_kept, made
+from tuner.outputs import Made, Reference, latents_kept, made, pictures, write_arrays
 
 if TYPE_CHECKING:
     from tuner.worker import Job
@@ -37,6 +37,8 @@ def fidelity_of(build: Build, job: Job, first: Made, can_win: bool) -> dict[str,
     outputs = [checked(first, reference, 0)]
     if reference is None or (can_win and len(reference.outputs) > 1):
         outputs.append(checked(again(build, job, OTHER_PROMPT, OTHER_SEED), reference, 1))
+    if job.pictures is not None:
+        write_arrays(Path(job.pictures), pictures(outputs))
     if reference is None:
         floor = noise_floor(build, job, first)
         if job.output is not None:

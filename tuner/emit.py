@@ -65,19 +65,28 @@ if __name__ == "__main__":
 '''
 
 
-def emit(tuned: TunedConfig, folder: Path) -> Path:
-    """Write the folder, each file whole or not at all; raises UsageError where it cannot."""
+CONTACT_SHEET = "contact_sheet.png"
+
+
+def emit(tuned: TunedConfig, folder: Path, sheet: bytes | None = None) -> Path:
+    """Write the folder, each file whole or not at all; raises UsageError where it cannot.
+
+    ``sheet`` is the contact sheet; without one that of an earlier config is taken away.
+    """
     files = {
-        "config.json": json.dumps(tuned.to_json(), indent=2) + "\n",
-        "load.py": load_script(tuned),
+        "config.json": (json.dumps(tuned.to_json(), indent=2) + "\n").encode(),
+        "load.py": load_script(tuned).encode(),
+        **({} if sheet is None else {CONTACT_SHEET: sheet}),
     }
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tuned-"))
         try:
-            for name, text in files.items():
-                (unfinished / name).write_text(text, encoding="utf-8")
+            for name, content in files.items():
+                (unfinished / name).write_bytes(content)
             folder.mkdir(exist_ok=True)
+            if sheet is None:
+                (folder / CONTACT_SHEET).unlink(missing_ok=True)
             for name in files:
                 os.replace(unfinished / name, folder / name)
         finally:

@@ -1,4 +1,4 @@
-"""What a call made, and how it is kept to be compared with."""
+"""What a call made, and how it is kept to be compared with and to be seen."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.likeness import Fidelity
+
+MOST_PICTURES = 3
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,18 @@ def made(output: Any, latents: list[Any]) -> Made:
 
     parts = [part.detach().float().cpu() for part in latents]
     return Made(images_of(output), torch.cat(parts).numpy() if parts else None)
+
+
+def pictures(outputs: list[Made]) -> dict[str, Any]:
+    """The first images of each prompt, of a video its first, middle and last frame, in 8 bits."""
+    return {str(number): shown(output.images) for number, output in enumerate(outputs)}
+
+
+def shown(images: Any) -> Any:
+    """At most three images of a batch, or the first, middle and last frame of its first video."""
+    import numpy
+
+    if images.ndim == 5:
+        frames = images[0]
+        images = frames[sorted({0, len(frames) // 2, len(frames) - 1})]
+    return numpy.round(images[:MOST_PICTURES] * 255).clip(0, 255).astype(numpy.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -22,7 +23,8 @@ from tuner.emit import emit
 from tuner.models import REFERENCE
 from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.report import describe, limits
-from tuner.tune import Plan, Progress, Runner, best, smallest, tune
+from tuner.sheet import contact_sheet
+from tuner.tune import Plan, Progress, Runner, best, front, smallest, tune
 from tuner.tuned import TunedConfig, figures
 
 
@@ -136,7 +138,9 @@ class Run:
     def emit(self, output: Path) -> tuple[TunedConfig, Path]:
         """The winner, written to the output folder."""
         tuned = self.tuned()
-        return tuned, emit(tuned, output)
+        sheet = contact_sheet(tuned, self.plan.reference, self.plan.pictures(tuned.config))
+        self.forget_pictures()
+        return tuned, emit(tuned, output, sheet)
 
     @property
     def reference(self) -> Trial | None:
@@ -148,6 +152,15 @@ class Run:
             if measured and "floor_psnr_db" in measured.fidelity and not measured.compared:
                 return trial
         return None
+
+    def forget_pictures(self) -> None:
+        """Keep those of the trials that could win under another budget."""
+        unlimited = Budget(quality=self.plan.budget.quality)
+        able = [trial for trial in self.candidates() if trial.judged(unlimited) is None]
+        kept = {os.fspath(self.plan.pictures(trial.config)) for trial in front(able)}
+        for path in self.plan.reference.with_suffix("").glob("*.npz"):
+            if os.fspath(path) not in kept:
+                path.unlink(missing_ok=True)
 
     def _nothing_fits(self) -> str:
         budget = self.plan.budget

@@ -58,6 +58,11 @@ class Plan:
         name = fingerprint(parts).removeprefix("b2:")
         return self.cache_dir / "baselines" / f"{name}.npz"
 
+    def pictures(self, config: Config) -> Path:
+        """Where a few images of a config lie, for the contact sheet."""
+        name = fingerprint(changes(config)).removeprefix("b2:")
+        return self.reference.with_suffix("") / f"{name}.npz"
+
 
 class Progress(Protocol):
     """Told what the loop does, for whoever watches."""
@@ -171,6 +176,7 @@ class _Loop:
             cache_dir=str(self._plan.cache_dir),
             reference=None if first else os.fspath(reference),
             output=os.fspath(reference) if first and not makes_another_image(config) else None,
+            pictures=os.fspath(self._plan.pictures(config)),
             cap_s=self._cap_s(),
             budget=self._plan.budget,
         )
@@ -216,6 +222,15 @@ def best(trials: list[Trial], budget: Budget) -> Trial | None:
         if trial.judged(budget) is None and repr(changes(trial.config)) not in over
     ]
     return min(feasible, key=latency_s, default=None)
+
+
+def front(trials: list[Trial]) -> list[Trial]:
+    """Of measured trials those that are the fastest within some budget of memory."""
+    kept: list[Trial] = []
+    for trial in sorted(trials, key=lambda trial: (latency_s(trial), peak_bytes(trial))):
+        if not kept or peak_bytes(trial) < peak_bytes(kept[-1]):
+            kept.append(trial)
+    return kept
 
 
 def peak_bytes(trial: Trial) -> int:

@@ -28,10 +28,11 @@ OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
 class Job:
     """One trial to run.
 
-    ``reference`` is the file of the output to compare with, ``output`` where to save this
-    trial's own. A first steady call slower than ``cap_s`` seconds is the last. What inductor has
-    compiled is kept in the folder ``compile_cache``; without one the first call is a cold one.
-    The ``budget`` is enforced.
+    ``reference`` is the file of the output to compare with, ``output`` where to save this trial's
+    own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
+    steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
+    folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
+    enforced.
     """
 
     workload: Workload
@@ -44,6 +45,7 @@ class Job:
     cap_s: float | None = None
     compile_cache: str | None = None
     budget: Budget = UNLIMITED
+    pictures: str | None = None
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Job:

@@ -14,7 +14,7 @@ from search_space.knob import Tier
 from search_space.likeness import measured_tier
 from search_space.workload import Workload
 from tuner.compare import InvalidOutput, checked, compared, fidelity_of, keys_reversed
-from tuner.outputs import Made, Reference, latents_kept, made
+from tuner.outputs import Made, Reference, latents_kept, made, shown
 from tuner.worker import Job
 
 FLOOR = {"floor_psnr_db": 120.0, "floor_ssim": 1.0}
@@ -251,6 +251,22 @@ def test_one_bad_frame_of_a_decoded_video_is_found(trial, references):
 
     with pytest.raises(InvalidOutput, match="another one"):
         trial("wan-tiny", reference=references["wan-tiny"], broken=broken)
+
+
+def test_pictures_are_kept_in_eight_bits(trial, references, tmp_path):
+    path = tmp_path / "kept" / "pictures.npz"
+    trial("sd15-tiny", reference=references["sd15-tiny"], pictures=str(path))
+    with numpy.load(path) as file:
+        assert sorted(file) == ["0", "1"]
+        expected = Reference.read(references["sd15-tiny"]).outputs[1].images
+        assert numpy.array_equal(file["1"], shown(expected))
+    assert [kept.name for kept in path.parent.iterdir()] == ["pictures.npz"]
+
+
+def test_of_a_video_three_frames_are_shown():
+    video = numpy.linspace(0, 1, 9, dtype=numpy.float32)[None, :, None, None, None]
+    frames = shown(numpy.broadcast_to(video, (2, 9, 4, 4, 3)))
+    assert frames[:, 0, 0, 0].tolist() == [0, 128, 255]
 
 
 def test_latents_of_a_decoder_that_is_called_in_parts_are_put_together():

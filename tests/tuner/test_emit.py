@@ -94,6 +94,13 @@ def test_emitting_again_replaces_the_files(tmp_path):
     assert TunedConfig.read(tmp_path / "out").config == {}
 
 
+def test_a_contact_sheet_goes_with_the_config_that_it_shows(tmp_path):
+    folder = emit(tuned({"precision": "bf16"}), tmp_path / "out", b"a picture")
+    assert (folder / "contact_sheet.png").read_bytes() == b"a picture"
+    emit(tuned({}), folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "load.py"]
+
+
 def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="give another --output"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from storage import Store
 from tests.tuner.simulation import BEST, FACTORS, GIB, Quiet, Simulation, context
 from tuner.run import Run
 from tuner.study import Study
-from tuner.tune import Plan, best, tune
+from tuner.tune import Plan, best, front, tune
 
 
 @pytest.fixture
@@ -333,3 +334,28 @@ def test_the_search_turns_to_what_keeps_the_image(tmp_path):
 
     unlike = Simulation(unlike=lambda config: config.get("precision") == "bf16")
     assert in_bf16(unlike, "unlike.db") < in_bf16(Simulation(), "alike.db")
+
+
+def test_the_front_is_what_could_win_under_some_budget(tmp_path, store):
+    run = go(plan(tmp_path, trials=20), store)
+    kept = front(run.trials)
+    for budget_bytes in (2 * GIB, 4 * GIB, 6 * GIB, 8 * GIB):
+        winner = best(run.trials, budget_bytes)
+        assert winner in kept
+    assert len(kept) < len(run.trials)
+
+
+def test_pictures_of_what_could_never_win_are_thrown_away(tmp_path, store):
+    class Painting(Simulation):
+        def __call__(self, job, deadlines, on_phase):
+            path = Path(job.pictures)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"")
+            return super().__call__(job, deadlines, on_phase)
+
+    run = go(plan(tmp_path, trials=10), store, Painting())
+    folder = run.plan.reference.with_suffix("")
+    assert len(list(folder.iterdir())) == 10
+    run.forget_pictures()
+    kept = {run.plan.pictures(trial.config) for trial in front(run.trials)}
+    assert set(folder.iterdir()) == kept

@@ -1,0 +1,172 @@
+"""The contact sheet: baseline and tuned images side by side, with their difference."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_space.units import format_duration
+from tuner.compare import OTHER_PROMPT
+from tuner.fidelity import IDENTICAL_DB, psnr_db, ssim
+from tuner.outputs import Reference, shown
+from tuner.tuned import TunedConfig
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LEAST_SIDE_PX = 256
+"""Smaller images are enlarged by a whole number, so that their pixels can be seen."""
+
+GAP_PX = 16
+TEXT_PX = 16
+LINE_PX = 22
+MOST_AMPLIFIED = 64
+PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+PLACES = ("first frame", "middle frame", "last frame")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image or frame as the baseline and as the tuned pipeline made it, in 8 bits."""
+
+    label: str
+    baseline: Any
+    tuned: Any
+
+
+def contact_sheet(tuned: TunedConfig, reference: Path, pictures: Path) -> bytes | None:
+    """The sheet as PNG; None for the baseline itself, or where the images are no longer there."""
+    if not tuned.config or not (reference.exists() and pictures.exists()):
+        return None
+    rows = read_rows(tuned, Reference.read(reference), pictures)
+    if not rows:
+        return None
+    written = io.BytesIO()
+    draw(tuned, rows).save(written, "PNG")
+    return written.getvalue()
+
+
+def read_rows(tuned: TunedConfig, reference: Reference, pictures: Path) -> list[Row]:
+    """A row for each image that both have."""
+    import numpy
+
+    workload = tuned.workload
+    prompts = workload.call()["prompt"]
+    prompts = prompts if isinstance(prompts, list) else [prompts]
+    rows = []
+    with numpy.load(pictures, allow_pickle=False) as file:
+        for number, output in enumerate(reference.outputs):
+            theirs = shown(output.images)
+            ours = file[str(number)] if str(number) in file else theirs[:0]
+            known = [OTHER_PROMPT] * len(prompts) if number else prompts
+            is_video = output.images.ndim == 5
+            for place, (before, after) in enumerate(zip(theirs, ours, strict=False)):
+                prompt = known[0 if is_video else place]
+                where = f", {PLACES[place]}" if is_video else ""
+                rows.append(Row(f"“{prompt}”{where}: {likeness_of(before, after)}", before, after))
+    return rows
+
+
+def likeness_of(baseline: Any, tuned: Any) -> str:
+    """How alike the two are as they are shown, in 8 bits."""
+    import numpy
+
+    pair = [pixels[None].astype(numpy.float32) / 255 for pixels in (tuned, baseline)]
+    found_db = psnr_db(*pair)
+    if found_db >= IDENTICAL_DB:
+        return "identical"
+    return f"PSNR {found_db:.1f} dB, SSIM {ssim(*pair):.4f}"
+
+
+def amplification(rows: list[Row]) -> int:
+    """The power of two by which differences are multiplied: all but the largest can be seen."""
+    import numpy
+
+    largest = max(numpy.percentile(difference(row), 99.9) for row in rows)
+    factor = 1
+    while factor < MOST_AMPLIFIED and largest * factor * 2 <= 255:
+        factor *= 2
+    return factor
+
+
+def difference(row: Row) -> Any:
+    """How far each value is off."""
+    import numpy
+
+    return numpy.abs(row.baseline.astype(numpy.int16) - row.tuned)
+
+
+def draw(tuned: TunedConfig, rows: list[Row]) -> Image:
+    """The sheet: a heading, the names of the columns, and a row for each image."""
+    from PIL import Image, ImageDraw
+
+    factor = amplification(rows)
+    height_px, width_px = enlarged(rows[0].baseline).shape[:2]
+    total_px = 3 * width_px + 4 * GAP_PX
+    heading = wrapped(heading_of(tuned), total_px)
+    row_px = LINE_PX + height_px + GAP_PX
+    top_px = GAP_PX + (len(heading) + 1) * LINE_PX + GAP_PX
+    sheet = Image.new("RGB", (total_px, top_px + len(rows) * row_px), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for line, text in enumerate(heading):
+        write(pen, GAP_PX, GAP_PX + line * LINE_PX, text, FAINT if line else INK)
+    left_px = [GAP_PX + column * (width_px + GAP_PX) for column in range(3)]
+    for x_px, name in zip(left_px, columns(tuned, factor), strict=True):
+        write(pen, x_px, top_px - LINE_PX - GAP_PX // 2, name, INK)
+    for number, row in enumerate(rows):
+        y_px = top_px + number * row_px
+        write(pen, GAP_PX, y_px, wrapped([row.label], total_px)[0], FAINT)
+        off = (difference(row) * factor).clip(0, 255).astype("uint8")
+        for x_px, pixels in zip(left_px, (row.baseline, row.tuned, off), strict=True):
+            sheet.paste(Image.fromarray(enlarged(pixels)), (x_px, y_px + LINE_PX))
+    return sheet
+
+
+def heading_of(tuned: TunedConfig) -> list[str]:
+    """What was compared, and how alike it is."""
+    config = ", ".join(f"{name}={value}" for name, value in tuned.config.items())
+    figures = tuned.tuned
+    known = []
+    if figures.get("psnr_db") is not None:
+        known.append(f"PSNR {figures['psnr_db']:.1f} dB")
+    if figures.get("ssim") is not None:
+        known.append(f"SSIM {figures['ssim']:.4f}")
+    if figures.get("tier") is not None:
+        known.append(f"measured as {figures['tier']}")
+    likeness = ", ".join(known) or "another image by design: not compared"
+    return [
+        f"{tuned.workload.model} on {tuned.machine.device_name}",
+        config,
+        f"worst of all: {likeness}",
+    ]
+
+
+def columns(tuned: TunedConfig, factor: int) -> tuple[str, str, str]:
+    """The names of the columns, with what the images took."""
+    before_s = tuned.baseline["latency_s"] if tuned.baseline else None
+    baseline = "baseline" if before_s is None else f"baseline, {format_duration(before_s)}"
+    faster = f" ({tuned.speedup:.2f}x)" if tuned.speedup else ""
+    ours = f"tuned, {format_duration(tuned.tuned['latency_s'])}{faster}"
+    return baseline, ours, f"difference x {factor}"
+
+
+def enlarged(pixels: Any) -> Any:
+    """The image with each pixel repeated, where it is small."""
+    times = max(1, -(-LEAST_SIDE_PX // min(pixels.shape[:2])))
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def wrapped(lines: list[str], width_px: int) -> list[str]:
+    """The lines, broken where they would leave the sheet."""
+    most = max(20, int((width_px - 2 * GAP_PX) / (TEXT_PX * 0.55)))
+    return [part for line in lines for part in textwrap.wrap(line, most)]
+
+
+def write(pen: Any, x_px: int, y_px: int, text: str, colour: tuple[int, int, int]) -> None:
+    """Put a line of text on the sheet."""
+    from PIL import ImageFont
+
+    pen.text((x_px, y_px), text, fill=colour, font=ImageFont.load_default(TEXT_PX))
