@@ -62,7 +62,7 @@ def detect(device: str | None) -> Machine:
         host_bytes=host_bytes,
         cores=logical_cores(),
         system=f"{platform.system()} {platform.machine()}",
-        native_dtypes=_native_dtypes(found),
+        native_dtypes=native_dtypes(found),
         device_count=_device_count(found),
         threads=torch.get_num_threads(),
         packages=_packages(),
@@ -148,7 +148,8 @@ def usable_host_bytes() -> int:
     return min(total_bytes, memory_limit() or total_bytes)
 
 
-def _native_dtypes(kind: str) -> tuple[str, ...]:
+def native_dtypes(kind: str) -> tuple[str, ...]:
+    """The dtypes whose matrix products a kind of device runs on hardware of their own."""
     import torch
 
     native = ["fp32"]

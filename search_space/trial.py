@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
@@ -47,17 +47,67 @@ class Peak:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What was seen of the machine beside a sample or, where none is named, beside the trial.
+
+    ``kind`` names the value and its unit, ``sample`` and ``position`` are the sample's kind and
+    place. ``complaint`` says why the time is not to be trusted; it is empty where it is.
+    """
+
+    kind: str
+    value: float
+    complaint: str = ""
+    sample: str = ""
+    position: int = 0
+
+
+RECOMPILES = "recompiles"
+"""The kind of condition that lies with the config and not with the machine."""
+
+
+def complaints(conditions: Iterable[Condition]) -> str | None:
+    """The worst complaint of each kind, and of how many samples it is true; or None."""
+    kinds: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        if condition.complaint:
+            kinds.setdefault(condition.kind, []).append(condition)
+    sentences = []
+    for found in kinds.values():
+        worst = max(found, key=lambda condition: condition.value)
+        where = f" ({len(found)} x {worst.sample})" if worst.sample else ""
+        sentences.append(worst.complaint + where)
+    return "; ".join(sentences) or None
+
+
+@dataclass(frozen=True)
 class Measurement:
     """The raw facts of a trial that ran; statistics are computed on reading.
 
     ``seconds`` maps a kind (start, load, export, first_call, warm_up, steady, step …) to its
     samples in order. ``fidelity`` maps a metric to the worst of what was compared; the trial whose
-    output is the reference has its noise floor there.
+    output is the reference has its noise floor there. ``work`` is what
+    one call asks of the machine and what the machine can do, kept with the baseline alone.
     """
 
     seconds: Mapping[str, tuple[float, ...]]
     peaks: tuple[Peak, ...]
     fidelity: Fidelity = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+    work: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def disturbed(self) -> str | None:
+        """What the machine was busy with during the samples that count, or None."""
+        return complaints(
+            condition
+            for condition in self.conditions
+            if condition.sample in ("", "steady") and condition.kind != RECOMPILES
+        )
+
+    @property
+    def unstable(self) -> str | None:
+        """Why the config had not come to rest when it was timed, or None."""
+        return complaints(found for found in self.conditions if found.kind == RECOMPILES)
 
     @property
     def psnr_db(self) -> float | None:
@@ -106,6 +156,17 @@ class Failure:
     phase: str = ""
     log: str = ""
     peak_bytes: int | None = None
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def disturbed(self) -> str | None:
+        """What the machine was busy with when a deadline passed, or None."""
+        return complaints(self.conditions)
+
+    @property
+    def unstable(self) -> str | None:
+        """What failed was not timed."""
+        return None
 
 
 @dataclass(frozen=True)

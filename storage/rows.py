@@ -15,13 +15,13 @@ from search_space.errors import StoreError
 from search_space.identity import canonical_json, fingerprint
 from search_space.knob import Tier
 from search_space.machine import Machine
-from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage.place import Place
-from storage.schema import failure, fidelity, memory, sample
+from storage.schema import condition, failure, fidelity, memory, sample, work
 
 Values = dict[str, Any]
-PARTS = (sample, memory, fidelity, failure)
+PARTS = (sample, memory, fidelity, condition, work, failure)
 """The tables that hold what became of a trial."""
 
 
@@ -74,8 +74,12 @@ def trial_values(trial: Trial) -> Values:
 def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
     """The rows of what became of the trial, for each of PARTS that has any."""
     outcome, of_trial = trial.outcome, {"trial_number": trial.number}
+    conditions = [of_trial | {"position": i} | _seen(c) for i, c in enumerate(outcome.conditions)]
     if isinstance(outcome, Failure):
-        return [(failure, [of_trial | asdict(outcome) | {"kind": outcome.kind.value}])]
+        facts = asdict(outcome) | {"kind": outcome.kind.value}
+        del facts["conditions"]
+        parts = [(failure, [of_trial | facts]), (condition, conditions)]
+        return [(table, rows) for table, rows in parts if rows]
     samples = [
         of_trial | {"kind": kind, "position": position, "seconds": seconds}
         for kind, series in outcome.seconds.items()
@@ -85,8 +89,15 @@ def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
     fidelities = [
         of_trial | {"metric": metric, "value": value} for metric, value in outcome.fidelity.items()
     ]
-    parts = [(sample, samples), (memory, peaks), (fidelity, fidelities)]
+    asked = [of_trial | {"metric": name, "value": value} for name, value in outcome.work.items()]
+    parts = [(sample, samples), (memory, peaks), (fidelity, fidelities), (work, asked)]
+    parts.append((condition, conditions))
     return [(table, rows) for table, rows in parts if rows]
+
+
+def _seen(found: Condition) -> Values:
+    facts = asdict(found)
+    return facts | {"sample_kind": facts.pop("sample"), "sample_position": facts.pop("position")}
 
 
 class Parts:
@@ -102,16 +113,18 @@ class Parts:
 
     def outcome(self, number: int) -> Measurement | Failure:
         """What became of one trial."""
+        conditions = tuple(_condition(row) for row in self._of(condition, number))
         for row in self._of(failure, number):
-            kind = FailureKind(row["kind"])
-            return Failure(kind, row["message"], row["phase"], row["log"], row["peak_bytes"])
+            kind, message, log = FailureKind(row["kind"]), row["message"], row["log"]
+            return Failure(kind, message, row["phase"], log, row["peak_bytes"], conditions)
         samples = defaultdict(list)
         for row in self._of(sample, number):
             samples[row["kind"]].append(row["seconds"])
         seconds = {kind: tuple(series) for kind, series in samples.items()}
         peaks = tuple(_peak(row) for row in self._of(memory, number))
         metrics = {row["metric"]: row["value"] for row in self._of(fidelity, number)}
-        return Measurement(seconds, peaks, metrics)
+        asked = {row["metric"]: row["value"] for row in self._of(work, number)}
+        return Measurement(seconds, peaks, metrics, conditions, asked)
 
     def _of(self, table: Table, number: int) -> list[RowMapping]:
         return self._rows.get((table.name, number), [])
@@ -140,6 +153,11 @@ def budget_of(row: Mapping[Any, Any]) -> Budget:
 
 def _peak(row: RowMapping) -> Peak:
     return Peak(row["place"], row["phase"], row["source"], row["peak_bytes"])
+
+
+def _condition(row: RowMapping) -> Condition:
+    seen = (row["kind"], row["value"], row["complaint"])
+    return Condition(*seen, row["sample_kind"], row["sample_position"])
 
 
 def _machine(facts: str, versions: str) -> Machine:

@@ -204,3 +204,25 @@ failure = Table(
     Column("peak_bytes", BigInteger, comment="Memory known to have been held; NULL when unknown."),
     comment="Why a trial gave no usable measurement.",
 )
+
+condition = Table(
+    "condition",
+    metadata,
+    _of_trial(),
+    _key("position", Integer, "Place among the conditions of this trial, from 0."),
+    _fact("kind", CleanText, "What was seen, with its unit: others_cores, recompiles and so on."),
+    _fact("value", Double, "Its value."),
+    _fact("sample_kind", CleanText, "The kind of the sample it was seen beside; empty for none."),
+    _fact("sample_position", Integer, "The sample's place; 0 for none."),
+    _fact("complaint", CleanText, "Why the time is not to be trusted; empty where it is."),
+    comment="What was seen of the machine beside a sample or a trial.",
+)
+
+work = Table(
+    "work",
+    metadata,
+    _of_trial(),
+    _key("metric", CleanText, "What: flops, weights_read, bf16_flops_per_s and so on."),
+    _fact("value", Double, "Its value, in the unit that the metric is named after."),
+    comment="What a call of the baseline asks of the machine, and what the machine can do.",
+)

@@ -19,7 +19,7 @@ from typing import Any
 
 from search_space import errors
 from search_space.errors import TuneError
-from tuner.processes import interpreter, kill_tree
+from tuner.processes import CONTROLLER, interpreter, kill_tree
 
 # Elsewhere a fork after importing frameworks is unsafe (macOS) or impossible (Windows).
 FORKS = sys.platform == "linux"
@@ -192,7 +192,7 @@ class Children:
         sent = {
             "task": task,
             "folder": str(folder),
-            "environment": {"TUNE_SENT_S": f"{time.monotonic()}"},
+            "environment": {"TUNE_SENT_S": f"{time.monotonic()}", CONTROLLER: f"{os.getpid()}"},
             "before_start": dict(environment),
         }
         return self._source.start(sent)

@@ -138,7 +138,7 @@ def default_output(model: str) -> Path:
 def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     """Write the tuned config and show it; the exit code."""
     from tuner.emit import CONTACT_SHEET
-    from tuner.report import describe, result_json, result_table
+    from tuner.report import describe, limit_text, result_json, result_table
 
     console = stderr()
     baseline, count = at_work.baseline, len(at_work.trials)
@@ -154,6 +154,9 @@ def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
         click.echo(json.dumps(result_json(tuned, count, str(folder), baseline), indent=2))
     else:
         stdout().print(result_table(baseline, tuned))
+    limit = limit_text(tuned)
+    if limit:
+        console.print(limit, highlight=False)
     if not tuned.config:
         console.print("No config was faster than the default: the default is kept.")
     stand_in = at_work.reference

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from search_space.budget import Budget
 from search_space.trial import Config, Trial
 from search_space.units import format_duration
-from tuner.report import decibel, describe, seconds, size, times
+from tuner.report import decibel, describe, latency, seconds, size, times
 from tuner.tune import best, latency_s
 from tuner.tuned import figures
 
@@ -40,6 +40,8 @@ class ConsoleProgress:
             TextColumn("{task.fields[left]}"),
             console=console,
             transient=True,
+            # More often would take the time of a core from the trial that is watched.
+            refresh_per_second=2,
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=trials, best="", left="")
@@ -96,7 +98,7 @@ class ConsoleProgress:
             memory += f" of {size(self._budget.memory_bytes)}"
         parts = [
             f"[{len(self._trials)}/{self._total}] {describe(trial.config)}:",
-            f"{seconds(known['latency_s'])} ({times(self._speedup(trial))}),",
+            f"{latency(known)} ({times(self._speedup(trial))}),",
             f"{memory}, PSNR {decibel(known['psnr_db'])}{tier},",
             f"took {format_duration(trial.cost_s)}",
         ]

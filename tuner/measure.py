@@ -1,33 +1,67 @@
-"""Time a pipeline: first call, warm-up, steady calls, steps."""
+"""Time a pipeline: first and second call, warm-up, steady calls, and the stages of these."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from statistics import median, stdev
-from typing import Any
+from typing import Any, Protocol
+
+from search_space.trial import RECOMPILES, Condition
+from tuner.stages import Stopwatch
 
 MINIMUM_SAMPLES = 3
 MAXIMUM_SAMPLES = 10
-MAXIMUM_WARM_UPS = 3
+MAXIMUM_WARM_UPS = {"cpu": 3}
+MAXIMUM_WARM_UPS_ACCELERATOR = 5
+"""CUDA graphs are recorded in the second and third call."""
+
 STEADY_LIMIT_S = 30.0
 """After this long no further sample is taken, once there are three."""
+
+MAXIMUM_REPEATS = 5
+"""So many disturbed calls of a trial are made again; then they count, and are marked."""
 
 WARM_DIFFERENCE = 0.03
 HALF_WIDTH = {"cpu": 0.02}
 HALF_WIDTH_ACCELERATOR = 0.01
 
+STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
+"""The 97.5 % quantile for 1, 2 ... degrees of freedom: of three samples little is known."""
+
 
 @dataclass(frozen=True)
 class Call:
-    """One pipeline call: its output, its seconds and those of its steps."""
+    """One pipeline call: its output, its seconds and those of its stages."""
 
     output: Any
     call_s: float
-    steps_s: tuple[float, ...]
+    stages_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The seconds of all calls by kind, what was seen beside them, and the last output."""
+
+    seconds: Mapping[str, tuple[float, ...]]
+    conditions: tuple[Condition, ...]
+    output: Any
+
+
+class Watched(Protocol):
+    """What watches the machine: see ``tuner.noise.Guard``."""
+
+    def begin(self) -> None:
+        """A call begins."""
+
+    def end(self) -> tuple[Condition, ...]:
+        """What was seen since then."""
+
+    def calm(self) -> bool:
+        """Wait until nothing disturbs; False where that does not come about."""
 
 
 def synchronize(device: str) -> None:
@@ -38,24 +72,25 @@ def synchronize(device: str) -> None:
         torch.accelerator.synchronize()
 
 
-def timed_call(pipe: Any, arguments: dict[str, Any], device: str, seed: int) -> Call:
+def timed_call(
+    pipe: Any,
+    arguments: dict[str, Any],
+    device: str,
+    seed: int,
+    stopwatch: Stopwatch | None = None,
+) -> Call:
     """Call the pipeline with fresh generators and time it from before to after."""
-    stamps: list[float] = []
-
-    def on_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        stamps.append(time.perf_counter())
-        return tensors
-
+    stopwatch = stopwatch or Stopwatch(device)
     arguments = {**arguments, "generator": generators(arguments, seed)}
     if "callback_on_step_end" in _parameters(pipe):
-        arguments["callback_on_step_end"] = on_step_end
+        arguments["callback_on_step_end"] = stopwatch.on_step_end
+    stopwatch.start()
     synchronize(device)
     started_s = time.perf_counter()
     output = pipe(**arguments)
     synchronize(device)
     call_s = time.perf_counter() - started_s
-    steps_s = tuple(later - earlier for earlier, later in pairwise(stamps))
-    return Call(output, call_s, steps_s)
+    return Call(output, call_s, stopwatch.read())
 
 
 def generators(arguments: dict[str, Any], seed: int) -> Any:
@@ -86,36 +121,95 @@ def measure(
     device: str,
     cap_s: float | None,
     first: AbstractContextManager[None],
-) -> tuple[dict[str, tuple[float, ...]], Any]:
-    """Seconds by kind and the last output.
+    guard: Watched,
+) -> Timed:
+    """Make the calls of a trial.
 
-    ``enter`` is told ``first_call``, ``warm_up`` or ``steady`` before each call. A first steady
-    call slower than ``cap_s`` is the last: this config cannot win any more. The first call is made
-    within ``first``.
+    ``enter`` is told ``first_call``, ``second_call``, ``warm_up``, ``steady`` or ``wait`` as each
+    begins. A first steady call slower than ``cap_s`` is the last: this config cannot win any more.
+    The first call is made within ``first``.
     """
-    enter("first_call")
+    calls = _Calls(call, enter, guard)
     with first:
-        last = call()
-    first_s = last.call_s
-    warm_up_s: list[float] = []
-    while not _warm([first_s, *warm_up_s]):
-        enter("warm_up")
-        last = call()
-        warm_up_s.append(last.call_s)
-    steady_s: list[float] = []
-    while not _settled(steady_s, device, cap_s):
-        enter("steady")
-        last = call()
-        steady_s.append(last.call_s)
-    seconds = {"first_call": (first_s,), "warm_up": tuple(warm_up_s)}
-    return {**seconds, "steady": tuple(steady_s), "step": last.steps_s}, last.output
+        warming_s = [calls.make("first_call")]
+    while not _warm(warming_s, device):
+        warming_s.append(calls.make("second_call" if len(warming_s) == 1 else "warm_up"))
+    compiled = compilations()
+    while not _settled(calls.seconds["steady"], device, cap_s):
+        calls.make_steady()
+    return calls.timed(compilations() - compiled)
 
 
-def _warm(calls_s: list[float]) -> bool:
+def compilations() -> int:
+    """How many times torch has set out to compile something; 0 where nothing ever did."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return 0 if dynamo is None else int(dynamo.counters["frames"]["total"])
+
+
+class _Calls:
+    """Makes calls one by one and keeps all that was read."""
+
+    def __init__(
+        self, call: Callable[[], Call], enter: Callable[[str], None], guard: Watched
+    ) -> None:
+        self.seconds: dict[str, list[float]] = {"steady": [], "disturbed": []}
+        self._conditions: list[Condition] = []
+        self._output: Any = None
+        self._call = call
+        self._enter = enter
+        self._guard = guard
+
+    def make(self, kind: str) -> float:
+        """Make a call that is kept as ``kind``, and return its seconds."""
+        made, seen = self._watched(kind)
+        self._keep(kind, made.call_s, seen)
+        return made.call_s
+
+    def make_steady(self) -> None:
+        """Make a call that counts, or, where it was disturbed and calm returns, one to repeat."""
+        made, seen = self._watched("steady")
+        if any(condition.complaint for condition in seen) and self._calm_again():
+            self._keep("disturbed", made.call_s, seen)
+            return
+        self._keep("steady", made.call_s, seen)
+        for stage, spent_s in made.stages_s.items():
+            self.seconds.setdefault(stage, []).extend(spent_s)
+
+    def timed(self, recompiled: int) -> Timed:
+        """All that was kept, and what torch has compiled meanwhile."""
+        if recompiled:
+            complaint = f"torch compiled anew {recompiled} times while calls were timed"
+            self._conditions.append(Condition(RECOMPILES, recompiled, complaint))
+        seconds = {kind: tuple(samples) for kind, samples in self.seconds.items()}
+        return Timed(seconds, tuple(self._conditions), self._output)
+
+    def _watched(self, kind: str) -> tuple[Call, tuple[Condition, ...]]:
+        self._enter(kind)
+        self._guard.begin()
+        made = self._call()
+        seen = self._guard.end()
+        self._output = made.output
+        return made, seen
+
+    def _calm_again(self) -> bool:
+        if len(self.seconds["disturbed"]) >= MAXIMUM_REPEATS:
+            return False
+        self._enter("wait")
+        return self._guard.calm()
+
+    def _keep(self, kind: str, call_s: float, seen: tuple[Condition, ...]) -> None:
+        samples = self.seconds.setdefault(kind, [])
+        place = len(samples)
+        samples.append(call_s)
+        self._conditions += [replace(found, sample=kind, position=place) for found in seen]
+
+
+def _warm(calls_s: list[float], device: str) -> bool:
     if len(calls_s) < 2:
         return False
     before_s, last_s = calls_s[-2:]
-    return len(calls_s) > MAXIMUM_WARM_UPS or abs(last_s - before_s) < WARM_DIFFERENCE * before_s
+    most = MAXIMUM_WARM_UPS.get(device, MAXIMUM_WARM_UPS_ACCELERATOR)
+    return len(calls_s) > most or abs(last_s - before_s) < WARM_DIFFERENCE * before_s
 
 
 def _settled(steady_s: list[float], device: str, cap_s: float | None) -> bool:
@@ -125,6 +219,12 @@ def _settled(steady_s: list[float], device: str, cap_s: float | None) -> bool:
         return False
     if len(steady_s) >= MAXIMUM_SAMPLES or sum(steady_s) > STEADY_LIMIT_S:
         return True
-    # 1.96 standard errors; that of a median is 1.2533 times that of a mean of normal samples.
-    half_width_s = 1.96 * 1.2533 * stdev(steady_s) / len(steady_s) ** 0.5
-    return bool(half_width_s <= HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR) * median(steady_s))
+    share = HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR)
+    return half_width_s(steady_s) <= share * median(steady_s)
+
+
+def half_width_s(samples_s: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the median of two to ten normal samples."""
+    # The standard error of a median is 1.2533 times that of a mean.
+    quantile = STUDENT_T[len(samples_s) - 2]
+    return float(quantile * 1.2533 * stdev(samples_s) / len(samples_s) ** 0.5)

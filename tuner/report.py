@@ -47,6 +47,8 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "psnr_db": known["psnr_db"],
         "ssim": known["ssim"],
         "tier": known["tier"],
+        "disturbed": known["disturbed"],
+        "unstable": known["unstable"],
         "failure": facts,
         "cost_s": trial.cost_s,
     }
@@ -57,8 +59,9 @@ def result_json(
 ) -> dict[str, Any]:
     """The stable form of a run's result."""
     best = {"config": completed(tuned.config), **tuned.tuned} if tuned else None
+    first = tuned.baseline if tuned else figures(baseline) if baseline else None
     return {
-        "baseline": {"config": completed({}), **figures(baseline)} if baseline else None,
+        "baseline": {"config": completed({}), **first} if first else None,
         "best": best,
         "speedup": tuned.speedup if tuned else None,
         "trials": trials,
@@ -74,6 +77,24 @@ def describe(config: Mapping[str, str]) -> str:
 def seconds(value_s: float | None) -> str:
     """A duration for a table."""
     return UNKNOWN if value_s is None else format_duration(value_s)
+
+
+def latency(known: Mapping[str, Any]) -> str:
+    """The latency among the figures of a trial, with what spoils it."""
+    flags = [name for name in ("disturbed", "unstable") if known.get(name)]
+    return seconds(known["latency_s"]) + (f" ({', '.join(flags)})" if flags else "")
+
+
+def limit_text(tuned: TunedConfig) -> str | None:
+    """How far from the machine's limit the best config and the default are."""
+    share, peak = tuned.tuned.get("peak_share"), tuned.tuned.get("peak")
+    if share is None:
+        return None
+    if not tuned.config:
+        return f"The default reaches {100 * share:.0f} % of this machine's {peak}."
+    default = (tuned.baseline or {}).get("peak_share")
+    beside = "" if default is None else f", the default {100 * default:.0f} %"
+    return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{beside}."
 
 
 def size(value_bytes: int | None) -> str:
@@ -121,7 +142,7 @@ def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
         rows.insert(0, ("baseline", {}, figures(baseline), 1.0 if baseline.measurement else None))
     for name, config, known, speedup in rows:
         figures_of_row = (
-            seconds(known["latency_s"]),
+            latency(known),
             times(speedup),
             size(known["peak_bytes"]),
             decibel(known["psnr_db"]),
@@ -145,7 +166,7 @@ def trials_table(trials: list[Trial]) -> Table:
         table.add_row(
             str(trial.number),
             describe(trial.config),
-            seconds(known["latency_s"]),
+            latency(known),
             size(known["peak_bytes"]),
             decibel(known["psnr_db"]),
             similarity(known["ssim"]),
@@ -172,6 +193,8 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         if measured
         else None,
         "peaks": [asdict(peak) for peak in measured.peaks] if measured else None,
+        "conditions": [asdict(condition) for condition in trial.outcome.conditions],
+        "work": dict(measured.work) if measured else None,
         "log": trial.outcome.log if isinstance(trial.outcome, Failure) else None,
         "workload": asdict(stored.workload),
         "machine": asdict(stored.machine),
@@ -193,12 +216,21 @@ def stored_text(stored: StoredTrial) -> str:
         where = f" in {failure.phase}" if failure.phase else ""
         lines.append(f"{failure.kind.value}{where}: {failure.message}")
         lines += [f"  | {line}" for line in failure.log.splitlines()]
+    for name in ("disturbed", "unstable"):
+        complaint = getattr(trial.outcome, name)
+        lines += [f"{name}: {complaint}"] if complaint else []
+    seen: dict[str, list[float]] = {}
+    for condition in trial.outcome.conditions:
+        seen.setdefault(condition.kind, []).append(condition.value)
+    for kind, values in seen.items():
+        lines.append(f"{kind:>12}: " + "  ".join(f"{value:.3g}" for value in values))
     if trial.measurement is not None:
         lines.append(f"measured quality {known['tier'] or UNKNOWN}")
         for metric, value in trial.measurement.fidelity.items():
             lines.append(f"{metric:>18}: {value:.6g}")
         for kind, samples in trial.measurement.seconds.items():
             lines.append(f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples))
+        lines += [f"{name:>12}: {value:.4g}" for name, value in trial.measurement.work.items()]
         for peak in trial.measurement.peaks:
             held = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
             lines.append(f"{peak.phase:>12}: {held}")
@@ -276,7 +308,7 @@ def best_table(found: list[Winner]) -> Table:
             quality(winner.budget),
             str(winner.stored.trial.number),
             describe(winner.stored.trial.config),
-            seconds(known["latency_s"]),
+            latency(known),
             times(winner.speedup),
             size(known["peak_bytes"]),
         )

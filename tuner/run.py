@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from search_space.budget import UNLIMITED, Budget
 from search_space.errors import TuneError
@@ -20,6 +21,7 @@ from search_space.workload import Workload, check_workload
 from storage import Store
 from tuner.children import Children
 from tuner.emit import emit
+from tuner.limit import known_work, reached
 from tuner.models import REFERENCE
 from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.report import describe, limits
@@ -127,13 +129,17 @@ class Run:
             folder=context.spec.folder,
             workload=context.workload,
             machine=context.machine,
-            tuned=figures(winner),
-            baseline=figures(self.baseline) if self.baseline else None,
+            tuned=self._figures(winner),
+            baseline=self._figures(self.baseline) if self.baseline else None,
             memory_bytes=self.plan.budget.memory_bytes,
             host_memory_bytes=self.plan.budget.host_bytes,
             cache_dir=str(self.plan.cache_dir),
             created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
+
+    def _figures(self, trial: Trial) -> dict[str, Any]:
+        known = figures(trial)
+        return {**known, **reached(known_work(self.trials), known["latency_s"])}
 
     def emit(self, output: Path) -> tuple[TunedConfig, Path]:
         """The winner, written to the output folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from typing import Any
 
 from search_space.knob import Stage
 from search_space.space import environment, steps
-from search_space.trial import Config, Failure, FailureKind, Measurement, Peak, Trial
+from search_space.trial import Condition, Config, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration, format_size
 from tuner.children import Child, Children, log_tail, read_result, task_folder
 from tuner.host_memory import kept_bytes, of_descendants
 from tuner.memory_limits import stop_bytes
+from tuner.noise import Counters, seen_between
 from tuner.processes import out_of_memory_kills
 from tuner.worker import Job
 
@@ -41,7 +43,9 @@ class Deadlines:
     def phase_s(self, phase: str, config: Config) -> float:
         """How long a phase may take: the first calls of an engine may compile, others may not."""
         compiles = any(step.stage is Stage.ENGINE for step in steps(config))
-        calls = {"record", "steady"} if compiles else {"record", "first_call", "warm_up", "steady"}
+        calls = {"record", "steady"}
+        if not compiles:
+            calls |= {"first_call", "second_call", "warm_up"}
         if self.call_s is None or phase not in calls:
             return self.trial_s
         return min(self.call_s, self.trial_s)
@@ -56,6 +60,8 @@ class Watch:
         self.descendants_bytes: dict[str, int] = {}
         self.highest_bytes = 0
         self._descendants_bytes = 0
+        self._counters = Counters(os.getpid())
+        self._began = self._counters.read()
         self._events = folder / "events.jsonl"
         self._offset = 0
         self._pid = pid
@@ -70,6 +76,10 @@ class Watch:
         if self.phase != "steady" and time.monotonic() - self._sampled_s > TREE_POLL_S:
             self._sampled_s = time.monotonic()
             self._sample_tree()
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the machine has done beside the trial since it began."""
+        return seen_between(self._began, self._counters.read(), self._counters.cores)
 
     def _new_events(self) -> list[dict[str, Any]]:
         if not self._events.exists():
@@ -138,7 +148,8 @@ def _outcome(
         return replace(_death(child.status or 0, watch, killed or gave_up), log=log)
     if "failure" in result:
         facts = result["failure"]
-        return Failure(**{**facts, "kind": FailureKind(facts["kind"]), "log": log})
+        typed = {"kind": FailureKind(facts["kind"]), "log": log, "conditions": ()}
+        return Failure(**{**facts, **typed})
     return _measurement(result["measurement"], watch.descendants_bytes)
 
 
@@ -154,7 +165,8 @@ def _wait(child: Child, watch: Watch, deadlines: Deadlines, job: Job) -> Failure
         if now_s - watch.phase_began_s > phase_s or now_s - began_s > deadlines.trial_s:
             limit_s = min(phase_s, deadlines.trial_s)
             message = f"{watch.phase} was not done after {format_duration(limit_s)}"
-            return Failure(FailureKind.TIMEOUT, message, watch.phase)
+            timeout = Failure(FailureKind.TIMEOUT, message, watch.phase)
+            return replace(timeout, conditions=watch.conditions())
     watch.look()
     return None
 
@@ -181,7 +193,8 @@ def _measurement(facts: dict[str, Any], descendants_bytes: dict[str, int]) -> Me
     own = [Peak(**peak) for peak in facts["peaks"]]
     peaks = with_descendants(own, descendants_bytes)
     seconds = {kind: tuple(samples) for kind, samples in facts["seconds"].items() if samples}
-    return Measurement(seconds, tuple(peaks), facts["fidelity"])
+    conditions = tuple(Condition(**condition) for condition in facts["conditions"])
+    return Measurement(seconds, tuple(peaks), facts["fidelity"], conditions, facts["work"])
 
 
 def with_descendants(peaks: list[Peak], descendants_bytes: dict[str, int]) -> list[Peak]:

@@ -13,7 +13,7 @@ from search_space.budget import Budget
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
 from search_space.space import Space, changes, makes_another_image
-from search_space.trial import OUT_OF_MEMORY, Config, Failure, Measurement, Trial
+from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
 from tuner.runner import Deadlines
@@ -140,12 +140,17 @@ class _Loop:
         """The trials of earlier runs that count here, the baseline first."""
         context, budget = self._plan.space.context, self._plan.budget
         latest: dict[str, Trial] = {}
+        given_up: set[str] = set()
         for trial in self._store.measured(context.machine, context.workload):
             config = changes(trial.config)
             before = latest.get(repr(config))
             if not trial.counts(budget) or (before is not None and before.exceeds(budget)):
                 continue
             if config == {} and not usable_baseline(trial, self._plan.reference):
+                continue
+            if config and lost_to_noise(trial) and repr(config) not in given_up:
+                # It may have been the neighbour: this run may try once more.
+                given_up.add(repr(config))
                 continue
             if config == {} or self._plan.space.holds(config):
                 latest[repr(config)] = replace(trial, config=config)
@@ -198,6 +203,16 @@ class _Loop:
             return whole
         slowest_s = max(baseline.latency_s, *baseline.seconds["first_call"])
         return replace(whole, call_s=HOPELESS * slowest_s + HOPELESS_SLACK_S)
+
+
+def lost_to_noise(trial: Trial) -> bool:
+    """Whether a trial was cut short while something else was at work on the machine."""
+    outcome = trial.outcome
+    if isinstance(outcome, Failure):
+        cut_short = outcome.kind is FailureKind.TIMEOUT
+    else:
+        cut_short = len(outcome.seconds["steady"]) == 1
+    return cut_short and outcome.disturbed is not None
 
 
 def usable_baseline(trial: Trial, reference: Path) -> bool:

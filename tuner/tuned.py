@@ -81,6 +81,8 @@ def figures(trial: Trial) -> dict[str, Any]:
         "psnr_db": measured.psnr_db if measured else None,
         "ssim": measured.fidelity.get("ssim") if measured else None,
         "tier": tier_name(measured),
+        "disturbed": trial.outcome.disturbed,
+        "unstable": trial.outcome.unstable,
     }
 
 

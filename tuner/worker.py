@@ -137,8 +137,11 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     from search_space.calibration import keep_calibration
     from tuner.compare import fidelity_of
     from tuner.fidelity import latents_in_float32
+    from tuner.limit import work_of
     from tuner.measure import Call, image_count, measure, timed_call
+    from tuner.noise import Guard, standing
     from tuner.outputs import latents_kept, made
+    from tuner.stages import Stopwatch
 
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
@@ -151,18 +154,20 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     # With throughput the steady samples are seconds per image.
     images = image_count(build.call) if job.workload.throughput else 1
     kept: list[tuple[Any, Any]] = []
-    with latents_in_float32(pipe), latents_kept(build) as latents:
+    stopwatch, conditions = Stopwatch(job.device), standing()
+    with latents_in_float32(pipe), latents_kept(build) as latents, stopwatch.on(build):
 
         def call() -> Call:
             latents.clear()
-            return timed_call(pipe, build.call, job.device, job.workload.seed)
+            return timed_call(pipe, build.call, job.device, job.workload.seed, stopwatch)
 
-        seconds, output = measure(
+        timed = measure(
             call,
             phases.enter,
             job.device,
             None if job.cap_s is None else job.cap_s * images,
             first=build.inputs_kept(kept) if not job.config else nullcontext(),
+            guard=Guard(job.device),
         )
     phases.enter("check")
     if not job.config:
@@ -170,16 +175,22 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     seen = no_effect(build, job.config)
     if seen:
         raise NoEffect(seen)
-    capped = job.cap_s is not None and seconds["steady"][0] > job.cap_s * images
-    fidelity = fidelity_of(build, job, made(output, latents), can_win=not capped)
+    capped = job.cap_s is not None and timed.seconds["steady"][0] > job.cap_s * images
+    fidelity = fidelity_of(build, job, made(timed.output, latents), can_win=not capped)
+    # Once for a workload: by the trial that everything else is compared with.
+    work = work_of(build, images) if job.output is not None and not job.config else {}
     phases.leave()
-    seconds["steady"] = tuple(sample_s / images for sample_s in seconds["steady"])
+    seconds = dict(timed.seconds)
+    for kind in ("steady", "disturbed"):
+        seconds[kind] = tuple(sample_s / images for sample_s in seconds[kind])
     built = {name: (spent,) for name, spent in phases.seconds.items() if name not in seconds}
     peaks = [asdict(peak) for peak in phases.peaks]
     return {
         "seconds": {"start": (start_s,), **built, **seconds},
         "peaks": peaks,
         "fidelity": fidelity,
+        "conditions": [asdict(condition) for condition in (*conditions, *timed.conditions)],
+        "work": work,
     }
 
 

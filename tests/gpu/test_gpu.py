@@ -83,3 +83,12 @@ def test_pairs_that_the_rules_allow_run(setting):
     tried = {str(config): setting.outcome(config) for config in allowed[::EVERY_NTH_PAIR]}
     failed = {name: seen for name, seen in tried.items() if not isinstance(seen, Measurement)}
     assert failed == {}
+
+
+def test_the_gpu_is_watched_and_stages_add_up(setting):
+    outcome = setting.outcome({"precision": "bf16"})
+    assert isinstance(outcome, Measurement), outcome
+    kinds = {condition.kind for condition in outcome.conditions}
+    assert {"gpu_others", "gpu_sm_clock_mhz", "gpu_temperature_c"} <= kinds
+    stages_s = sum(sum(outcome.seconds[kind]) for kind in ("text_encoding", "step", "decode"))
+    assert 0.5 < stages_s / sum(outcome.seconds["steady"]) <= 1.0

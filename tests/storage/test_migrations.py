@@ -13,7 +13,7 @@ from search_space.budget import Budget
 from search_space.errors import StoreError
 from search_space.identity import fingerprint
 from search_space.knob import Tier
-from search_space.trial import Failure
+from search_space.trial import Condition, Failure, Measurement, Trial
 from storage import Store
 from storage.migrations import MIGRATIONS, Migration, m001_initial, migration
 from storage.schema import metadata
@@ -120,6 +120,16 @@ def test_a_store_without_a_quality_judges_none(first_store, machine, workload, s
         assert {stored.trial.budget.quality for stored in store.trials()} == {None}
         study_id = store.open_study(machine, workload, Budget(quality=Tier.NEAR), space)
         assert store.trials(study_id=study_id) == []
+
+
+def test_a_store_of_the_first_version_takes_what_is_seen_of_the_machine(first_store):
+    seen = (Condition("others_cores", 0.5, "someone", "steady", 2),)
+    measured = Measurement({"steady": (1.0,)}, (), conditions=seen, work={"flops": 1e12})
+    with Store(str(first_store)) as store:
+        number = store.add(1, Trial({}, measured, 1.0, "2026-01-31")).number
+        assert store.trial(number).trial.outcome == measured
+        assert store.trial(2).trial.outcome.conditions == ()
+        assert store.trial(2).trial.outcome.work == {}
 
 
 def test_the_first_migration_stays_what_it_was(first_store, tmp_path):

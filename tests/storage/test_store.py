@@ -12,11 +12,15 @@ from search_space.budget import Budget
 from search_space.errors import StoreError, UsageError
 from search_space.knob import Tier
 from search_space.machine import Machine
-from search_space.trial import Failure, FailureKind, Measurement, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
 
 GIB = 2**30
+SEEN = (
+    Condition("load_average", 1 / 3),
+    Condition("others_cores", 0.9, "other processes took 0.9 cores", "steady", 1),
+)
 
 
 @contextmanager
@@ -55,7 +59,9 @@ def test_a_failure_comes_back_exactly(store, study_id, failed_trial):
     [
         Measurement({}, ()),
         Measurement({"steady": (0.0, 5e-324, 1.7976931348623157e308)}, (), {"psnr_db": math.inf}),
+        Measurement({"steady": (1.0,)}, (), conditions=SEEN, work={"flops": 1e12}),
         Failure(FailureKind.TIMEOUT, ""),
+        Failure(FailureKind.TIMEOUT, "late", conditions=SEEN),
         *(Failure(kind, "it failed", peak_bytes=2**62) for kind in FailureKind),
     ],
 )
@@ -194,7 +200,7 @@ def test_reading_takes_as_many_queries_for_many_trials(store, study_id, measured
         with statements() as said:
             store.trials()
         counts.append(sum("FROM" in statement for statement in said))
-    assert counts == [5, 5, 5]
+    assert counts == [7, 7, 7]
 
 
 def test_a_trial_that_is_not_there(store):

@@ -15,6 +15,7 @@ from pathlib import Path
 from search_space.errors import ModelError
 from tuner.memory_limits import lift_data_limit, limit_memory
 from tuner.probing import answer_each
+from tuner.processes import CONTROLLER
 from tuner.worker import Job, Phases, failed, leave_result
 
 
@@ -26,12 +27,15 @@ def enter(folder: Path, phase: str) -> None:
 def measured(folder: Path) -> None:
     seconds = {"start": [0.01], "first_call": [0.2], "steady": [0.1, 0.3, 0.2], "step": []}
     peaks = [{"place": "host", "phase": "steady", "source": "VmHWM", "peak_bytes": 2**20}]
-    leave_result(folder, {"measurement": {"seconds": seconds, "peaks": peaks, "fidelity": {}}})
+    seen = {"seconds": seconds, "peaks": peaks, "fidelity": {}, "conditions": [], "work": {}}
+    leave_result(folder, {"measurement": seen})
 
 
 def started(folder: Path) -> None:
     start_s = time.monotonic() - float(os.environ["TUNE_SENT_S"])
-    leave_result(folder, {"start_s": start_s, "torch": "torch" in sys.modules})
+    controller = int(os.environ[CONTROLLER])
+    seen = {"start_s": start_s, "torch": "torch" in sys.modules, "controller": controller}
+    leave_result(folder, seen)
 
 
 def hashes(folder: Path) -> None:

@@ -169,6 +169,8 @@ def test_trials_are_listed_in_the_stable_form(invoke, history):
         "psnr_db",
         "ssim",
         "tier",
+        "disturbed",
+        "unstable",
         "failure",
         "cost_s",
     ]

@@ -72,8 +72,14 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     assert set(result) == {"baseline", "best", "speedup", "trials", "output"}
     for part in ("baseline", "best"):
         assert {"config", "latency_s", "peak_bytes", "psnr_db"} <= set(result[part])
+        assert result[part]["peak_share"] > 0
+        assert "disturbed" in result[part]
     assert result["output"] == str(output)
     assert f"[{result['trials']}/3]" in progress
+    with Store(str(store)) as ledger:
+        baseline = ledger.trial(1).trial.measurement
+    assert {"text_encoding", "step", "decode", "second_call"} <= set(baseline.seconds)
+    assert {"others_cores", "load_average"} <= {seen.kind for seen in baseline.conditions}
 
     alone = tmp_path / "alone.png"
     script = [sys.executable, "-c", WITHOUT_US, str(output / "load.py"), str(alone)]

@@ -1,32 +1,76 @@
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
-from tuner.measure import Call, measure
+import pytest
+
+from search_space.trial import Condition
+from tuner.measure import MAXIMUM_REPEATS, STUDENT_T, Call, half_width_s, measure
+
+
+class Neighbour:
+    """A machine on which someone is at work during the calls that are named."""
+
+    def __init__(self, *calls, calms=True):
+        self.busy = calls
+        self.calms = calms
+        self.made = 0
+        self.waits = 0
+
+    def begin(self):
+        self.made += 1
+
+    def end(self):
+        at_work = self.made in self.busy
+        return (Condition("others_cores", float(at_work), "someone" if at_work else ""),)
+
+    def calm(self):
+        self.waits += 1
+        return self.calms
 
 
 def replay(*calls_s):
     left = list(calls_s)
-    return lambda: Call(None, left.pop(0), (0.1,))
+    return lambda: Call(None, left.pop(0), {"text_encoding": (0.01,), "step": (0.1, 0.2)})
 
 
-def seconds_of(*calls_s, device="cpu", cap_s=None):
+def timed(*calls_s, device="cpu", cap_s=None, guard=None):
     phases = []
-    seconds, _ = measure(replay(*calls_s), phases.append, device, cap_s, nullcontext())
-    return seconds, phases
+    call, first = replay(*calls_s), nullcontext()
+    found = measure(call, phases.append, device, cap_s, first, guard or Neighbour())
+    return found, phases
+
+
+def seconds_of(*calls_s, **options):
+    found, phases = timed(*calls_s, **options)
+    return found.seconds, phases
 
 
 def test_first_call_warm_up_and_steady_calls_are_kept_apart():
     seconds, phases = seconds_of(5.0, 1.0, 1.01, 1.0, 1.0, 1.0)
     assert seconds["first_call"] == (5.0,)
-    assert seconds["warm_up"] == (1.0, 1.01)
+    assert seconds["second_call"] == (1.0,)
+    assert seconds["warm_up"] == (1.01,)
     assert seconds["steady"] == (1.0, 1.0, 1.0)
-    assert phases == ["first_call", "warm_up", "warm_up", "steady", "steady", "steady"]
+    assert phases == ["first_call", "second_call", "warm_up", "steady", "steady", "steady"]
 
 
 def test_warm_up_ends_after_three_calls_whatever_they_do():
     seconds, _ = seconds_of(9.0, 5.0, 3.0, 2.0, 1.0, 1.0, 1.0)
-    assert seconds["warm_up"] == (5.0, 3.0, 2.0)
+    assert (seconds["second_call"], seconds["warm_up"]) == ((5.0,), (3.0, 2.0))
+
+
+def test_an_accelerator_has_time_to_record_its_graphs():
+    seconds, _ = seconds_of(9.0, 7.0, 5.0, 3.0, 2.0, 1.0, 1.0, 1.0, 1.0, device="cuda")
+    assert seconds["warm_up"] == (5.0, 3.0, 2.0, 1.0)
+
+
+def test_the_stages_of_every_steady_call_are_kept():
+    seconds, _ = seconds_of(2.0, 2.0, 1.0, 1.0, 1.0)
+    assert seconds["text_encoding"] == (0.01,) * 3
+    assert seconds["step"] == (0.1, 0.2) * 3
 
 
 def test_noise_asks_for_more_samples_up_to_ten():
@@ -50,3 +94,55 @@ def test_an_accelerator_is_measured_more_narrowly():
     on_cpu, _ = seconds_of(1.0, 1.0, *spread)
     on_gpu, _ = seconds_of(1.0, 1.0, *spread, device="cuda")
     assert len(on_gpu["steady"]) > len(on_cpu["steady"])
+
+
+def test_the_interval_of_few_samples_is_wide():
+    # Two samples say little: a fifth of them lies further off than the difference.
+    assert half_width_s([1.0, 1.1]) > 0.1
+    assert half_width_s([1.0, 1.1] * 5) < half_width_s([1.0, 1.1] * 2)
+    assert len(STUDENT_T) == 9
+
+
+def test_a_disturbed_call_is_kept_apart_waited_out_and_repeated():
+    neighbour = Neighbour(4)
+    found, phases = timed(2.0, 2.0, 1.0, 9.0, 1.0, 1.0, guard=neighbour)
+    assert found.seconds["steady"] == (1.0, 1.0, 1.0)
+    assert found.seconds["disturbed"] == (9.0,)
+    assert phases[-4:] == ["steady", "wait", "steady", "steady"]
+    marked = [seen for seen in found.conditions if seen.complaint]
+    assert [(seen.sample, seen.position) for seen in marked] == [("disturbed", 0)]
+    assert len(found.seconds["step"]) == 2 * 3
+
+
+def test_a_disturbed_call_does_not_end_the_trial_by_its_slowness():
+    seconds, _ = seconds_of(2.0, 2.0, 9.0, 1.0, 1.0, 1.0, cap_s=3.0, guard=Neighbour(3))
+    assert seconds["steady"] == (1.0, 1.0, 1.0)
+
+
+def test_repeats_have_an_end_and_what_remains_is_marked():
+    neighbour = Neighbour(*range(3, 100))
+    found, _ = timed(*[1.0] * 20, guard=neighbour)
+    assert len(found.seconds["disturbed"]) == neighbour.waits == MAXIMUM_REPEATS
+    marked = [seen for seen in found.conditions if seen.complaint and seen.sample == "steady"]
+    assert [seen.position for seen in marked] == [0, 1, 2]
+
+
+def test_where_no_calm_returns_the_call_counts_and_is_marked():
+    found, _ = timed(1.0, 1.0, 1.0, 1.0, 1.0, guard=Neighbour(4, calms=False))
+    assert found.seconds["disturbed"] == ()
+    assert [seen.position for seen in found.conditions if seen.complaint] == [1]
+
+
+@pytest.mark.parametrize(("compiled", "marks"), [(2, []), (4, [1.0])])
+def test_compiling_while_calls_count_is_seen(monkeypatch, compiled, marks):
+    counters = {"frames": {"total": 0}}
+    monkeypatch.setitem(sys.modules, "torch._dynamo.utils", SimpleNamespace(counters=counters))
+    made, call = [], replay(*[1.0] * 20)
+
+    def compiling():
+        made.append(1)
+        counters["frames"]["total"] += len(made) < 3 or len(made) == compiled
+        return call()
+
+    found = measure(compiling, lambda phase: None, "cpu", None, nullcontext(), Neighbour())
+    assert [seen.value for seen in found.conditions if seen.kind == "recompiles"] == marks

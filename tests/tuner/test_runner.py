@@ -80,6 +80,16 @@ def test_the_whole_trial_has_a_deadline_too(children):
     assert 7.0 < time.monotonic() - began_s < 20.0
 
 
+def test_what_else_was_at_work_is_kept_with_a_timeout(children):
+    (seen,) = run(children, "hangs", call_s=0.5).outcome.conditions
+    assert seen.kind == "others_cores"
+    assert seen.value >= 0
+
+
+def test_the_process_that_measures_knows_the_controller(children):
+    assert children.call(TASKS + "started", {})["controller"] == os.getpid()
+
+
 @pytest.mark.parametrize(
     ("task", "phase", "message"),
     [("segfaults", "first_call", "killed by SIGSEGV"), ("exits", "start", "exit code 7")],

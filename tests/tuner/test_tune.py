@@ -9,12 +9,15 @@ from search_space.budget import UNLIMITED, Budget
 from search_space.errors import ModelError, TuneError
 from search_space.knob import Tier
 from search_space.space import Space
-from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from storage import Store
 from tests.tuner.simulation import BEST, FACTORS, GIB, Quiet, Simulation, context
 from tuner.run import Run
 from tuner.study import Study
 from tuner.tune import Plan, best, front, tune
+
+SOMEONE = "other processes took 1.0 cores"
+BUSY = (Condition("others_cores", 1.0, SOMEONE),)
 
 
 @pytest.fixture
@@ -176,6 +179,43 @@ def test_a_lost_reference_is_measured_again(tmp_path, store):
     go(aim, store, again)
     assert [job.config for job in again.jobs] == [{}]
     assert aim.reference.exists()
+
+
+class BusyMachine(Simulation):
+    """Every config but the baseline is cut short, for someone else is at work."""
+
+    cut_short = Failure(FailureKind.TIMEOUT, "steady was late", "steady", conditions=BUSY)
+
+    def outcome(self, config, job):
+        return self.cut_short if config else super().outcome(config, job)
+
+
+class BusyMachineWithinDeadlines(BusyMachine):
+    """The same where the first steady call is beyond the cap."""
+
+    cut_short = Measurement(
+        {"steady": (99.0,)}, (Peak("host", "steady", "", 1),), {"psnr_db": 40.0}, BUSY
+    )
+
+
+@pytest.mark.parametrize("machine", [BusyMachine, BusyMachineWithinDeadlines])
+def test_what_a_neighbour_cut_short_is_tried_again_by_a_later_run_once(tmp_path, store, machine):
+    aim = plan(tmp_path, trials=20, include=("precision",))
+    cut = go(aim, store, machine()).trials[1:]
+    assert [trial.outcome.disturbed for trial in cut] == [SOMEONE] * 2
+    second, third = machine(), machine()
+    go(aim, store, second)
+    assert [job.config for job in second.jobs] == [trial.config for trial in cut]
+    go(aim, store, third)
+    assert third.jobs == []
+
+
+def test_a_deadline_on_a_quiet_machine_is_final(tmp_path, store):
+    aim = plan(tmp_path, trials=20, include=("precision",))
+    go(aim, store, Simulation(failing=lambda config: FailureKind.TIMEOUT if config else None))
+    again = Simulation()
+    go(aim, store, again)
+    assert again.jobs == []
 
 
 def test_failures_are_kept_and_the_run_goes_on(tmp_path, store):
@@ -340,7 +380,7 @@ def test_the_front_is_what_could_win_under_some_budget(tmp_path, store):
     run = go(plan(tmp_path, trials=20), store)
     kept = front(run.trials)
     for budget_bytes in (2 * GIB, 4 * GIB, 6 * GIB, 8 * GIB):
-        winner = best(run.trials, budget_bytes)
+        winner = best(run.trials, Budget(budget_bytes))
         assert winner in kept
     assert len(kept) < len(run.trials)
 

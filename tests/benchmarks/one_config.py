@@ -1,0 +1,73 @@
+"""What the benchmarks of timing share: one config of one model, to be tried again and again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+import platformdirs
+
+from search_space.trial import Trial
+from search_space.workload import Workload
+from tuner.children import Children
+from tuner.run import Request, prepare
+from tuner.runner import Deadlines, run_trial
+from tuner.worker import Job
+
+CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
+
+
+def parser(purpose: str | None) -> argparse.ArgumentParser:
+    """The options that name the model, its call and the precision."""
+    found = argparse.ArgumentParser(
+        description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("--model", default="reference:sd15")
+    found.add_argument("--height", type=int, default=256)
+    found.add_argument("--width", type=int, default=256)
+    found.add_argument("--steps", type=int, default=4)
+    found.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    found.add_argument("--cache-dir", type=Path, default=CACHE)
+    return found
+
+
+@contextmanager
+def one_config(asked: argparse.Namespace) -> Iterator[tuple[Children, Job]]:
+    """Processes for trials, and the job that each of them does."""
+    workload = Workload(asked.model, "", asked.height, asked.width, steps=asked.steps)
+    with Children() as children:
+        context = prepare(children, Request(workload, asked.cache_dir, "cpu"))
+        config = {} if asked.precision == "fp32" else {"precision": asked.precision}
+        folder, cache = context.spec.folder, str(asked.cache_dir)
+        yield children, Job(context.workload, folder, "cpu", config, cache)
+
+
+def tried(children: Children, job: Job) -> Trial:
+    """One more trial of the job; a failure ends the benchmark."""
+    trial = run_trial(children, job, Deadlines(1200.0), lambda phase: None)
+    if trial.measurement is None:
+        sys.exit(f"the trial failed: {trial.outcome}")
+    return trial
+
+
+def spread(samples: Sequence[float]) -> dict[str, Any]:
+    """Median, extremes and coefficient of variation."""
+    varies = stdev(samples) / mean(samples) if len(samples) > 1 else None
+    return {
+        "count": len(samples),
+        "median": round(median(samples), 4),
+        "minimum": round(min(samples), 4),
+        "maximum": round(max(samples), 4),
+        "coefficient_of_variation": None if varies is None else round(varies, 4),
+    }
+
+
+def say(facts: dict[str, Any]) -> None:
+    """Print a line of JSON at once."""
+    print(json.dumps(facts), flush=True)

@@ -1,0 +1,111 @@
+"""What measuring costs: in a steady call, beside it, and in a whole trial.
+
+    python -m tests.benchmarks.overhead [--calls 20] [--trials 5]
+
+Plain calls and watched calls are made in turns in one process. ``in_the_sample`` is how much longer
+a watched call says it took, ``beside_the_sample`` the seconds that watching needs before and after.
+Of a whole trial, ``beside_s`` is what its phases do not account for, and ``start_s`` how long its
+process takes to come up. Last, how much of a core the controller used while a trial ran.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from search_space.build import Build
+from search_space.construct import construct
+from tests.benchmarks.one_config import one_config, parser, say, spread, tried
+from tuner.measure import generators, timed_call
+from tuner.noise import Guard
+from tuner.stages import Stopwatch
+from tuner.worker import Job, leave_result
+
+ROOT = str(Path(__file__).parents[2])
+CALLS = {"first_call", "second_call", "warm_up", "steady", "disturbed"}
+WITHIN_CALLS = {"text_encoding", "step", "decode"}
+
+
+def in_turns(folder: Path) -> None:
+    """The task of a child: plain and watched calls of one pipeline."""
+    request = json.loads((folder / "request.json").read_text())
+    job = Job.from_json(request["job"])
+    arguments = {**job.workload.call(), "output_type": "np"}
+    build = Build(job.folder, job.device, arguments, Path(job.cache_dir))
+    pipe = construct(build, job.config)
+    pipe.set_progress_bar_config(disable=True)
+    guard, stopwatch = Guard(job.device), Stopwatch(job.device)
+    found: dict[str, list[float]] = {"plain_s": [], "sample_s": [], "beside_s": []}
+    for _ in range(2):
+        plain_s(pipe, build, job)
+    for _ in range(request["calls"]):
+        found["plain_s"].append(plain_s(pipe, build, job))
+        with stopwatch.on(build):
+            began_s = time.perf_counter()
+            guard.begin()
+            sample = timed_call(pipe, build.call, job.device, job.workload.seed, stopwatch)
+            guard.end()
+            found["beside_s"].append(time.perf_counter() - began_s - sample.call_s)
+        found["sample_s"].append(sample.call_s)
+    leave_result(folder, found)
+
+
+def plain_s(pipe: Any, build: Build, job: Job) -> float:
+    """The seconds of a call that nothing watches."""
+    generator = generators(build.call, job.workload.seed)
+    began_s = time.perf_counter()
+    pipe(**build.call, generator=generator)
+    return time.perf_counter() - began_s
+
+
+def main() -> None:
+    """Measure the calls, then whole trials."""
+    options = parser(__doc__)
+    options.add_argument("--calls", type=int, default=20)
+    options.add_argument("--trials", type=int, default=5)
+    asked = options.parse_args()
+    # A child does not search the current folder.
+    os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
+    with one_config(asked) as (children, job):
+        request = {"job": asdict(job), "calls": asked.calls}
+        found = children.call("tests.benchmarks.overhead:in_turns", request)
+        plain = median(found["plain_s"])
+        ratios = [a / b for a, b in zip(found["sample_s"], found["plain_s"], strict=True)]
+        say({"plain_s": spread(found["plain_s"]), "sample_s": spread(found["sample_s"])})
+        fastest = min(found["sample_s"]) / min(found["plain_s"])
+        say({"in_the_sample": spread(ratios), "of_the_fastest": round(fastest, 4)})
+        say({"beside_the_sample_s": spread(found["beside_s"])})
+        say({"beside_the_sample": round(median(found["beside_s"]) / plain, 5)})
+        for number in range(asked.trials):
+            before_s, began_s = own_s(), time.monotonic()
+            trial = tried(children, job)
+            used = (own_s() - before_s) / (time.monotonic() - began_s)
+            assert trial.measurement is not None
+            seconds = trial.measurement.seconds
+            phases_s = {kind: sum(s) for kind, s in seconds.items() if kind not in WITHIN_CALLS}
+            say(
+                {
+                    "trial": number,
+                    "cost_s": round(trial.cost_s, 3),
+                    "calls_s": round(sum(phases_s.get(kind, 0.0) for kind in CALLS), 3),
+                    "beside_s": round(trial.cost_s - sum(phases_s.values()), 4),
+                    "start_s": round(phases_s["start"], 4),
+                    "check_s": round(phases_s["check"], 4),
+                    "controller_cores": round(used, 4),
+                }
+            )
+
+
+def own_s() -> float:
+    """The processor time of this process."""
+    times = os.times()
+    return times.user + times.system
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""The same config in many trials: how far the reported medians lie apart.
+
+    python -m tests.benchmarks.repeatability [--trials 10] [--neighbour]
+
+With ``--neighbour`` every second trial has a process beside it that keeps one core busy for a while
+or throughout. Then each of these trials must be flagged, must have repeated calls, or must report
+what the quiet ones do; one that does neither is printed as silently wrong.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+
+import psutil
+
+from search_space.trial import Trial
+from tests.benchmarks.one_config import one_config, parser, say, spread, tried
+
+WRONG = 0.03
+"""A median further from that of the quiet trials than this is wrong."""
+
+BUSY = "import time; end = time.time() + float('{busy_s}')\nwhile time.time() < end: pass"
+
+
+@contextmanager
+def neighbour(busy_s: float) -> Iterator[None]:
+    """A process at work that is none of ours: the shell that starts it goes at once."""
+    code = BUSY.format(busy_s=busy_s)
+    shell = ["sh", "-c", '"$0" -c "$1" >/dev/null 2>&1 & echo $!', sys.executable, code]
+    process = psutil.Process(int(subprocess.check_output(shell, text=True)))
+    try:
+        yield
+    finally:
+        if process.is_running():
+            process.kill()
+
+
+def told(trial: Trial) -> dict[str, object]:
+    """What a trial reports."""
+    measured = trial.measurement
+    assert measured is not None
+    others = [
+        seen.value
+        for seen in measured.conditions
+        if (seen.kind, seen.sample) == ("others_cores", "steady")
+    ]
+    return {
+        "median_s": round(measured.latency_s, 4),
+        "steady_s": [round(sample_s, 4) for sample_s in measured.seconds["steady"]],
+        "repeated": len(measured.seconds.get("disturbed", ())),
+        "disturbed": measured.disturbed,
+        "unstable": measured.unstable,
+        "most_others_cores": round(max(others), 3),
+        "cost_s": round(trial.cost_s, 2),
+    }
+
+
+def main() -> None:
+    """Try the config again and again."""
+    options = parser(__doc__)
+    options.add_argument("--trials", type=int, default=10)
+    options.add_argument("--neighbour", action="store_true")
+    options.add_argument("--busy-s", type=float, nargs="*", default=[20.0, 3600.0])
+    asked = options.parse_args()
+    quiet: list[Trial] = []
+    noisy: list[Trial] = []
+    with one_config(asked) as (children, job):
+        for number in range(asked.trials):
+            trial = tried(children, job)
+            quiet.append(trial)
+            say({"trial": number, **told(trial)})
+            if asked.neighbour:
+                busy_s = asked.busy_s[number % len(asked.busy_s)]
+                with neighbour(busy_s):
+                    trial = tried(children, job)
+                noisy.append(trial)
+                say({"trial": number, "neighbour_s": busy_s, **told(trial)})
+    medians = [trial.measurement.latency_s for trial in quiet if trial.measurement]
+    say({"quiet_median_s": spread(medians), "quiet_flagged": sum(flagged(t) for t in quiet)})
+    if noisy:
+        true_s = median(medians)
+        wrong = [t for t in noisy if not flagged(t) and far(t, true_s)]
+        say(
+            {"noisy": len(noisy), "flagged": sum(map(flagged, noisy)), "silently_wrong": len(wrong)}
+        )
+
+
+def flagged(trial: Trial) -> bool:
+    """Whether the trial says itself that it was disturbed."""
+    return trial.outcome.disturbed is not None
+
+
+def far(trial: Trial, true_s: float) -> bool:
+    """Whether the median is not that of the quiet trials."""
+    assert trial.measurement is not None
+    return abs(trial.measurement.latency_s / true_s - 1) > WRONG
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from search_space.budget import Budget
+from search_space.machine import Machine
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
+from search_space.workload import Workload
+from storage import Store
+from tuner.emit import emit
+from tuner.limit import known_work, reached
+from tuner.report import latency, limit_text, result_json, stored_json, stored_text, trials_table
+from tuner.tuned import TunedConfig, figures
+
+NEIGHBOUR = Condition("others_cores", 0.9, "other processes took 0.9 cores", "steady", 1)
+COMPILED = Condition("recompiles", 1, "torch compiled anew 1 times while calls were timed")
+WORK = {
+    "flops": 1e12,
+    "weights_read": 1e9,
+    "fp32_flops_per_s": 2e11,
+    "bf16_flops_per_s": 8e11,
+    "copied_bytes_per_s": 2e10,
+}
+PEAKS = (Peak("host", "steady", "VmHWM", 2**30),)
+
+
+def trial(*conditions, latency_s=2.5, work=None):
+    measured = Measurement({"steady": (latency_s,) * 3}, PEAKS, {}, conditions, work or {})
+    return Trial({}, measured, 9.0, "2026-01-01T00:00:00+00:00", purpose="baseline")
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    def make(winner, baseline):
+        machine = Machine("cpu", "a CPU", 2**33, 2**33, 2, "Linux", packages={"torch": "2.13.0"})
+        work = known_work([baseline, winner])
+        both = [
+            {**figures(one), **reached(work, one.measurement.latency_s)}
+            for one in (winner, baseline)
+        ]
+        workload = Workload("reference:sd15-tiny")
+        return TunedConfig(
+            dict(winner.config), "model", workload, machine, *both, None, "cache", "2026-01-01"
+        )
+
+    return make
+
+
+def test_what_spoils_a_latency_stands_beside_it():
+    assert latency(figures(trial())) == "2.5 s"
+    assert latency(figures(trial(NEIGHBOUR))) == "2.5 s (disturbed)"
+    assert latency(figures(trial(NEIGHBOUR, COMPILED))) == "2.5 s (disturbed, unstable)"
+
+
+def test_the_flags_are_in_the_store_the_json_and_the_text(tmp_path):
+    with Store(str(tmp_path / "history.db")) as store:
+        study = store.open_study(Machine("cpu", "a CPU", 1, 1, 2, "L"), Workload("m"), Budget(), {})
+        late = Failure(FailureKind.TIMEOUT, "late", "steady", conditions=(NEIGHBOUR,))
+        store.add(study, trial(NEIGHBOUR, COMPILED, work=WORK))
+        store.add(study, replace(trial(), outcome=late))
+        disturbed, failed = store.trials()
+    told = stored_json(disturbed)
+    assert told["disturbed"] == "other processes took 0.9 cores (1 x steady)"
+    assert told["unstable"] == COMPILED.complaint
+    assert told["conditions"][0]["position"] == 1
+    assert told["work"] == WORK
+    assert stored_json(failed)["disturbed"] == told["disturbed"]
+    assert "disturbed: other processes took 0.9 cores" in stored_text(disturbed)
+    assert "unstable: torch compiled anew" in stored_text(disturbed)
+    (cell,) = [cell for cell in trials_table([disturbed.trial]).columns[2].cells]
+    assert cell == "2.5 s (disturbed, unstable)"
+
+
+def test_the_flags_are_in_the_result_and_in_what_is_emitted(tmp_path, tuned):
+    result = tuned(trial(NEIGHBOUR), trial(work=WORK))
+    told = result_json(result, 2, "tuned", trial())
+    assert told["best"]["disturbed"] and told["baseline"]["disturbed"] is None
+    written = json.loads((emit(result, tmp_path / "out") / "config.json").read_text())
+    assert written["tuned"]["disturbed"] == told["best"]["disturbed"]
+    assert TunedConfig.read(tmp_path / "out").tuned["peak_share"] == pytest.approx(0.5)
+
+
+def test_the_share_of_the_limit_is_told_for_the_best_and_the_default(tuned):
+    default = trial(latency_s=5.0, work=WORK)
+    faster = replace(trial(latency_s=2.5), config={"precision": "bf16"})
+    assert limit_text(tuned(faster, default)) == (
+        "The best config reaches 50 % of this machine's bf16 peak, the default 25 %."
+    )
+    assert (
+        limit_text(tuned(default, default))
+        == "The default reaches 25 % of this machine's bf16 peak."
+    )
+    assert limit_text(tuned(trial(), trial())) is None

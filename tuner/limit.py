@@ -1,0 +1,173 @@
+"""How far from the machine's limit a call is: what it asks for, and what the machine can do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from search_space.build import PARTS, Build, Entry
+from search_space.trial import Trial
+
+SIZE = {"cpu": 2048}
+SIZE_ACCELERATOR = 8192
+COPIED_BYTES = 2**28
+AT_LEAST_S = 0.15
+"""A peak is the best of the runs that fit in this time, and of three at least."""
+
+FLOPS = "_flops_per_s"
+ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any]:
+    """Which share of the machine's limit a latency is, and of which limit; None where unknown.
+
+    The limit is the time that the fastest dtype of the machine needs for the products of a call,
+    or the time to read its weights once for each use, whichever is longer.
+    """
+    peaks = {name.removesuffix(FLOPS): peak for name, peak in work.items() if name.endswith(FLOPS)}
+    if latency_s is None or not peaks or not work.get("flops"):
+        return {"peak_share": None, "peak": None}
+    dtype = max(peaks, key=lambda name: peaks[name])
+    read_bytes = work["weights_read"] * ITEM_BYTES[dtype]
+    limits_s = {
+        f"{dtype} peak": work["flops"] / peaks[dtype],
+        f"memory bandwidth in {dtype}": read_bytes / work["copied_bytes_per_s"],
+    }
+    limit = max(limits_s, key=lambda name: limits_s[name])
+    return {"peak_share": limits_s[limit] / latency_s, "peak": limit}
+
+
+def known_work(trials: Iterable[Trial]) -> Mapping[str, float]:
+    """What a call asks of the machine, by the latest of these trials that has counted it."""
+    measured = [trial.measurement for trial in trials]
+    return next((found.work for found in reversed(measured) if found and found.work), {})
+
+
+def work_of(build: Build, images: int) -> dict[str, float]:
+    """What one call asks for, per ``images``, and the peaks of the machine.
+
+    Empty where it cannot be counted: the trial stands without it, and the log says why.
+    """
+    try:
+        asked = {name: value / images for name, value in asked_for(build).items()}
+        return asked | peaks_of(build.device)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        return {}
+
+
+def asked_for(build: Build) -> dict[str, float]:
+    """The floating-point operations of one call, and how many weights it reads.
+
+    Each model runs once for each kind of input, and counts as often as it is called.
+    """
+    total = {"flops": 0.0, "weights_read": 0.0}
+    entries = [entry for part in PARTS for entry in build.entries(part)]
+    undo = [entry.replace(_counted(entry, total)) for entry in entries]
+    try:
+        build.pipe(**build.call)
+    finally:
+        for restore in undo:
+            restore()
+    return total
+
+
+def _counted(entry: Entry, total: dict[str, float]) -> Callable[..., Any]:
+    from torch.utils import _pytree as pytree
+
+    function, known = entry.function, {}
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        leaves = pytree.tree_leaves((args, kwargs))
+        kind = repr([getattr(leaf, "shape", None) for leaf in leaves])
+        if kind not in known:
+            known[kind] = counted_call(function, args, kwargs)
+        flops, output = known[kind]
+        total["flops"] += flops
+        total["weights_read"] += weights(entry)
+        return output
+
+    return called
+
+
+def counted_call(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[int, Any]:
+    """The floating-point operations of a call that is made, and its output."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    count: Callable[..., int] = sdpa_flop_count
+
+    def attention(query: Any, key: Any, value: Any, *others: Any, **options: Any) -> int:
+        return count(query, key, value)
+
+    # The counter knows the attention kernels of CUDA alone.
+    on_cpu = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+    with FlopCounterMode(display=False, custom_mapping=on_cpu) as counter:
+        output = function(*args, **kwargs)
+    return counter.get_total_flops(), output
+
+
+def weights(entry: Entry) -> int:
+    """How many weights the model reads at each call: of an embedding it is a few rows only."""
+    import torch
+
+    decoder = [getattr(entry.owner, name, None) for name in ("decoder", "post_quant_conv")]
+    parts = [entry.owner] if entry.attribute == "forward" else [part for part in decoder if part]
+    modules = [module for part in parts for module in part.modules()]
+    return sum(
+        parameter.numel()
+        for module in modules
+        if not isinstance(module, torch.nn.Embedding)
+        for parameter in module.parameters(recurse=False)
+    )
+
+
+def peaks_of(device: str) -> dict[str, float]:
+    """The best that the machine does: products in each dtype of its hardware, and copying."""
+    import torch
+
+    from search_space.detect import native_dtypes
+
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    with torch.inference_mode():
+        products = {
+            name + FLOPS: products_per_s(device, dtypes[name]) for name in native_dtypes(device)
+        }
+        return products | {"copied_bytes_per_s": copied_bytes_per_s(device)}
+
+
+def products_per_s(device: str, dtype: Any) -> float:
+    """Floating-point operations a second of a large matrix product, as a linear layer makes it."""
+    import torch
+
+    size = SIZE.get(device, SIZE_ACCELERATOR)
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    spent_s = fastest_s(device, lambda: torch.nn.functional.linear(left, right))
+    return 2 * size**3 / spent_s
+
+
+def copied_bytes_per_s(device: str) -> float:
+    """Bytes a second that are read and written by copying more than any cache holds."""
+    import torch
+
+    source = torch.ones(COPIED_BYTES // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * COPIED_BYTES / fastest_s(device, lambda: target.copy_(source))
+
+
+def fastest_s(device: str, run: Callable[[], object]) -> float:
+    """The shortest of a few runs, after one that is not counted."""
+    from tuner.measure import synchronize
+
+    run()
+    synchronize(device)
+    spent_s: list[float] = []
+    while len(spent_s) < 3 or sum(spent_s) < AT_LEAST_S:
+        began_s = time.perf_counter()
+        run()
+        synchronize(device)
+        spent_s.append(time.perf_counter() - began_s)
+    return min(spent_s)

@@ -1,0 +1,230 @@
+"""What else the machine does while calls are timed: neighbours, heat, quotas, the battery.
+
+What the run itself uses is not counted as a neighbour: the controller, the fork server and all that
+they have started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search_space.trial import Condition
+from tuner.nvml import GpuWatch
+from tuner.processes import CONTROLLER
+
+LEAST_CORES = 0.1
+LEAST_SHARE = 0.01
+"""Others disturb from a tenth of a core, or from this share of all cores where that is more."""
+
+RESOLUTION_S = 0.03
+"""The kernel counts the time of all processes in ticks of 10 ms; this much may be rounding."""
+
+WINDOW_S = 0.3
+"""A shorter call is judged by what others did in this time before its end."""
+
+FAMILY_S = 1.0
+"""For this long the processes of the run are taken for known."""
+
+CALM_S = 1.0
+LEAST_WAIT_S = 3.0
+MOST_WAIT_S = 30.0
+"""The machine is calm after a second without neighbours. A trial waits for that as long as its
+calls have taken, within these limits."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the counters of the machine say at one moment; all of them only grow.
+
+    ``busy_s`` is the time that the cores were taken, by processes or by the hypervisor, ``ours_s``
+    what this run has used of it.
+    """
+
+    taken_s: float
+    busy_s: float
+    ours_s: float
+    heat_throttles: int = 0
+    quota_throttles: int = 0
+
+
+def seen_between(before: Reading, after: Reading, cores: int) -> tuple[Condition, ...]:
+    """What happened between two readings on this many cores."""
+    spent_s = max(after.taken_s - before.taken_s, 1e-9)
+    others_s = max(0.0, (after.busy_s - before.busy_s) - (after.ours_s - before.ours_s))
+    others = others_s / spent_s
+    limit = max(LEAST_CORES, LEAST_SHARE * cores)
+    busy = f"other processes took {others:.1f} cores" if others > limit else ""
+    found = [Condition("others_cores", others, busy if others_s > RESOLUTION_S else "")]
+    hot = after.heat_throttles - before.heat_throttles
+    if hot:
+        found.append(Condition("heat_throttles", hot, "the processor was slowed down by its heat"))
+    held = after.quota_throttles - before.quota_throttles
+    if held:
+        # Whoever deploys within this quota meets it too: it is kept, and no reason to repeat.
+        found.append(Condition("quota_throttles", held))
+    return tuple(found)
+
+
+def taken_s(times: Any) -> float:
+    """How long a core was taken, of what psutil says of it."""
+    # Guests are counted as users as well.
+    idle = ("idle", "iowait", "guest", "guest_nice")
+    return float(sum(times) - sum(getattr(times, name, 0.0) for name in idle))
+
+
+class Counters:
+    """The counters of the machine, for the run whose controller is ``controller_pid``."""
+
+    def __init__(self, controller_pid: int) -> None:
+        import psutil
+
+        self._controller = psutil.Process(controller_pid)
+        self._family: list[Any] = []
+        self._family_s = float("-inf")
+        self._places = self._allowed()
+
+    @property
+    def cores(self) -> int:
+        """The logical cores that the run may use: neighbours on others do not matter."""
+        return len(self._places)
+
+    def read(self) -> Reading:
+        """The counters now."""
+        return Reading(
+            time.monotonic(), self._busy_s(), self._ours_s(), heat_throttles(), quota_throttles()
+        )
+
+    def _allowed(self) -> list[int]:
+        import psutil
+
+        if hasattr(self._controller, "cpu_affinity"):
+            return list(self._controller.cpu_affinity())
+        return list(range(psutil.cpu_count() or 1))
+
+    def _busy_s(self) -> float:
+        import psutil
+
+        cores = psutil.cpu_times(percpu=True)
+        return sum(taken_s(cores[place]) for place in self._places if place < len(cores))
+
+    def _ours_s(self) -> float:
+        import psutil
+
+        if time.monotonic() - self._family_s > FAMILY_S:
+            self._family = [self._controller, *self._controller.children(recursive=True)]
+            self._family_s = time.monotonic()
+        used_s = 0.0
+        for process in self._family:
+            # The time of a process that has ended is among that of its parent's children.
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                used_s += sum(times[:2]) + sum(times[2:4])
+        return used_s
+
+
+class Guard:
+    """Watches the machine while a trial's calls are timed, and waits until it is calm."""
+
+    def __init__(self, device: str) -> None:
+        self._counters = Counters(int(os.environ.get(CONTROLLER, os.getpid())))
+        self._gpu = GpuWatch(device)
+        self._readings = [self._counters.read()]
+        self._called_s = 0.0
+        self._waited_s = 0.0
+
+    def begin(self) -> None:
+        """A call begins."""
+        now = self._counters.read()
+        self._readings.append(now)
+        while now.taken_s - self._readings[1].taken_s > WINDOW_S:
+            del self._readings[0]
+        self._gpu.begin()
+
+    def end(self) -> tuple[Condition, ...]:
+        """What was seen since the call began, or a little before where it was short."""
+        gpu = self._gpu.end()
+        now = self._counters.read()
+        self._called_s += now.taken_s - self._readings[-1].taken_s
+        old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
+        before = old[-1] if old else self._readings[0]
+        return self._since(before, now) + gpu
+
+    def calm(self) -> bool:
+        """Wait until nothing disturbs; whether that came about within the trial's patience."""
+        patience_s = min(MOST_WAIT_S, max(LEAST_WAIT_S, self._called_s))
+        while self._waited_s + CALM_S <= patience_s:
+            self._waited_s += CALM_S
+            before = self._counters.read()
+            self._gpu.begin()
+            time.sleep(CALM_S)
+            seen = (*self._gpu.end(), *self._since(before, self._counters.read()))
+            if not any(condition.complaint for condition in seen):
+                return True
+        return False
+
+    def _since(self, before: Reading, now: Reading) -> tuple[Condition, ...]:
+        return seen_between(before, now, self._counters.cores)
+
+
+def standing() -> tuple[Condition, ...]:
+    """What holds for the whole trial: load, battery, governor."""
+    import psutil
+
+    found = [Condition("load_average", psutil.getloadavg()[0])]
+    # There is no function for it where psutil knows no battery at all.
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if battery is not None and battery.power_plugged is False:
+        found.append(Condition("on_battery", 1.0, "the machine runs on its battery"))
+    if powersave(Path("/sys/devices/system/cpu/cpu0/cpufreq")):
+        saving = "the frequency governor is powersave"
+        found.append(Condition("powersave_governor", 1.0, saving))
+    return tuple(found)
+
+
+def powersave(folder: Path) -> bool:
+    """Whether cores are held at their lowest clock; drivers with a scale of their own do not."""
+    driver, governor = _text(folder / "scaling_driver"), _text(folder / "scaling_governor")
+    return governor == "powersave" and not driver.startswith(("intel_pstate", "amd-pstate"))
+
+
+def heat_throttles(system: Path = Path("/sys/devices/system/cpu")) -> int:
+    """How often cores and packages were slowed down by heat; Intel's processors count it."""
+    return sum(_number(path) for path in system.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+
+
+def quota_throttles(
+    groups: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
+) -> int:
+    """How often the processor quota of this process's group has stopped it."""
+    for path in _quota_files(groups, system):
+        for line in _text(path).splitlines():
+            if line.startswith("nr_throttled "):
+                return int(line.split()[1])
+    return 0
+
+
+def _quota_files(groups: Path, system: Path) -> Iterator[Path]:
+    for line in _text(groups).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            yield system / path.lstrip("/") / "cpu.stat"
+        elif "cpu" in controllers.split(","):
+            yield system / controllers / path.lstrip("/") / "cpu.stat"
+            yield system / "cpu" / path.lstrip("/") / "cpu.stat"
+
+
+def _text(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8").strip()
+    return ""
+
+
+def _number(path: Path) -> int:
+    text = _text(path)
+    return int(text) if text.isdigit() else 0

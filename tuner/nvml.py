@@ -1,0 +1,163 @@
+"""What an NVIDIA GPU does while a call runs on it, as NVML says or, without it, nvidia-smi.
+
+None of it has run on a GPU: it is written against the signatures of nvidia-ml-py 13.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search_space.trial import Condition
+
+EVERY_S = 0.1
+"""The GPU is looked at so often while a call runs."""
+
+POWER_CAP = 0x4
+SLOWDOWNS = {
+    0x8: "the hardware",
+    0x20: "heat, by the driver",
+    0x40: "heat, by the hardware",
+    0x80: "the power supply",
+}
+"""Why the clock is lower than it could be. A power cap is what a busy GPU runs into every day."""
+
+UNWATCHED = (Condition("gpu_unwatched", 1.0),)
+"""Neither NVML nor nvidia-smi answered: neighbours and heat of the GPU are not seen."""
+
+QUERY = "clocks_event_reasons.active,clocks.sm,temperature.gpu"
+
+
+@dataclass(frozen=True)
+class GpuReading:
+    """One look at a GPU: the processes that compute on it, and its clock, heat and limits."""
+
+    pids: frozenset[int]
+    reasons: int
+    sm_clock_mhz: int
+    temperature_c: int
+
+
+def seen_on_gpu(readings: Sequence[GpuReading], ours: frozenset[int]) -> tuple[Condition, ...]:
+    """What these readings mean for a call of the processes ``ours``."""
+    if not readings:
+        return ()
+    others = max(strangers(reading.pids, ours) for reading in readings)
+    reasons = 0
+    for reading in readings:
+        reasons |= reading.reasons
+    causes = [cause for bit, cause in SLOWDOWNS.items() if reasons & bit]
+    slowed = f"the GPU was slowed down by {' and '.join(causes)}" if causes else ""
+    shared = f"{others} other processes were on the GPU" if others else ""
+    return (
+        Condition("gpu_others", others, shared),
+        Condition("gpu_clock_reasons", reasons, slowed),
+        Condition("gpu_power_capped", float(bool(reasons & POWER_CAP))),
+        Condition("gpu_sm_clock_mhz", min(reading.sm_clock_mhz for reading in readings)),
+        Condition("gpu_temperature_c", max(reading.temperature_c for reading in readings)),
+    )
+
+
+def strangers(pids: frozenset[int], ours: frozenset[int]) -> int:
+    """How many processes are not ours; in a container we see ourselves under another number."""
+    unknown = len(pids - ours)
+    return unknown if pids & ours else max(0, unknown - 1)
+
+
+class GpuWatch:
+    """Looks at the GPU from a thread while a call runs; at nothing on other devices."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._read = reader() if device == "cuda" else None
+        self._readings: list[GpuReading] = []
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Start to look."""
+        if self._read is None:
+            return
+        self._readings.clear()
+        self._ended.clear()
+        self._thread = threading.Thread(target=self._look, args=(self._read,), daemon=True)
+        self._thread.start()
+
+    def end(self) -> tuple[Condition, ...]:
+        """What was seen since ``begin``."""
+        if self._thread is None:
+            return UNWATCHED if self._device == "cuda" else ()
+        self._ended.set()
+        self._thread.join()
+        return seen_on_gpu(self._readings, frozenset((os.getpid(),)))
+
+    def _look(self, read: Callable[[], GpuReading]) -> None:
+        while not self._ended.wait(EVERY_S):
+            self._readings.append(read())
+
+
+def reader() -> Callable[[], GpuReading] | None:
+    """What reads the first visible GPU, or None where neither NVML nor nvidia-smi can."""
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0"
+    for way in (_by_library, _by_command):
+        # Whatever a library, a driver or a device lacks: the next way may do without.
+        with contextlib.suppress(Exception):
+            read = way(first)
+            read()
+            return read
+    return None
+
+
+def _by_library(name: str) -> Callable[[], GpuReading]:
+    nvml = importlib.import_module("pynvml")
+    nvml.nvmlInit()
+    handle = handle_of(nvml, name)
+    return lambda: by_library(nvml, handle)
+
+
+def _by_command(name: str) -> Callable[[], GpuReading]:
+    command = shutil.which("nvidia-smi") or "nvidia-smi"
+    return lambda: by_command(command, name)
+
+
+def handle_of(nvml: Any, name: str) -> Any:
+    """NVML's handle of a device that CUDA_VISIBLE_DEVICES names by place or by identity."""
+    if name.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)
+
+
+def by_library(nvml: Any, handle: Any) -> GpuReading:
+    """One look by NVML."""
+    return GpuReading(
+        frozenset(found.pid for found in nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+        int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
+        int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+    )
+
+
+def by_command(command: str, name: str) -> GpuReading:
+    """One look by nvidia-smi."""
+    processes = _say(command, name, "--query-compute-apps=pid")
+    state = _say(command, name, f"--query-gpu={QUERY}")
+    return from_text(processes, state)
+
+
+def from_text(processes: str, state: str) -> GpuReading:
+    """A reading from what nvidia-smi prints as CSV without header and units."""
+    pids = frozenset(int(line) for line in processes.split() if line.isdigit())
+    reasons, clock, temperature = (field.strip() for field in state.split(","))
+    return GpuReading(pids, int(reasons, 16), int(clock), int(temperature))
+
+
+def _say(command: str, name: str, query: str) -> str:
+    arguments = [command, "-i", name, query, "--format=csv,noheader,nounits"]
+    return subprocess.check_output(arguments, text=True, timeout=10.0)
