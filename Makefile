@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constr
 .PHONY: tune test check docs clean
 
 tune: $(VENV)/.installed
-	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 80s --trial-timeout 90s
+	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 40s --trial-timeout 75s --no-ablation
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

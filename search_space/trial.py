@@ -174,6 +174,7 @@ class Trial:
     """A config and what became of it; ``number`` is given by the store.
 
     ``budget`` is that of its run, which was enforced while it ran.
+    Trials with the same ``race`` and ``round`` were measured in turns, to be compared in pairs.
     """
 
     config: Config
@@ -182,6 +183,8 @@ class Trial:
     started_at: str
     number: int = 0
     purpose: str = "search"
+    race: str | None = None
+    round: int | None = None
     budget: Budget = field(default=UNLIMITED, compare=False)
 
     @property

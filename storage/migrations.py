@@ -198,3 +198,11 @@ def m004_conditions(connection: Connection) -> None:
     """What was seen of the machine, and what a call asks of it."""
     for statement in CONDITION_TABLES.split(";"):
         connection.exec_driver_sql(statement)
+
+
+@migration
+def m005_race(connection: Connection) -> None:
+    """What a study minimizes; which trials were measured in turns."""
+    for column in ("study ADD COLUMN objective TEXT", "trial ADD COLUMN race TEXT"):
+        connection.exec_driver_sql(f"ALTER TABLE {column}")
+    connection.exec_driver_sql("ALTER TABLE trial ADD COLUMN round INTEGER")

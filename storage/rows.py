@@ -35,6 +35,7 @@ class StoredTrial:
     trial: Trial
     machine: Machine
     workload: Workload
+    objective: str | None = None
 
 
 def machine_values(found: Machine) -> Values:
@@ -68,7 +69,8 @@ def config_values(trial: Trial) -> Values:
 
 def trial_values(trial: Trial) -> Values:
     """What the row of the trial itself says."""
-    return {"purpose": trial.purpose, "started_at": trial.started_at, "cost_s": trial.cost_s}
+    names = ("purpose", "started_at", "cost_s", "race", "round")
+    return {name: getattr(trial, name) for name in names}
 
 
 def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
@@ -137,6 +139,7 @@ def stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
             _trial(row, parts),
             _machine(row["machine_facts"], row["versions"]),
             Workload.from_json({"model": row["model"], **json.loads(row["workload_facts"])}),
+            row["objective"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
@@ -172,5 +175,7 @@ def _trial(row: RowMapping, parts: Parts) -> Trial:
         started_at=row["started_at"],
         number=row["number"],
         purpose=row["purpose"],
+        race=row["race"],
+        round=row["round"],
         budget=budget_of(row),
     )

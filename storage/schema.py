@@ -133,6 +133,7 @@ study = Table(
     _fact("created_at", CleanText, "When it was first opened: UTC, ISO 8601."),
     Column("host_memory_bytes", BigInteger, comment="The budget of the host; NULL without one."),
     Column("quality", CleanText, comment="The last tier allowed; NULL where none was judged."),
+    Column("objective", CleanText, comment="What it minimizes; NULL for the latency."),
     comment="A search on one machine, for one workload, within one budget, quality and space.",
 )
 
@@ -151,9 +152,11 @@ trial = Table(
     _number("number", "Number of the trial; counts over all studies and is never used again."),
     _reference("study.id", "The study that asked for it."),
     _reference("config.id", "The config that was tried."),
-    _fact("purpose", CleanText, "Why it ran: baseline or search."),
+    _fact("purpose", CleanText, "Why it ran: baseline, search, drift, race or ablation."),
     _fact("started_at", CleanText, "When it started: UTC, ISO 8601."),
     _fact("cost_s", Double, "Seconds that the whole trial took."),
+    Column("race", CleanText, comment="Hash of the race that it is part of; NULL outside races."),
+    Column("round", Integer, comment="Its round in the race, from 1; NULL outside races."),
     comment="A config and what became of it: a measurement, or the row in failure.",
     sqlite_autoincrement=True,
 )

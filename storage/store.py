@@ -71,8 +71,12 @@ class Store:
         workload: Workload,
         budget: Budget,
         space: Mapping[str, Sequence[str]],
+        objective: str | None = None,
     ) -> int:
-        """The id of the study of exactly these; a new one the first time, then the same."""
+        """The id of the study of exactly these; a new one the first time, then the same.
+
+        An ``objective`` of None is the latency.
+        """
         identity: dict[str, Any] = {
             "machine": machine.fingerprint,
             "software": machine.software_fingerprint,
@@ -85,6 +89,8 @@ class Store:
             identity["host_memory_bytes"] = budget.host_bytes
         if budget.quality is not None:
             identity["quality"] = budget.quality.value
+        if objective is not None:
+            identity["objective"] = objective
         with self._writing() as connection:
             workload_id = identify(connection, schema.workload, workload_values(workload))
             rename(connection, workload_id, workload.model)
@@ -96,6 +102,7 @@ class Store:
                 "memory_bytes": budget.memory_bytes,
                 "host_memory_bytes": budget.host_bytes,
                 "quality": identity.get("quality"),
+                "objective": objective,
                 "space": canonical_json(identity["space"]),
                 "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }

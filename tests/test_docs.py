@@ -23,8 +23,9 @@ from search_space.workload import Workload
 from storage import Store
 from tuner.cli import main
 from tuner.listing import knobs_json
-from tuner.report import best_json, result_json, stored_json, winners
+from tuner.report import result_json, stored_json
 from tuner.tuned import TunedConfig, figures
+from tuner.winners import best_json, winners
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

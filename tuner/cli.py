@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from search_space.budget import Budget
-from search_space.errors import TuneError
+from search_space.errors import TuneError, UsageError
 from search_space.knob import Tier
 from search_space.workload import PROMPT, Workload
 from tuner import __version__
 from tuner.options import (
-    DURATION,
     INTERRUPTED,
-    POSITIVE,
     OneLineErrors,
     as_json,
     budget_options,
     pin_options,
     quality_options,
+    search_options,
     store_option,
     workload_options,
 )
@@ -48,9 +47,7 @@ def main() -> None:
 @click.argument("model")
 @workload_options
 @budget_options
-@click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all.")
-@click.option("--time-limit", "time_limit_s", type=DURATION, help="No trial begins after it: 30m.")
-@click.option("--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True)
+@search_options
 @quality_options
 @pin_options
 @store_option
@@ -95,7 +92,8 @@ def request_of(model: str, **asked: Any) -> Request:
     """The request that the options of ``run`` and ``knobs`` spell out."""
     from search_space.space import check_known
     from tuner.models import check_name
-    from tuner.run import Request
+    from tuner.race import MINIMUM_ROUNDS
+    from tuner.run import Request, objective_of
 
     # Before anything is started: a slip of the pen shall not cost the seconds of an import.
     check_name(model)
@@ -103,6 +101,11 @@ def request_of(model: str, **asked: Any) -> Request:
         check_known(name, value)
     for name in (*asked.get("include", ()), *asked.get("exclude", ())):
         check_known(name)
+    rounds = asked.get("race_rounds", MINIMUM_ROUNDS)
+    if 0 < rounds < MINIMUM_ROUNDS:
+        raise UsageError(f"one round has no spread: give --race-rounds 0 or {MINIMUM_ROUNDS}")
+    asked["objective"] = objective_of(asked["objective"], asked.pop("images"))
+    asked["ablation"] = not asked.pop("no_ablation", False)
     workload = Workload(
         model=model,
         height_px=asked.pop("height"),
@@ -110,7 +113,7 @@ def request_of(model: str, **asked: Any) -> Request:
         num_frames=asked.pop("num_frames"),
         steps=asked.pop("steps"),
         batch_size=asked.pop("batch_size"),
-        throughput=asked.pop("throughput"),
+        throughput=asked["objective"].name == "throughput",
         guidance_scale=asked.pop("guidance_scale"),
         prompts=asked.pop("prompts") or (PROMPT,),
         seed=asked.pop("seed"),
@@ -138,7 +141,7 @@ def default_output(model: str) -> Path:
 def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     """Write the tuned config and show it; the exit code."""
     from tuner.emit import CONTACT_SHEET
-    from tuner.report import describe, limit_text, result_json, result_table
+    from tuner.report import changes_table, closing_remarks, describe, result_json, result_table
 
     console = stderr()
     baseline, count = at_work.baseline, len(at_work.trials)
@@ -154,11 +157,10 @@ def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
         click.echo(json.dumps(result_json(tuned, count, str(folder), baseline), indent=2))
     else:
         stdout().print(result_table(baseline, tuned))
-    limit = limit_text(tuned)
-    if limit:
-        console.print(limit, highlight=False)
-    if not tuned.config:
-        console.print("No config was faster than the default: the default is kept.")
+        if tuned.changes:
+            stdout().print(changes_table(tuned))
+    for remark in closing_remarks(tuned):
+        console.print(remark, highlight=False)
     stand_in = at_work.reference
     if stand_in is not None:
         likened = f"The baseline did not run: likeness is to trial {stand_in.number}"
@@ -187,7 +189,8 @@ def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
     from tuner.listing import knobs_json, knobs_table
     from tuner.run import prepare
 
-    request = request_of(model, **asked, fix=())
+    images = 1 if asked["objective"] == "session" else None
+    request = request_of(model, **asked, images=images, fix=())
     with Children() as children, stderr().status(f"loading {model}"):
         space = Space(prepare(children, request))
     if json_wanted:
@@ -265,7 +268,7 @@ def best(model: str | None, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune best reference:sd15-tiny
     """
-    from tuner.report import best_json, best_table, winners
+    from tuner.winners import best_json, best_table, winners
 
     found = winners(history(store).trials(model))
     if json_wanted:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from search_space.budget import Budget
 from search_space.trial import Config, Trial
 from search_space.units import format_duration
+from tuner.objective import best, latency_s
 from tuner.report import decibel, describe, latency, seconds, size, times
-from tuner.tune import best, latency_s
+from tuner.tune import SEARCHED
 from tuner.tuned import figures
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ class ConsoleProgress:
 
     def finished(self, trial: Trial) -> None:
         """Print the trial's line."""
-        self._trials.append(trial)
+        if trial.purpose in SEARCHED:
+            self._trials.append(trial)
         self._bar.update(self._task, completed=len(self._trials), best=self._best())
         self._console.print(self._line(trial), highlight=False, soft_wrap=True)
 
@@ -97,7 +99,7 @@ class ConsoleProgress:
         if self._budget.memory_bytes is not None:
             memory += f" of {size(self._budget.memory_bytes)}"
         parts = [
-            f"[{len(self._trials)}/{self._total}] {describe(trial.config)}:",
+            f"[{self._place(trial)}] {describe(trial.config)}:",
             f"{latency(known)} ({times(self._speedup(trial))}),",
             f"{memory}, PSNR {decibel(known['psnr_db'])}{tier},",
             f"took {format_duration(trial.cost_s)}",
@@ -106,6 +108,11 @@ class ConsoleProgress:
             reason = f"{failure.kind.value}: {failure.message}"
             parts[1:] = [f"{reason}, took {format_duration(trial.cost_s)}"]
         return " ".join(parts).replace("[", "\\[")
+
+    def _place(self, trial: Trial) -> str:
+        if trial.purpose in SEARCHED:
+            return f"{len(self._trials)}/{self._total}"
+        return trial.purpose if trial.round is None else f"{trial.purpose}, round {trial.round}"
 
     def _speedup(self, trial: Trial) -> float | None:
         baseline = next((known.measurement for known in self._trials if not known.config), None)

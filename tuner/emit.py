@@ -135,7 +135,10 @@ def _evidence(tuned: TunedConfig) -> str:
     machine = tuned.machine
     latency = format_duration(tuned.tuned["latency_s"])
     peak = format_size(tuned.tuned["peak_bytes"])
-    faster = f", {tuned.speedup:.2f} times as fast as the default" if tuned.speedup else ""
+    faster = ", not raced against the default"
+    if tuned.speedup is not None:
+        bounds = f"{tuned.speedup_low:.2f} to {tuned.speedup_high:.2f}"
+        faster = f", {tuned.speedup:.2f} times as fast as the default (95 %: {bounds})"
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     return (
         f"Measured on {machine.device_name} ({machine.device}) on {tuned.created_at[:10]}:\n"

@@ -122,7 +122,11 @@ workload_options = options(
         "--batch-size", type=POSITIVE, default=1, show_default=True, help="Images a call."
     ),
     click.option(
-        "--throughput", is_flag=True, help="Seconds per image count: calls may hold more prompts."
+        "--objective",
+        type=click.Choice(["latency", "throughput", "session", "memory"]),
+        default="latency",
+        show_default=True,
+        help="To be small: a call, a call per image, load and --images, or peak memory.",
     ),
     click.option("--guidance-scale", type=float, help="[default: the pipeline's]"),
     click.option(
@@ -134,6 +138,29 @@ workload_options = options(
         "--cache-dir",
         type=click.Path(file_okay=False, path_type=Path),
         help="For reference pipelines, exported graphs and baselines. [default: your cache folder]",
+    ),
+)
+search_options = options(
+    click.option("--memory", "memory_bytes", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]"),
+    click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all."),
+    click.option(
+        "--time-limit", "time_limit_s", type=DURATION, help="No trial but the race's begins after."
+    ),
+    click.option(
+        "--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True
+    ),
+    click.option("--images", type=POSITIVE, help="Of a session: --objective session."),
+    click.option(
+        "--race-rounds",
+        type=click.IntRange(min=0),
+        default=3,
+        show_default=True,
+        help="In which the best are compared with the baseline; 0 for no race.",
+    ),
+    click.option(
+        "--no-ablation",
+        is_flag=True,
+        help="Do not find out what each change of the winner brings.",
     ),
 )
 quality_options = options(

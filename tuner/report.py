@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from search_space.budget import Budget
@@ -12,7 +13,8 @@ from search_space.trial import Failure, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.fidelity import IDENTICAL_DB
-from tuner.tune import best, latency_s
+from tuner.finals import DRIFTED
+from tuner.statistics import median_interval, spread
 from tuner.tuned import TunedConfig, figures
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def trial_json(trial: Trial) -> dict[str, Any]:
     )
     return {
         "number": trial.number,
+        "purpose": trial.purpose,
         "state": trial_state(trial),
         "config": completed(trial.config),
         "latency_s": known["latency_s"],
@@ -63,7 +66,13 @@ def result_json(
     return {
         "baseline": {"config": completed({}), **first} if first else None,
         "best": best,
+        "objective": tuned.objective if tuned else None,
         "speedup": tuned.speedup if tuned else None,
+        "speedup_low": tuned.speedup_low if tuned else None,
+        "speedup_high": tuned.speedup_high if tuned else None,
+        "break_even_images": tuned.break_even_images if tuned else None,
+        "changes": list(tuned.changes) if tuned else [],
+        "drift": tuned.drift if tuned else None,
         "trials": trials,
         "output": output,
     }
@@ -132,25 +141,67 @@ def times(ratio: float | None) -> str:
     return UNKNOWN if ratio is None else f"{ratio:.2f}x"
 
 
+def raced_times(ratio: float | None, low: float | None, high: float | None) -> str:
+    """A speed-up with its interval for a table, or that there was no race."""
+    if ratio is None or low is None or high is None:
+        return "not raced"
+    return times(ratio) if low == high else f"{times(ratio)} ({low:.2f} to {high:.2f})"
+
+
 def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
     """Baseline and best, side by side."""
     from rich.table import Table
 
-    table = Table("", "config", "latency", "speed-up", "peak memory", "PSNR", "SSIM", "quality")
-    rows = [("best", dict(tuned.config), tuned.tuned, tuned.speedup)]
+    columns = ("config", "latency", "speed-up", "peak memory", "PSNR", "SSIM", "quality")
+    table = Table("", *columns, "pays from image")
+    raced = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
+    pays = UNKNOWN if tuned.break_even_images is None else str(tuned.break_even_images)
+    rows = [("best", dict(tuned.config), tuned.tuned, raced, pays)]
     if baseline is not None:
-        rows.insert(0, ("baseline", {}, figures(baseline), 1.0 if baseline.measurement else None))
-    for name, config, known, speedup in rows:
+        known = tuned.baseline or figures(baseline)
+        rows.insert(0, ("baseline", {}, known, times(1.0) if baseline.measurement else UNKNOWN, ""))
+    for name, config, known, speedup, pays in rows:
         figures_of_row = (
             latency(known),
-            times(speedup),
+            speedup,
             size(known["peak_bytes"]),
             decibel(known["psnr_db"]),
             similarity(known["ssim"]),
             known["tier"] or UNKNOWN,
+            pays,
         )
         table.add_row(name, "\n".join(describe(config).split(", ")), *figures_of_row)
     return table
+
+
+def changes_table(tuned: TunedConfig) -> Table:
+    """What each change of the winner brings: one row a change."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("change", "brings", "")
+    for change in tuned.changes:
+        brings = raced_times(change["speedup"], change["low"], change["high"])
+        note = change["note"] or ("kept" if change["kept"] else "brings nothing: dropped")
+        known = brings if change["speedup"] is not None else UNKNOWN
+        table.add_row(f"{change['knob']}={change['choice']}", known, escape(note))
+    return table
+
+
+def closing_remarks(tuned: TunedConfig) -> list[str]:
+    """What else must be known to read the table."""
+    remarks = []
+    if tuned.drift > DRIFTED:
+        remarks.append(
+            f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "
+            "ranked by the baseline nearest in time, and the race compares in turns."
+        )
+    if tuned.config == {}:
+        raced = "" if tuned.speedup is None else " significantly"
+        remarks.append(f"No config was{raced} better than the default: the default is kept.")
+    elif tuned.speedup_low is not None and tuned.speedup_low <= 1 and tuned.objective == "latency":
+        remarks.append("It is not significantly faster than the default, which the pins rule out.")
+    return remarks
 
 
 def trials_table(trials: list[Trial]) -> Table:
@@ -158,13 +209,24 @@ def trials_table(trials: list[Trial]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    columns = ("config", "latency", "peak memory", "PSNR", "SSIM", "quality", "cost", "outcome")
+    columns = (
+        "purpose",
+        "config",
+        "latency",
+        "peak memory",
+        "PSNR",
+        "SSIM",
+        "quality",
+        "cost",
+        "outcome",
+    )
     table = Table("trial", *columns)
     for trial in trials:
         known = figures(trial)
         failure = trial.judged(trial.budget)
         table.add_row(
             str(trial.number),
+            trial.purpose,
             describe(trial.config),
             latency(known),
             size(known["peak_bytes"]),
@@ -183,7 +245,8 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
     measured = trial.measurement
     return {
         **trial_json(trial),
-        "purpose": trial.purpose,
+        "race": trial.race,
+        "round": trial.round,
         "started_at": trial.started_at,
         "memory_bytes": trial.budget.memory_bytes,
         "host_memory_bytes": trial.budget.host_bytes,
@@ -228,6 +291,7 @@ def stored_text(stored: StoredTrial) -> str:
         lines.append(f"measured quality {known['tier'] or UNKNOWN}")
         for metric, value in trial.measurement.fidelity.items():
             lines.append(f"{metric:>18}: {value:.6g}")
+        lines.append(latency_text(trial.measurement.seconds["steady"]))
         for kind, samples in trial.measurement.seconds.items():
             lines.append(f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples))
         lines += [f"{name:>12}: {value:.4g}" for name, value in trial.measurement.work.items()]
@@ -237,79 +301,11 @@ def stored_text(stored: StoredTrial) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Winner:
-    """The best trial of one workload on one machine, and the baseline it beat."""
-
-    stored: StoredTrial
-    baseline: Trial | None
-    budget: Budget
-
-    @property
-    def speedup(self) -> float | None:
-        """Baseline's latency over the winner's."""
-        measured = self.baseline.measurement if self.baseline else None
-        return measured.latency_s / latency_s(self.stored.trial) if measured else None
-
-
-def winners(found: list[StoredTrial]) -> list[Winner]:
-    """The best feasible trial for each machine, software, workload, budget and quality.
-
-    They are judged over all trials of the workload, under whatever limits they were run.
-    """
-    groups: dict[tuple[str, ...], list[StoredTrial]] = {}
-    for stored in found:
-        machine, workload = stored.machine, stored.workload
-        identity = (machine.fingerprint, machine.software_fingerprint, workload.fingerprint)
-        groups.setdefault(identity, []).append(stored)
-    return [
-        winner
-        for group in groups.values()
-        for budget in dict.fromkeys(stored.trial.budget for stored in group)
-        if (winner := _winner(group, budget)) is not None
-    ]
-
-
-def _winner(group: list[StoredTrial], budget: Budget) -> Winner | None:
-    by_number = {stored.trial.number: stored for stored in group}
-    winner = best([stored.trial for stored in group], budget)
-    baselines = [stored.trial for stored in group if stored.trial.config == {}]
-    if winner is None:
-        return None
-    baseline = baselines[-1] if baselines else None
-    return Winner(by_number[winner.number], baseline, budget)
-
-
-def best_json(winner: Winner) -> dict[str, Any]:
-    """The stable form of a winner."""
-    stored = winner.stored
-    return {
-        "model": stored.workload.model,
-        "device": stored.machine.device_name,
-        "memory_bytes": winner.budget.memory_bytes,
-        "host_memory_bytes": winner.budget.host_bytes,
-        "quality": winner.budget.quality,
-        "speedup": winner.speedup,
-        **trial_json(stored.trial),
-    }
-
-
-def best_table(found: list[Winner]) -> Table:
-    """One row a winner."""
-    from rich.table import Table
-
-    columns = ("budget", "quality", "trial", "config", "latency", "speed-up", "peak memory")
-    table = Table("model", *columns)
-    for winner in found:
-        known = figures(winner.stored.trial)
-        table.add_row(
-            winner.stored.workload.model,
-            limits(winner.budget),
-            quality(winner.budget),
-            str(winner.stored.trial.number),
-            describe(winner.stored.trial.config),
-            latency(known),
-            times(winner.speedup),
-            size(known["peak_bytes"]),
-        )
-    return table
+def latency_text(steady_s: Sequence[float]) -> str:
+    """The median with its interval and the scatter of the samples, in one line."""
+    middle_s = median(steady_s)
+    low, high = map(format_duration, median_interval(steady_s))
+    scatter = 100 * spread(steady_s) / middle_s
+    return (
+        f"latency {format_duration(middle_s)}, 95 % from {low} to {high}, scatter {scatter:.1f} %"
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.budget import UNLIMITED, Budget
-from search_space.errors import TuneError
+from search_space.errors import TuneError, UsageError
 from search_space.knob import Context, Tier
 from search_space.machine import Machine
 from search_space.pipeline_spec import PipelineSpec
@@ -21,13 +21,16 @@ from search_space.workload import Workload, check_workload
 from storage import Store
 from tuner.children import Children
 from tuner.emit import emit
+from tuner.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
 from tuner.limit import known_work, reached
 from tuner.models import REFERENCE
+from tuner.objective import LATENCY, Objective, best, break_even_images, front, smallest
 from tuner.probing import HEAD_SIZE, find_device, probed
+from tuner.race import entrant
 from tuner.report import describe, limits
 from tuner.sheet import contact_sheet
-from tuner.tune import Plan, Progress, Runner, best, front, smallest, tune
-from tuner.tuned import TunedConfig, figures
+from tuner.tune import Loop, Plan, Progress, Runner
+from tuner.tuned import TunedConfig, raced_figures
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Request:
     trials: int = 20
     time_limit_s: float | None = None
     trial_timeout_s: float = 600.0
+    objective: Objective = LATENCY
+    race_rounds: int = 3
+    ablation: bool = True
     quality: Tier = Tier.NEAR
     allow_lossy: bool = False
     allow_remote_code: bool = False
@@ -72,6 +78,13 @@ def prepare(children: Children, request: Request) -> Context:
     )
 
 
+def objective_of(name: str, images: int | None) -> Objective:
+    """The objective that was asked for; raises UsageError where images do not go with it."""
+    if (name == "session") != (images is not None):
+        raise UsageError("a session has a number of images: give --objective session --images 20")
+    return Objective(name, images)
+
+
 def own_defaults(model: str) -> dict[str, int]:
     """The workload that a reference pipeline was made for; nothing for other models."""
     if not model.startswith(REFERENCE):
@@ -90,6 +103,9 @@ def plan_run(context: Context, request: Request) -> Plan:
         time_limit_s=request.time_limit_s,
         trial_timeout_s=request.trial_timeout_s,
         cache_dir=request.cache_dir,
+        objective=request.objective,
+        race_rounds=request.race_rounds,
+        ablation=request.ablation,
     )
 
 
@@ -100,14 +116,20 @@ class Run:
     plan: Plan
     trials: list[Trial] = field(default_factory=list)
     interrupted: bool = False
+    conclusion: Conclusion | None = None
+    known: list[Trial] = field(default_factory=list)
 
     def go(self, store: Store, run: Runner, progress: Progress) -> None:
-        """Collect trials until the plan is done or the user interrupts."""
-        try:
-            for trial in tune(self.plan, store, run, progress):
-                self.trials.append(trial)
-        except KeyboardInterrupt:
-            self.interrupted = True
+        """Collect trials until the plan is done or the user interrupts, then race the best."""
+        with Loop(self.plan, store, run, progress) as loop:
+            try:
+                for trial in loop.search():
+                    self.trials.append(trial)
+                for conclusion in Finals(loop, self.trials).conclude():
+                    self.conclusion = conclusion
+            except KeyboardInterrupt:
+                self.interrupted = True
+            self.known = loop.known()
 
     @property
     def baseline(self) -> Trial | None:
@@ -120,26 +142,50 @@ class Run:
 
     def tuned(self) -> TunedConfig:
         """The winner; raises TuneError where nothing fits the budget or nothing ran."""
-        winner = best(self.candidates(), self.plan.budget)
-        if winner is None:
-            raise TuneError(self._nothing_fits())
+        winner, raced = self._winner()
         context = self.plan.space.context
+        baseline = self.baseline
+        speedup = self.conclusion.speedup if self.conclusion else None
         return TunedConfig(
             config=dict(winner.config),
             folder=context.spec.folder,
             workload=context.workload,
             machine=context.machine,
-            tuned=self._figures(winner),
-            baseline=self._figures(self.baseline) if self.baseline else None,
+            tuned=self._figures(winner, raced),
+            baseline=self._figures(baseline, raced) if baseline else None,
             memory_bytes=self.plan.budget.memory_bytes,
             host_memory_bytes=self.plan.budget.host_bytes,
             cache_dir=str(self.plan.cache_dir),
             created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            speedup=speedup.ratio if speedup else None,
+            speedup_low=speedup.low if speedup else None,
+            speedup_high=speedup.high if speedup else None,
+            objective=str(self.plan.objective),
+            break_even_images=break_even_images(winner.measurement, baseline.measurement)
+            if winner.config and winner.measurement and baseline and baseline.measurement
+            else None,
+            drift=drift(self.known),
+            changes=tuple(map(change_json, self.conclusion.changes)) if self.conclusion else (),
         )
 
-    def _figures(self, trial: Trial) -> dict[str, Any]:
-        known = figures(trial)
+    def _figures(self, trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
+        """The figures of a trial, from its config's trials in the race where there were any."""
+        known = raced_figures(trial, [one for one in raced if one.config == trial.config])
         return {**known, **reached(known_work(self.trials), known["latency_s"])}
+
+    def _winner(self) -> tuple[Trial, Sequence[Trial]]:
+        """A trial of the winner, the first, and the trials of the race that it won."""
+        if self.conclusion is not None:
+            of_winner = first_measured(self.known)[entrant(self.conclusion.winner)]
+            return of_winner, self.conclusion.trials
+        baseline = self.baseline.measurement if self.baseline else None
+        plan = self.plan
+        over = over_budget(plan.budget, self.known)
+        fit = [trial for trial in self.candidates() if entrant(trial.config) not in over]
+        fastest = best(fit, plan.budget, plan.objective, baseline)
+        if fastest is None:
+            raise TuneError(self._nothing_fits())
+        return fastest, ()
 
     def emit(self, output: Path) -> tuple[TunedConfig, Path]:
         """The winner, written to the output folder."""
@@ -189,3 +235,17 @@ class Run:
             f"nothing fits {limits(budget)}: the smallest config found needs {needed} "
             f"({describe(least.config)}); raise {options}, lower the size or the batch"
         )
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """The stable form of what a change brings."""
+    gain = change.gain
+    return {
+        "knob": change.knob,
+        "choice": change.choice,
+        "speedup": gain.ratio if gain else None,
+        "low": gain.low if gain else None,
+        "high": gain.high if gain else None,
+        "kept": change.kept,
+        "note": change.note or None,
+    }

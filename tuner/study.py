@@ -19,7 +19,8 @@ from search_space.budget import Budget
 from search_space.likeness import excess
 from search_space.portfolio import portfolio
 from search_space.space import Space, changes, completed
-from search_space.trial import Failure, FailureKind, Trial
+from search_space.trial import Failure, FailureKind, Measurement, Trial
+from tuner.objective import LATENCY, Objective
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -121,9 +122,17 @@ def shortage(failure: Failure, limit_bytes: int | None) -> float:
 class Study:
     """Proposes configs and learns from trials; kept in memory, rebuilt from the ledger."""
 
-    def __init__(self, space: Space, budget: Budget, seed: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        budget: Budget,
+        seed: int,
+        objective: Objective = LATENCY,
+    ) -> None:
         self._space = space
         self._budget = budget
+        self._objective = objective
+        self._baseline: Measurement | None = None
         self._tried: set[str] = set()
         self._pending: optuna.Trial | None = None
         seeds = portfolio(space)
@@ -162,6 +171,8 @@ class Study:
         """Take in what became of a config, proposed here or in an earlier run."""
         pending, self._pending = self._pending, None
         self._tried.add(key(trial.config))
+        if trial.config == {}:
+            self._baseline = trial.measurement
         if not self._space.holds(trial.config):
             return
         value, constraints = self._value(trial), self.constraints(trial)
@@ -190,13 +201,16 @@ class Study:
         else:
             memory = distance(trial.outcome.peak_bytes, memory_bytes)
             host = distance(trial.outcome.host_peak_bytes, host_bytes)
-        runs = -1.0 if trial.measurement else 1.0
-        return {
+        measured = trial.measurement
+        told = {
             "memory": memory,
             "host_memory": host,
-            "runs": runs,
+            "runs": -1.0 if measured else 1.0,
             "quality": self._too_far(trial),
         }
+        if self._objective.name == "memory":
+            told["latency"] = self._objective.excess(measured, self._baseline) if measured else 1.0
+        return told
 
     def _too_far(self, trial: Trial) -> float:
         measured = trial.measurement
@@ -206,8 +220,8 @@ class Study:
         return max(-1.0, min(1.0, beyond))
 
     def _value(self, trial: Trial) -> float:
-        """Log seconds; what did not run counts as the slowest seen, and its constraint says why."""
+        """The log of the objective's value; what did not run counts as the worst seen."""
         if trial.measurement is not None:
-            return math.log(trial.measurement.latency_s)
+            return math.log(self._objective.value(trial.measurement))
         seen = [told.value for told in self._study.trials if told.value is not None]
         return max(seen, default=0.0)

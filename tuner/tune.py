@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +18,7 @@ from search_space.space import Space, changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
+from tuner.objective import LATENCY, Objective, best, latency_s
 from tuner.runner import Deadlines
 from tuner.worker import Job
 
@@ -28,10 +31,20 @@ HOPELESS = 2.0
 HOPELESS_SLACK_S = 5.0
 """Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
 
+SEARCHED = ("baseline", "search")
+"""The purposes of the trials that the search learns from. Races and drift measure configs again."""
+
+DRIFT_TRIALS = 10
+DRIFT_AGE = timedelta(minutes=20)
+"""After so many trials or so long the baseline is measured again."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over."""
+    """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over.
+
+    With no ``race_rounds`` the winner is not raced, and so not ablated either.
+    """
 
     space: Space
     memory: Budget
@@ -39,6 +52,9 @@ class Plan:
     time_limit_s: float | None
     trial_timeout_s: float
     cache_dir: Path
+    objective: Objective = LATENCY
+    race_rounds: int = 0
+    ablation: bool = True
 
     @property
     def workload(self) -> Workload:
@@ -53,10 +69,18 @@ class Plan:
     @property
     def reference(self) -> Path:
         """Where the output lies that every trial is compared with."""
+        return self.cache_dir / "baselines" / f"{self._name}.npz"
+
+    @property
+    def compiled(self) -> Path:
+        """Where inductor keeps, while a run lasts, what it has compiled for each config."""
+        return self.cache_dir / "compiled" / self._name
+
+    @property
+    def _name(self) -> str:
         machine = self.space.context.machine
         parts = [machine.fingerprint, machine.software_fingerprint, self.workload.fingerprint]
-        name = fingerprint(parts).removeprefix("b2:")
-        return self.cache_dir / "baselines" / f"{name}.npz"
+        return fingerprint(parts).removeprefix("b2:")
 
     def pictures(self, config: Config) -> Path:
         """Where a few images of a config lie, for the contact sheet."""
@@ -90,25 +114,8 @@ def tune(plan: Plan, store: Store, run: Runner, progress: Progress) -> Iterator[
     The first is the baseline. Raises ModelError where the baseline does not load and TuneError
     where it fails otherwise than for want of memory.
     """
-    loop = _Loop(plan, store, run, progress)
-    known = loop.remembered()
-    if not any(trial.config == {} for trial in known):
-        known.insert(0, loop.measure({}))
-    check_baseline(known[0])
-    yield from known
-    # Optuna takes a second to import: only a run pays for it.
-    from tuner.study import Study
-
-    study = Study(plan.space, plan.budget, plan.workload.seed)
-    for trial in known:
-        study.learn(trial)
-    while loop.goes_on():
-        config = study.propose()
-        if config is None:
-            return
-        trial = loop.measure(config)
-        study.learn(trial)
-        yield trial
+    with Loop(plan, store, run, progress) as loop:
+        yield from loop.search()
 
 
 def check_baseline(trial: Trial) -> None:
@@ -121,84 +128,164 @@ def check_baseline(trial: Trial) -> None:
     raise error(f"{what}: {failure.message} (see 'tune show {trial.number}')")
 
 
-class _Loop:
-    """The state of a run: what has been measured, and when it must end."""
+class Loop:
+    """The state of a run: what has been measured, and when it must end; a context manager."""
 
     def __init__(self, plan: Plan, store: Store, run: Runner, progress: Progress) -> None:
-        self._plan = plan
+        self.plan = plan
         self._store = store
         self._run = run
         self._progress = progress
         self._trials: list[Trial] = []
         self._began_s = time.monotonic()
+        self._forget_compiled()
+        objective = None if plan.objective == LATENCY else str(plan.objective)
         context = plan.space.context
-        self._study_id = store.open_study(
-            context.machine, plan.workload, plan.budget, plan.space.choices
+        self.study_id = store.open_study(
+            context.machine, plan.workload, plan.budget, plan.space.choices, objective
         )
 
+    def __enter__(self) -> Loop:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._forget_compiled()
+
+    def _forget_compiled(self, name: str = "") -> None:
+        shutil.rmtree(self.plan.compiled / name, ignore_errors=True)
+
+    def search(self) -> Iterator[Trial]:
+        """Yield the trials of earlier runs and then each new one, the baseline first."""
+        known = self.remembered()
+        if not any(trial.config == {} for trial in known):
+            known.insert(0, self.measure({}, "baseline"))
+        check_baseline(known[0])
+        yield from known
+        # Optuna takes a second to import: only a run pays for it.
+        from tuner.study import Study
+
+        plan = self.plan
+        study = Study(plan.space, plan.budget, plan.workload.seed, plan.objective)
+        for trial in known:
+            study.learn(trial)
+        while self.goes_on():
+            config = study.propose()
+            if config is None:
+                return
+            if self._drift_is_due():
+                self.measure({}, "drift")
+            trial = self.measure(config)
+            study.learn(trial)
+            yield trial
+
+    def known(self) -> list[Trial]:
+        """Every trial of this machine, these versions and this workload, whatever its purpose."""
+        context = self.plan.space.context
+        trials = self._store.measured(context.machine, context.workload)
+        return [replace(trial, config=changes(trial.config)) for trial in trials]
+
     def remembered(self) -> list[Trial]:
-        """The trials of earlier runs that count here, the baseline first."""
-        context, budget = self._plan.space.context, self._plan.budget
+        """The trials of earlier runs that the search takes over, the baseline first."""
+        budget = self.plan.budget
         latest: dict[str, Trial] = {}
         given_up: set[str] = set()
-        for trial in self._store.measured(context.machine, context.workload):
-            config = changes(trial.config)
+        for trial in self.known():
+            config = trial.config
             before = latest.get(repr(config))
-            if not trial.counts(budget) or (before is not None and before.exceeds(budget)):
+            if trial.purpose not in SEARCHED or not trial.counts(budget):
                 continue
-            if config == {} and not usable_baseline(trial, self._plan.reference):
+            if before is not None and before.exceeds(budget):
+                continue
+            if config == {} and not usable_baseline(trial, self.plan.reference):
                 continue
             if config and lost_to_noise(trial) and repr(config) not in given_up:
                 # It may have been the neighbour: this run may try once more.
                 given_up.add(repr(config))
                 continue
-            if config == {} or self._plan.space.holds(config):
-                latest[repr(config)] = replace(trial, config=config)
+            if config == {} or self.plan.space.holds(config):
+                latest[repr(config)] = trial
         self._trials = sorted(latest.values(), key=lambda trial: (trial.config != {}, trial.number))
         if self._trials:
             self._progress.remembered(list(self._trials))
         return list(self._trials)
 
     def goes_on(self) -> bool:
-        """Whether another trial is due."""
-        limit_s = self._plan.time_limit_s
+        """Whether another trial of the search is due; races have a rule of their own."""
+        limit_s = self.plan.time_limit_s
         if limit_s is not None and time.monotonic() - self._began_s > limit_s:
             return False
-        return len(self._trials) < self._plan.trials
+        return len(self._trials) < self.plan.trials
 
-    def measure(self, config: Config) -> Trial:
+    def _drift_is_due(self) -> bool:
+        if self._baseline is None:
+            return False
+        known = self.known()
+        last = max(place for place, trial in enumerate(known) if trial.config == {})
+        age = datetime.now(timezone.utc) - datetime.fromisoformat(known[last].started_at)
+        return len(known) - 1 - last >= DRIFT_TRIALS or age > DRIFT_AGE
+
+    def measure(
+        self,
+        config: Config,
+        purpose: str = "search",
+        race: str | None = None,
+        round: int | None = None,
+    ) -> Trial:
         """Measure a config and keep the trial."""
         self._progress.started(len(self._trials) + 1, config)
-        reference = self._plan.reference
+        searched = purpose in SEARCHED
+        tried = self._run(self._job(config, purpose), self._deadlines(), self._progress.phase)
+        kept = replace(tried, purpose=purpose, race=race, round=round)
+        trial = self._store.add(self.study_id, kept)
+        if searched:
+            self._trials.append(trial)
+        self._progress.finished(trial)
+        return trial
+
+    def _job(self, config: Config, purpose: str) -> Job:
+        reference = self.plan.reference
         reference.parent.mkdir(parents=True, exist_ok=True)
-        first = config == {} or not reference.exists()
-        context = self._plan.space.context
-        job = Job(
+        first = purpose in SEARCHED and (config == {} or not reference.exists())
+        context = self.plan.space.context
+        return Job(
             workload=context.workload,
             folder=context.spec.folder,
             device=context.machine.device,
             config=dict(config),
-            cache_dir=str(self._plan.cache_dir),
+            cache_dir=str(self.plan.cache_dir),
             reference=None if first else os.fspath(reference),
             output=os.fspath(reference) if first and not makes_another_image(config) else None,
-            pictures=os.fspath(self._plan.pictures(config)),
-            cap_s=self._cap_s(),
-            budget=self._plan.budget,
+            pictures=os.fspath(self.plan.pictures(config)),
+            cap_s=self._cap_s(purpose),
+            budget=self.plan.budget,
+            compile_cache=self._compile_cache(config, purpose),
         )
-        tried = self._run(job, self._deadlines(), self._progress.phase)
-        purpose = "baseline" if config == {} else "search"
-        trial = self._store.add(self._study_id, replace(tried, purpose=purpose))
-        self._trials.append(trial)
-        self._progress.finished(trial)
-        return trial
 
-    def _cap_s(self) -> float | None:
-        winner = best(self._trials, self._plan.budget)
-        return None if winner is None else CAP * latency_s(winner)
+    def _compile_cache(self, config: Config, purpose: str) -> str | None:
+        """A folder of the config's own, which a race finds filled; a search's trial begins cold."""
+        # A session's first call is what counts, so none may profit from an earlier one.
+        if not self.plan.race_rounds or self.plan.objective.images is not None:
+            return None
+        name = fingerprint(dict(config)).removeprefix("b2:")
+        if purpose in SEARCHED:
+            self._forget_compiled(name)
+        return os.fspath(self.plan.compiled / name)
+
+    def _cap_s(self, purpose: str) -> float | None:
+        if purpose == "drift":
+            return 0.0
+        winner = best(self._trials, self.plan.budget)
+        if winner is None or purpose not in SEARCHED or not self.plan.objective.of_one_call:
+            return None
+        return CAP * latency_s(winner)
+
+    @property
+    def _baseline(self) -> Measurement | None:
+        return next((trial.measurement for trial in self._trials if trial.config == {}), None)
 
     def _deadlines(self) -> Deadlines:
-        whole = Deadlines(self._plan.trial_timeout_s)
-        baseline = next((trial.measurement for trial in self._trials if trial.config == {}), None)
+        whole = Deadlines(self.plan.trial_timeout_s)
+        baseline = self._baseline
         if baseline is None:
             return whole
         slowest_s = max(baseline.latency_s, *baseline.seconds["first_call"])
@@ -220,41 +307,3 @@ def usable_baseline(trial: Trial, reference: Path) -> bool:
     if isinstance(trial.outcome, Failure):
         return trial.outcome.kind in OUT_OF_MEMORY
     return reference.exists()
-
-
-def latency_s(trial: Trial) -> float:
-    """The latency of a measured trial."""
-    assert trial.measurement is not None
-    return trial.measurement.latency_s
-
-
-def best(trials: list[Trial], budget: Budget) -> Trial | None:
-    """The fastest trial that fits the budget, if any does; all trials of its config must."""
-    over = {repr(changes(trial.config)) for trial in trials if trial.exceeds(budget)}
-    feasible = [
-        trial
-        for trial in trials
-        if trial.judged(budget) is None and repr(changes(trial.config)) not in over
-    ]
-    return min(feasible, key=latency_s, default=None)
-
-
-def front(trials: list[Trial]) -> list[Trial]:
-    """Of measured trials those that are the fastest within some budget of memory."""
-    kept: list[Trial] = []
-    for trial in sorted(trials, key=lambda trial: (latency_s(trial), peak_bytes(trial))):
-        if not kept or peak_bytes(trial) < peak_bytes(kept[-1]):
-            kept.append(trial)
-    return kept
-
-
-def peak_bytes(trial: Trial) -> int:
-    """The peak memory of a measured trial."""
-    assert trial.measurement is not None
-    return trial.measurement.peak_bytes
-
-
-def smallest(trials: list[Trial]) -> Trial | None:
-    """The measured trial with the lowest peak memory, if any was measured."""
-    measured = [trial for trial in trials if trial.measurement is not None]
-    return min(measured, key=peak_bytes, default=None)

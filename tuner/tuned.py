@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from search_space.errors import UsageError
@@ -20,7 +21,9 @@ SCHEMA_VERSION = 1
 class TunedConfig:
     """A config, what it was measured on, and its figures beside the baseline's.
 
-    ``config`` names what differs from the baseline. ``folder`` is where the model's files lay.
+    ``config`` names what differs from the baseline. ``folder`` is where the model's files lay. The
+    speed-up is the baseline's latency over the tuned one's in the race, with the bounds of its 95 %
+    interval; it is None where there was no race. ``changes`` says what each change brings.
     """
 
     config: Mapping[str, str]
@@ -34,19 +37,19 @@ class TunedConfig:
     created_at: str
     host_memory_bytes: int | None = None
 
-    @property
-    def speedup(self) -> float | None:
-        """Baseline's latency over the tuned one's, None without a baseline."""
-        if self.baseline is None or self.baseline["latency_s"] is None:
-            return None
-        return float(self.baseline["latency_s"] / self.tuned["latency_s"])
+    speedup: float | None = None
+    speedup_low: float | None = None
+    speedup_high: float | None = None
+    objective: str = "latency"
+    break_even_images: int | None = None
+    drift: float = 0.0
+    changes: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``config.json``."""
         facts = asdict(self)
         software = facts["machine"].pop("packages")
-        version = {"schema_version": SCHEMA_VERSION}
-        return {**version, **facts, "software": software, "speedup": self.speedup}
+        return {"schema_version": SCHEMA_VERSION, **facts, "software": software}
 
     @classmethod
     def read(cls, folder: Path) -> TunedConfig:
@@ -62,11 +65,23 @@ class TunedConfig:
             raise UsageError(f"{path} was not written by 'tune run': give the folder of a run")
         if facts.pop("schema_version") != SCHEMA_VERSION:
             raise UsageError(f"{path} has another schema version: upgrade diffusers-autotune")
-        facts.pop("speedup")
         facts["machine"]["packages"] = facts.pop("software")
         facts["machine"] = Machine.from_json(facts["machine"])
         facts["workload"] = Workload.from_json(facts["workload"])
-        return cls(**facts)
+        facts["changes"] = tuple(facts.get("changes", ()))
+        return cls(
+            **{known.name: facts[known.name] for known in fields(cls) if known.name in facts}
+        )
+
+
+def raced_figures(trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
+    """The figures of a config: of its first trial, with latency and peak memory from a race."""
+    measured = [known.measurement for known in raced if known.measurement is not None]
+    if not measured:
+        return figures(trial)
+    peaks = [known.peak_bytes for known in (trial.measurement, *measured) if known is not None]
+    latency_s = geometric_mean(known.latency_s for known in measured)
+    return {**figures(trial), "latency_s": latency_s, "peak_bytes": max(peaks)}
 
 
 def figures(trial: Trial) -> dict[str, Any]:

@@ -10,7 +10,7 @@ def counts_images(context: Context) -> str | None:
     """The workload must ask for throughput: one call with more images takes longer."""
     if context.workload.throughput:
         return None
-    return "one call is what counts in this workload: give --throughput"
+    return "one call is what counts in this workload: give --objective throughput"
 
 
 def batch_effect(build: Build, choice: str) -> str | None:

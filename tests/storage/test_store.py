@@ -93,6 +93,20 @@ def test_every_metric_comes_back(store, study_id, measured_trial):
     assert store.trial(store.add(study_id, trial).number).trial.outcome.fidelity == fidelity
 
 
+def test_race_and_round_come_back(store, study_id, measured_trial):
+    raced = replace(measured_trial, purpose="race", race="b2:1f", round=3)
+    read = store.trial(store.add(study_id, raced).number).trial
+    assert (read.purpose, read.race, read.round) == ("race", "b2:1f", 3)
+
+
+def test_an_objective_is_another_study(store, study_id, machine, workload, space, measured_trial):
+    other = store.open_study(machine, workload, Budget(8 * GIB), space, "memory")
+    assert other != study_id
+    store.add(other, measured_trial)
+    store.add(study_id, measured_trial)
+    assert [stored.objective for stored in store.trials()] == ["memory", None]
+
+
 def test_no_fidelity_is_none(store, study_id, measured_trial):
     reference = replace(measured_trial, outcome=replace(measured_trial.outcome, fidelity={}))
     assert store.trial(store.add(study_id, reference).number).trial.outcome.psnr_db is None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
+
+import numpy
 
 from search_space.knob import Context
 from search_space.machine import Machine
@@ -34,6 +37,12 @@ class Simulation:
     deadlines: list[Deadlines] = field(default_factory=list)
     failing: Callable[[dict[str, str]], FailureKind | None] = lambda config: None
     unlike: Callable[[dict[str, str]], bool] = lambda config: False
+    noise: float = 0.0
+    drift: float = 0.0
+    """By which share the machine is slower with each job."""
+
+    def __post_init__(self) -> None:
+        self._generator = numpy.random.default_rng(0)
 
     def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
         self.jobs.append(job)
@@ -42,7 +51,8 @@ class Simulation:
         if job.output is not None:
             Path(job.output).touch()
         config = dict(job.config)
-        return Trial(config, self.outcome(config, job), 1.0, "2026-01-01T00:00:00+00:00")
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return Trial(config, self.outcome(config, job), 1.0, now)
 
     def outcome(self, config: dict[str, str], job: Job) -> Measurement | Failure:
         kind = self.failing(config)
@@ -51,7 +61,11 @@ class Simulation:
         latency_s = 10.0
         for name, value in config.items():
             latency_s *= FACTORS.get(name, {}).get(value, 1.0)
-        seconds = {"first_call": (2 * latency_s,), "steady": (latency_s,) * 3}
+        latency_s *= (1 + self.drift) ** len(self.jobs)
+        process = self._generator.normal(0, self.noise)
+        steady_s = latency_s * numpy.exp(process + self._generator.normal(0, self.noise, 3))
+        start_s = 20.0 if "engine" in config else 1.0
+        seconds = {"load": (start_s,), "first_call": (2 * latency_s,), "steady": tuple(steady_s)}
         peak = Peak("host", "steady", "simulated", peak_bytes(config))
         return Measurement(seconds, (peak,), self.fidelity(config, job))
 

@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,10 @@ def tuned(config):
         memory_bytes=None,
         cache_dir="cache",
         created_at="2026-01-01T00:00:00+00:00",
+        speedup=3.0,
+        speedup_low=2.8,
+        speedup_high=3.2,
+        changes=({"knob": "precision", "choice": "bf16", "kept": True},),
     )
 
 
@@ -82,10 +87,25 @@ def test_what_is_emitted_is_read_back(tmp_path):
     assert TunedConfig.read(folder) == winner
     facts = json.loads((folder / "config.json").read_text())
     assert facts["schema_version"] == 1
-    assert facts["speedup"] == 3.0
+    assert (facts["speedup"], facts["speedup_low"], facts["speedup_high"]) == (3.0, 2.8, 3.2)
+    assert "3.00 times as fast as the default (95 %: 2.80 to 3.20)" in load_script(winner)
     assert {"config", "workload", "machine", "software", "baseline", "tuned"} <= set(facts)
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "load.py"]
     assert [path.name for path in folder.parent.iterdir()] == ["here"]
+
+
+def test_what_was_not_raced_says_so(tmp_path):
+    winner = replace(tuned({}), speedup=None, speedup_low=None, speedup_high=None)
+    assert "not raced against the default" in load_script(winner)
+
+
+def test_a_folder_of_before_there_were_races_is_read(tmp_path):
+    folder = emit(tuned({"precision": "bf16"}), tmp_path)
+    facts = json.loads((folder / "config.json").read_text())
+    later = ("speedup_low", "speedup_high", "objective", "break_even_images", "drift", "changes")
+    older = {name: fact for name, fact in facts.items() if name not in later}
+    (folder / "config.json").write_text(json.dumps(older))
+    assert TunedConfig.read(folder).config == {"precision": "bf16"}
 
 
 def test_emitting_again_replaces_the_files(tmp_path):

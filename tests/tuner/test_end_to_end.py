@@ -67,9 +67,12 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     output = tmp_path / "tuned"
     store = tmp_path / "history.db"
     arguments = [*pins, "--trials", 3, "--store", store, "--output", output, "--json"]
+    arguments += ["--race-rounds", 2, "--no-ablation"]
     printed, progress = finished(tune(tiny_cache, *arguments))
     result = json.loads(printed)
-    assert set(result) == {"baseline", "best", "speedup", "trials", "output"}
+    assert {"baseline", "best", "speedup", "trials", "output"} <= set(result)
+    assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
+    assert "[race, round 2] baseline: " in progress
     for part in ("baseline", "best"):
         assert {"config", "latency_s", "peak_bytes", "psnr_db"} <= set(result[part])
         assert result[part]["peak_share"] > 0
@@ -95,7 +98,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
 
 def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, tmp_path):
     store = tmp_path / "history.db"
-    arguments = [*QUICK, "--trials", 5, "--store", store]
+    arguments = [*QUICK, "--trials", 5, "--race-rounds", 0, "--store", store]
     arguments += ["--output", tmp_path / "tuned"]
     killed = tune(tiny_cache, *arguments)
     for line in killed.stderr:

@@ -12,9 +12,10 @@ from search_space.space import Space
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from storage import Store
 from tests.tuner.simulation import BEST, FACTORS, GIB, Quiet, Simulation, context
+from tuner.objective import best, front
 from tuner.run import Run
 from tuner.study import Study
-from tuner.tune import Plan, best, front, tune
+from tuner.tune import Plan, tune
 
 SOMEONE = "other processes took 1.0 cores"
 BUSY = (Condition("others_cores", 1.0, SOMEONE),)
@@ -53,7 +54,6 @@ def test_the_best_config_is_found_within_a_few_trials(tmp_path, store):
     run = go(plan(tmp_path, trials=15), store)
     assert len(run.trials) == 15
     assert best(run.trials, UNLIMITED).config == BEST
-    assert run.tuned().speedup == pytest.approx(1 / (0.5 * 0.9 * 0.6))
 
 
 def test_every_trial_is_another_legal_config(tmp_path, store):
@@ -89,8 +89,9 @@ def test_a_resumed_run_measures_nothing_twice(tmp_path, store):
     go(plan(tmp_path, trials=7), store, first)
     second = Simulation()
     run = go(plan(tmp_path, trials=12), store, second)
-    assert (len(first.jobs), len(second.jobs), len(run.trials)) == (7, 5, 12)
-    assert not any(job.config in [old.config for old in first.jobs] for job in second.jobs)
+    new = [job.config for job in second.jobs if job.cap_s]  # all but that of the drift
+    assert (len(first.jobs), len(new), len(run.trials)) == (7, 5, 12)
+    assert not any(config in [old.config for old in first.jobs] for config in new)
     third = Simulation()
     assert len(go(plan(tmp_path, trials=12), store, third).trials) == 12
     assert third.jobs == []

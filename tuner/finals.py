@@ -1,0 +1,223 @@
+"""After the search: the finalists, their race, and what each change of the winner brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from search_space.budget import Budget
+from search_space.space import Space, changes
+from search_space.trial import Config, Measurement, Trial
+from tuner.objective import best, value_of
+from tuner.race import BASELINE, Entrant, Race, Standing, entrant, run_race
+from tuner.statistics import Interval
+from tuner.tune import SEARCHED, Loop
+
+FINALISTS = 4
+REACH = 1.15
+"""A finalist's value is at most this many times the best one's."""
+
+DRIFTED = 0.03
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one change of the winner brings: the value without it over the value with it."""
+
+    knob: str
+    choice: str
+    gain: Interval | None
+    kept: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The winner of a race, its speed-up, and what each of its changes brings."""
+
+    winner: Config
+    speedup: Interval | None
+    trials: tuple[Trial, ...]
+    rounds: int
+    changes: tuple[Change, ...] = ()
+
+
+def drift(trials: Iterable[Trial]) -> float:
+    """The largest latency of the baseline over the smallest, less 1, over baseline and drift."""
+    found_s = [known.latency_s for _, known in _baselines(trials)]
+    return max(found_s) / min(found_s) - 1 if found_s else 0.0
+
+
+def _baselines(trials: Iterable[Trial]) -> list[tuple[int, Measurement]]:
+    return [
+        (trial.number, trial.measurement)
+        for trial in trials
+        if trial.config == {} and trial.purpose in ("baseline", "drift") and trial.measurement
+    ]
+
+
+def finalists(loop: Loop, trials: Sequence[Trial], known: Sequence[Trial]) -> list[Trial]:
+    """The best of the search by value; by value over the local baseline where that moved."""
+    plan = loop.plan
+    baselines = _baselines(known)
+    moved = drift(known) > DRIFTED and plan.objective.of_one_call
+
+    def ranked(trial: Trial) -> float:
+        value = value_of(trial, plan.objective)
+        if not moved:
+            return value
+        nearest = min(baselines, key=lambda found: abs(found[0] - trial.number))
+        return value / nearest[1].latency_s
+
+    over = over_budget(plan.budget, (one for one in known if one.purpose in SEARCHED))
+    baseline = next((trial.measurement for trial in trials if trial.config == {}), None)
+    feasible = [
+        trial
+        for trial in trials
+        if plan.space.holds(trial.config)
+        and entrant(trial.config) not in over
+        and best([trial], plan.budget, plan.objective, baseline) is trial
+    ]
+    order = sorted(feasible, key=ranked)
+    changed = [trial for trial in order if trial.config != {}][:FINALISTS]
+    return [trial for trial in changed if ranked(trial) <= REACH * ranked(order[0])]
+
+
+class Finals:
+    """What follows the search, in the same ledger; nothing that was measured is repeated."""
+
+    def __init__(self, loop: Loop, trials: Sequence[Trial]) -> None:
+        self._loop = loop
+        self._trials = trials
+        self._known = loop.known()
+        self._measured_baseline = any(
+            trial.config == {} and trial.measurement is not None for trial in trials
+        )
+
+    def conclude(self) -> Iterator[Conclusion]:
+        """The conclusion of the race, and then that of the ablation, if there is one."""
+        found = self._first_race() if self._loop.plan.race_rounds else None
+        if found is None:
+            return
+        yield found
+        if self._loop.plan.ablation and len(found.winner) > 1:
+            yield self._ablated(found)
+
+    def _first_race(self) -> Conclusion | None:
+        """The race of the finalists; of the next best, as long as all of them fell in it."""
+        left, found = list(self._trials), None
+        while best_ones := finalists(self._loop, left, self._known):
+            raced = {entrant(trial.config) for trial in best_ones}
+            found = self._raced(list(raced))
+            fell = self._fallen(found.trials) if found else raced
+            if raced - fell:
+                break
+            left = [one for one in left if entrant(one.config) not in fell - {BASELINE}]
+        return found
+
+    def _fallen(self, trials: Iterable[Trial]) -> set[Entrant]:
+        """The configs that failed in a race or passed the budget in it."""
+        budget = self._loop.plan.budget
+        return {entrant(trial.config) for trial in trials if trial.judged(budget) is not None}
+
+    def _raced(self, entrants: Sequence[Entrant]) -> Conclusion | None:
+        baseline = (BASELINE,) if self._measured_baseline else ()
+        race = self._race((*baseline, *entrants), "race")
+        trials = self._run(race, "race")
+        standing = Standing(race, trials)
+        winner = standing.winner(first_measured(self._known))
+        if winner is None:
+            return None
+        rounds = max(trial.round or 0 for trial in trials)
+        return Conclusion(dict(sorted(winner)), standing.speedup(winner), tuple(trials), rounds)
+
+    def _race(self, entrants: Sequence[Entrant], purpose: str) -> Race:
+        plan = self._loop.plan
+        over = over_budget(plan.budget, self._known)
+        outside = {one for one in entrants if not plan.space.holds(dict(one))}
+        return Race(
+            tuple(dict.fromkeys(entrants)),
+            plan.race_rounds,
+            plan.budget,
+            plan.objective,
+            frozenset(over | outside),
+            f"{purpose} in study {self._loop.study_id}",
+        )
+
+    def _run(self, race: Race, purpose: str) -> list[Trial]:
+        trials = [trial for trial in self._known if trial.race == race.name]
+        for one, number in run_race(race, trials):
+            trial = self._loop.measure(dict(sorted(one)), purpose, race.name, number)
+            trials.append(trial)
+            self._known.append(trial)
+        return trials
+
+    def _ablated(self, raced: Conclusion) -> Conclusion:
+        """The winner with the changes that bring something alone, if that is as good."""
+        winner = entrant(raced.winner)
+        without, found = reverted(raced.winner, self._loop.plan.space)
+        race = self._race((winner, *without.values()), "ablation")
+        standing = Standing(race, self._run(race, "ablation"))
+        for knob, one in without.items():
+            found[knob] = judged(standing, winner, knob, raced.winner[knob], one)
+        simpler = self._simpler(raced.winner, found)
+        again = self._raced([winner, *simpler]) if simpler else None
+        chosen = again if again and entrant(again.winner) <= winner else raced
+        table = tuple(
+            Change(knob, change.choice, change.gain, knob in chosen.winner, change.note)
+            for knob, change in sorted(found.items())
+        )
+        return Conclusion(chosen.winner, chosen.speedup, chosen.trials, chosen.rounds, table)
+
+    def _simpler(self, config: Config, found: dict[str, Change]) -> list[Entrant]:
+        """Without all that brings nothing, and without what brings the least of it."""
+        idle = [change for change in found.values() if not change.kept]
+        if not idle:
+            return []
+        least = min(idle, key=lambda change: change.gain.ratio if change.gain else 1.0)
+        wanted = [{change.knob for change in idle}, {least.knob}]
+        rests = [{knob: config[knob] for knob in config if knob not in names} for names in wanted]
+        return [entrant(rest) for rest in rests if rest and self._loop.plan.space.holds(rest)]
+
+
+def judged(standing: Standing, winner: Entrant, knob: str, choice: str, without: Entrant) -> Change:
+    """Whether a change is worth keeping: it is where the config without it is worse or unfit."""
+    unfit = without not in standing.eligible
+    if unfit or winner not in standing.eligible:
+        return Change(knob, choice, None, True, "without it the config does not do")
+    gain = standing.value_ratio(without, winner)
+    return Change(knob, choice, gain, gain.low > 1)
+
+
+def reverted(config: Config, space: Space) -> tuple[dict[str, Entrant], dict[str, Change]]:
+    """The config without each of its changes, and the changes that cannot be reverted alone."""
+    without: dict[str, Entrant] = {}
+    bound: dict[str, Change] = {}
+    for knob, choice in config.items():
+        rest = changes({name: value for name, value in config.items() if name != knob})
+        if knob in space.fix:
+            bound[knob] = Change(knob, choice, None, True, "it is fixed")
+        elif not space.holds(rest):
+            reason = space.clash(rest) or "the space does not hold the rest"
+            bound[knob] = Change(knob, choice, None, True, reason)
+        else:
+            without[knob] = entrant(rest)
+    return without, bound
+
+
+def over_budget(budget: Budget, trials: Iterable[Trial]) -> set[Entrant]:
+    """The configs of which a single trial has passed the budget: they never win."""
+    return {
+        entrant(trial.config)
+        for trial in trials
+        if trial.exceeds(budget) or (trial.measurement and trial.judged(budget))
+    }
+
+
+def first_measured(trials: Iterable[Trial]) -> dict[Entrant, Trial]:
+    """The first measured trial of each config, whose start was a cold one."""
+    found: dict[Entrant, Trial] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.purpose not in SEARCHED, trial.number)):
+        if trial.measurement is not None:
+            found.setdefault(entrant(trial.config), trial)
+    return found

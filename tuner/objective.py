@@ -1,0 +1,124 @@
+"""What a search minimizes: one figure of a measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search_space.budget import Budget
+from search_space.space import changes
+from search_space.trial import Measurement, Trial
+
+START_UP = ("load", "record", "calibrate", "engine", "session", "first_call")
+"""What a user waits for until the first image; exported and quantized graphs are kept."""
+
+NO_WORSE = 1.01
+"""A latency up to this many times the baseline's is no worse than the baseline's."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """``latency``, ``throughput``, ``session`` of so many images, or ``memory``."""
+
+    name: str = "latency"
+    images: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.images is None else f"{self.name} of {self.images} images"
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """The inverse of ``str``."""
+        name, _, rest = text.partition(" of ")
+        return cls(name, int(rest.split()[0]) if rest else None)
+
+    def value(self, measured: Measurement) -> float:
+        """The figure to be made small, in seconds or bytes.
+
+        With ``throughput`` the latency is in seconds per image already.
+        """
+        if self.name == "memory":
+            return float(measured.peak_bytes)
+        if self.images is not None:
+            return start_up_s(measured) + (self.images - 1) * measured.latency_s
+        return measured.latency_s
+
+    def excess(self, measured: Measurement, baseline: Measurement | None) -> float:
+        """How far beyond what the objective allows, as a share; at most 0 is allowed."""
+        if self.name != "memory" or baseline is None:
+            return -1.0
+        return measured.latency_s / (NO_WORSE * baseline.latency_s) - 1.0
+
+    @property
+    def of_one_call(self) -> bool:
+        """Whether the latency alone decides: then a slow first call says that a config loses."""
+        return self.name in ("latency", "throughput")
+
+
+LATENCY = Objective()
+
+
+def start_up_s(measured: Measurement) -> float:
+    """Loading and the first call, with all that is set up between them."""
+    return sum(sum(measured.seconds.get(kind, ())) for kind in START_UP)
+
+
+def best(
+    trials: list[Trial],
+    budget: Budget,
+    objective: Objective = LATENCY,
+    baseline: Measurement | None = None,
+) -> Trial | None:
+    """The trial with the lowest value that fits the budget, if any; all of its config must fit."""
+    over = {repr(changes(trial.config)) for trial in trials if trial.exceeds(budget)}
+
+    def feasible(trial: Trial) -> bool:
+        measured = trial.measurement
+        fits = trial.judged(budget) is None and repr(changes(trial.config)) not in over
+        return fits and measured is not None and objective.excess(measured, baseline) <= 0
+
+    return min(filter(feasible, trials), key=lambda trial: value_of(trial, objective), default=None)
+
+
+def value_of(trial: Trial, objective: Objective) -> float:
+    """The objective's value of a measured trial."""
+    assert trial.measurement is not None
+    return objective.value(trial.measurement)
+
+
+def latency_s(trial: Trial) -> float:
+    """The latency of a measured trial."""
+    assert trial.measurement is not None
+    return trial.measurement.latency_s
+
+
+def peak_bytes(trial: Trial) -> int:
+    """The peak memory of a measured trial."""
+    assert trial.measurement is not None
+    return trial.measurement.peak_bytes
+
+
+def front(trials: list[Trial]) -> list[Trial]:
+    """Of measured trials those that are the fastest within some budget of memory."""
+    kept: list[Trial] = []
+    for trial in sorted(trials, key=lambda trial: (latency_s(trial), peak_bytes(trial))):
+        if not kept or peak_bytes(trial) < peak_bytes(kept[-1]):
+            kept.append(trial)
+    return kept
+
+
+def smallest(trials: list[Trial]) -> Trial | None:
+    """The measured trial with the lowest peak memory, if any was measured."""
+    measured = [trial for trial in trials if trial.measurement is not None]
+    return min(measured, key=peak_bytes, default=None)
+
+
+def break_even_images(tuned: Measurement, baseline: Measurement) -> int | None:
+    """From how many images on the tuned config has saved what it takes to start; None for never."""
+    saved_s = baseline.latency_s - tuned.latency_s
+    extra_s = start_up_s(tuned) - start_up_s(baseline)
+    if extra_s <= 0:
+        return 1
+    if saved_s <= 0:
+        return None
+    # The first call is part of starting up; each image after it saves.
+    return 1 + -int(-extra_s // saved_s)

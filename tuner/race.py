@@ -1,0 +1,197 @@
+"""The race: finalists and the baseline measured in turns, and what is concluded from it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from search_space.budget import UNLIMITED, Budget
+from search_space.identity import fingerprint
+from search_space.trial import Config, Measurement, Trial
+from tuner.fidelity import IDENTICAL_DB
+from tuner.objective import LATENCY, Objective, start_up_s
+from tuner.statistics import Interval, Rounds
+
+MINIMUM_ROUNDS = 2
+"""With fewer nothing is repeated, and no interval can be told."""
+
+MORE_ROUNDS = 2
+"""Added where a rival may still be better than the leader by more than a tie."""
+
+TIE = 0.01
+TIE_DB = 1.0
+
+Entrant = frozenset[tuple[str, str]]
+"""A config by its changes, of which one can be a part of another."""
+
+BASELINE: Entrant = frozenset()
+
+
+def entrant(config: Config) -> Entrant:
+    """The config, to be looked up by."""
+    return frozenset(config.items())
+
+
+@dataclass(frozen=True)
+class Race:
+    """Who takes part, and by which rules one wins; the trials are kept in the ledger.
+
+    ``barred`` may take part and not win. ``context`` tells races of the same entrants apart.
+    """
+
+    entrants: tuple[Entrant, ...]
+    rounds: int
+    budget: Budget = UNLIMITED
+    objective: Objective = LATENCY
+    barred: frozenset[Entrant] = frozenset()
+    context: str = ""
+
+    @property
+    def name(self) -> str:
+        """The same for the same race, so that it goes on where it was killed."""
+        entrants = sorted(sorted(changes) for changes in self.entrants)
+        return fingerprint([self.context, str(self.objective), entrants])
+
+    def due(self, trials: Sequence[Trial], number: int) -> list[Entrant]:
+        """Who has yet to run in a round, in the order in which they run."""
+        before = [trial for trial in trials if _round(trial) < number]
+        ran = {entrant(trial.config) for trial in trials if trial.round == number}
+        order = sorted(
+            (one for one in self._starters(before, number) if one not in ran), key=sorted
+        )
+        random.Random(f"{self.name}{number}").shuffle(order)
+        return order
+
+    def _starters(self, before: Sequence[Trial], number: int) -> list[Entrant]:
+        standing = Standing(self, before)
+        out = standing.failed | (standing.over_budget - {BASELINE})
+        runs = [one for one in self.entrants if one not in out]
+        if len(runs) < 2:
+            return []
+        if number <= MINIMUM_ROUNDS or standing.leader is None:
+            return runs if number <= self.rounds else []
+        rivals = [one for one in standing.eligible if one != standing.leader]
+        if number <= self.rounds:
+            keep = {one for one in rivals if standing.over_leader(one).low <= 1}
+        else:
+            keep = {one for one in rivals if standing.over_leader(one).low < 1 - TIE}
+            if not keep:
+                return []
+        return [one for one in runs if one in keep | {standing.leader, BASELINE}]
+
+    def last_round(self) -> int:
+        """The number of rounds after which nobody is measured any more."""
+        return self.rounds + MORE_ROUNDS
+
+
+def _round(trial: Trial) -> int:
+    return trial.round or 0
+
+
+@dataclass
+class Standing:
+    """How the entrants of a race compare after the trials so far."""
+
+    race: Race
+    trials: Sequence[Trial]
+    failed: set[Entrant] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failed = {entrant(trial.config) for trial in self.trials if trial.measurement is None}
+        self._values = self._by_round(self.race.objective)
+        self._rounds = Rounds(self._values) if self._values else None
+        self._latencies = Rounds(self._by_round(LATENCY)) if self._values else None
+
+    def _by_round(self, objective: Objective) -> dict[Entrant, dict[int, float]]:
+        values: dict[Entrant, dict[int, float]] = {}
+        for trial in self.trials:
+            if trial.measurement is not None and entrant(trial.config) not in self.failed:
+                rounds = values.setdefault(entrant(trial.config), {})
+                rounds[_round(trial)] = objective.value(trial.measurement)
+        return values
+
+    @property
+    def over_budget(self) -> set[Entrant]:
+        """Who has passed the budget, if only once."""
+        budget = self.race.budget
+        judged = ((trial, trial.judged(budget)) for trial in self.trials)
+        return {entrant(trial.config) for trial, failure in judged if failure is not None}
+
+    @property
+    def eligible(self) -> list[Entrant]:
+        """Who may win: ran, never passed the budget, is not barred and keeps to the objective."""
+        barred = self.over_budget | self.race.barred
+        return [one for one in self._values if one not in barred and self._allowed(one)]
+
+    def _allowed(self, one: Entrant) -> bool:
+        if self.race.objective.name != "memory" or BASELINE not in self._values:
+            return True
+        assert self._latencies is not None
+        return self._latencies.ratio(one, BASELINE).low <= 1
+
+    @property
+    def leader(self) -> Entrant | None:
+        """The lowest of those who may win."""
+        rounds = self._rounds
+        return None if rounds is None else min(self.eligible, key=rounds.level, default=None)
+
+    def over_leader(self, one: Entrant) -> Interval:
+        """The entrant's value over that of the leader."""
+        assert self.leader is not None
+        return self.value_ratio(one, self.leader)
+
+    def value_ratio(self, one: Entrant, other: Entrant) -> Interval:
+        """One's value of the objective over the other's."""
+        assert self._rounds is not None
+        return self._rounds.ratio(one, other)
+
+    def speedup(self, one: Entrant) -> Interval | None:
+        """The baseline's latency over the entrant's, if the baseline ran."""
+        if self._latencies is None or BASELINE not in self._values or one not in self._values:
+            return None
+        return self._latencies.ratio(BASELINE, one)
+
+    def winner(self, evidence: Mapping[Entrant, Trial]) -> Entrant | None:
+        """The leader, or what ties with it and is to be preferred, or what is as good and simpler.
+
+        ``evidence`` has a measured trial of each entrant, cold, for what a race does not tell.
+        """
+        if self.leader is None:
+            return None
+        ratios = {one: self.over_leader(one) for one in self.eligible}
+        tied = [
+            one for one, found in ratios.items() if 1 - TIE <= found.low <= found.high <= 1 + TIE
+        ]
+        first = preferred([one for one in tied if one in evidence] or [self.leader], evidence)
+        simpler = [one for one, found in ratios.items() if one <= first and found.low <= 1]
+        return min(simpler, key=lambda one: (len(one), ratios[one].ratio), default=first)
+
+
+def preferred(tied: list[Entrant], evidence: Mapping[Entrant, Trial]) -> Entrant:
+    """Of entrants that tie: less memory, then closer, then fewer changes, then a quicker start."""
+    if len(tied) == 1:
+        return tied[0]
+    measured = {one: _measured(evidence[one]) for one in tied}
+    least_bytes = min(known.peak_bytes for known in measured.values())
+    tied = [one for one in tied if measured[one].peak_bytes <= (1 + TIE) * least_bytes]
+    closest_db = max(_psnr_db(measured[one]) for one in tied)
+    tied = [one for one in tied if _psnr_db(measured[one]) >= closest_db - TIE_DB]
+    return min(tied, key=lambda one: (len(one), start_up_s(measured[one])))
+
+
+def _measured(trial: Trial) -> Measurement:
+    assert trial.measurement is not None
+    return trial.measurement
+
+
+def _psnr_db(measured: Measurement) -> float:
+    return IDENTICAL_DB if measured.psnr_db is None else measured.psnr_db
+
+
+def run_race(race: Race, trials: Sequence[Trial]) -> Iterator[tuple[Entrant, int]]:
+    """Whom to measure next, and in which round; ``trials`` grows by what became of it."""
+    for number in range(1, race.last_round() + 1):
+        # Who ran is asked anew: a round is finished by the run that takes it up.
+        for one in race.due(trials, number):
+            yield one, number

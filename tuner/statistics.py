@@ -1,0 +1,112 @@
+"""Medians, their scatter, and ratios of what was measured in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log
+from statistics import median
+from typing import Any
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+NORMAL = 1.4826
+"""The standard deviation of normal samples over their median absolute deviation."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A ratio and where it lies with a confidence of 95 %."""
+
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def inverse(self) -> Interval:
+        """The same of the other over the one."""
+        return Interval(1 / self.ratio, 1 / self.high, 1 / self.low)
+
+    def within(self, share: float) -> bool:
+        """Whether it is no more than this far from 1 on either side."""
+        return 1 - share <= self.low and self.high <= 1 + share
+
+
+def spread(samples: Sequence[float]) -> float:
+    """The scatter of samples as a standard deviation that outliers do not move."""
+    middle = median(samples)
+    return NORMAL * median(abs(sample - middle) for sample in samples)
+
+
+def median_interval(samples: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Where the median of samples of one process lies, by bootstrap."""
+    import numpy
+
+    drawn = numpy.random.default_rng(seed).choice(samples, (RESAMPLES, len(samples)))
+    outside = (1 - CONFIDENCE) / 2
+    low, high = numpy.quantile(numpy.median(drawn, axis=1), [outside, 1 - outside])
+    return float(low), float(high)
+
+
+class Rounds:
+    """Values of entrants that were measured in turns, a value an entrant and round.
+
+    The logarithm of a value is taken for a level of the entrant plus a shift of the round, fitted
+    by least squares, so that what a round has in common (a warm machine) cancels out. With three
+    rounds a bootstrap has too little to draw from and covers the truth too seldom; the interval is
+    Student's. Its scatter is that of all entrants or that of the pair, whichever is larger, for
+    some configs are noisier than others. ``tests/benchmarks/race_simulation.py`` checks how often
+    it covers the truth.
+    """
+
+    def __init__(self, values: Mapping[Any, Mapping[int, float]]) -> None:
+        import numpy
+
+        self._values = values
+        self._places = {entrant: place for place, entrant in enumerate(values)}
+        numbers = sorted({number for rounds in values.values() for number in rounds})
+        rows, logs = [], []
+        for entrant, rounds in values.items():
+            for number, value in rounds.items():
+                row = [0.0] * (len(values) + len(numbers))
+                row[self._places[entrant]] = row[len(values) + numbers.index(number)] = 1.0
+                rows.append(row)
+                logs.append(log(value))
+        design, seen = numpy.array(rows), numpy.array(logs)
+        self._inverse = numpy.linalg.pinv(design.T @ design)
+        self._levels = self._inverse @ design.T @ seen
+        self._freedom = len(logs) - int(numpy.linalg.matrix_rank(design))
+        residual = seen - design @ self._levels
+        self._variance = float(residual @ residual) / self._freedom if self._freedom else 0.0
+
+    def level(self, entrant: Hashable) -> float:
+        """The logarithm of the entrant's value, comparable within these rounds alone."""
+        return float(self._levels[self._places[entrant]])
+
+    def ratio(self, one: Hashable, other: Hashable) -> Interval:
+        """The value of one over that of the other; no bound where nothing was repeated."""
+        difference = self.level(one) - self.level(other)
+        half_width = self._half_width(one, other)
+        return Interval(exp(difference), exp(difference - half_width), exp(difference + half_width))
+
+    def _half_width(self, one: Hashable, other: Hashable) -> float:
+        import numpy
+        from scipy.special import stdtrit
+
+        if one == other:
+            return 0.0
+        if not self._freedom:
+            return log(1e9)
+        contrast = numpy.zeros(len(self._levels))
+        contrast[self._places[one]], contrast[self._places[other]] = 1.0, -1.0
+        pooled = self._variance * float(contrast @ self._inverse @ contrast)
+        quantile = float(stdtrit(self._freedom, (1 + CONFIDENCE) / 2))
+        return float(quantile * max(pooled, self._own_variance(one, other)) ** 0.5)
+
+    def _own_variance(self, one: Hashable, other: Hashable) -> float:
+        """Of the mean difference of the pair, from the rounds that it shares."""
+        import numpy
+
+        mine, theirs = self._values[one], self._values[other]
+        pairs = [log(mine[number] / theirs[number]) for number in mine.keys() & theirs.keys()]
+        return float(numpy.var(pairs, ddof=1)) / len(pairs) if len(pairs) > 1 else 0.0

@@ -1,0 +1,128 @@
+"""The winners in the store: of each study's last race, worked out anew from its samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from search_space.budget import Budget
+from search_space.space import changes
+from search_space.trial import Trial
+from storage import StoredTrial
+from tuner.finals import first_measured, over_budget
+from tuner.objective import Objective, best
+from tuner.race import Race, Standing, entrant
+from tuner.report import describe, latency, limits, quality, raced_times, size, trial_json
+from tuner.statistics import Interval
+from tuner.tune import SEARCHED
+from tuner.tuned import figures
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The winner of the last race of a study, or the best trial where there was none."""
+
+    stored: StoredTrial
+    speedup: Interval | None
+    budget: Budget
+    objective: str
+
+
+def winners(found: list[StoredTrial]) -> list[Winner]:
+    """The best feasible trial for each machine, software, workload and budget.
+
+    A budget is judged over all trials of the workload, under whatever budget they were run.
+    """
+    groups: dict[tuple[str, ...], list[StoredTrial]] = {}
+    for stored in found:
+        machine, workload = stored.machine, stored.workload
+        identity = (machine.fingerprint, machine.software_fingerprint, workload.fingerprint)
+        groups.setdefault(identity, []).append(stored)
+    return [
+        winner
+        for group in groups.values()
+        for budget, objective in dict.fromkeys((one.trial.budget, one.objective) for one in group)
+        if (winner := _winner(group, budget, objective)) is not None
+    ]
+
+
+def asked(stored: StoredTrial) -> tuple[Budget, str | None]:
+    """The budget and the objective of the trial's study."""
+    return stored.trial.budget, stored.objective
+
+
+def _winner(group: list[StoredTrial], budget: Budget, objective: str | None) -> Winner | None:
+    by_number = {stored.trial.number: stored for stored in group}
+    minimized = Objective.parse(objective or "latency")
+    known = [replace(stored.trial, config=changes(stored.trial.config)) for stored in group]
+    mine = [
+        trial
+        for stored, trial in zip(group, known, strict=True)
+        if asked(stored) == (budget, objective)
+    ]
+    found = _raced(mine, known, budget, minimized)
+    if found is None:
+        over = over_budget(budget, known)
+        searched = [trial for trial in known if trial.purpose in SEARCHED]
+        baseline = next((trial.measurement for trial in searched if trial.config == {}), None)
+        fits = [trial for trial in searched if entrant(trial.config) not in over]
+        fastest = best(fits, budget, minimized, baseline)
+        found = None if fastest is None else (fastest, None)
+    if found is None:
+        return None
+    return Winner(by_number[found[0].number], found[1], budget, str(minimized))
+
+
+def _raced(
+    mine: list[Trial], known: list[Trial], budget: Budget, objective: Objective
+) -> tuple[Trial, Interval | None] | None:
+    """The first trial of the winner of the last race, with its speed-up, if there was a race."""
+    races = [trial.race for trial in mine if trial.purpose == "race"]
+    trials = [trial for trial in mine if races and trial.race == races[-1]]
+    entrants = tuple(dict.fromkeys(entrant(trial.config) for trial in trials))
+    barred = frozenset(over_budget(budget, known))
+    standing = Standing(Race(entrants, 0, budget, objective, barred), trials)
+    evidence = first_measured(known)
+    winner = standing.winner(evidence)
+    return None if winner is None else (evidence[winner], standing.speedup(winner))
+
+
+def best_json(winner: Winner) -> dict[str, Any]:
+    """The stable form of a winner."""
+    stored = winner.stored
+    return {
+        "model": stored.workload.model,
+        "device": stored.machine.device_name,
+        "memory_bytes": winner.budget.memory_bytes,
+        "host_memory_bytes": winner.budget.host_bytes,
+        "quality": winner.budget.quality,
+        "objective": winner.objective,
+        "speedup": winner.speedup.ratio if winner.speedup else None,
+        "speedup_low": winner.speedup.low if winner.speedup else None,
+        "speedup_high": winner.speedup.high if winner.speedup else None,
+        **trial_json(stored.trial),
+    }
+
+
+def best_table(found: list[Winner]) -> Table:
+    """One row a winner."""
+    from rich.table import Table
+
+    columns = ("budget", "quality", "trial", "config", "latency", "speed-up", "peak memory")
+    table = Table("model", *columns)
+    for winner in found:
+        known, raced = figures(winner.stored.trial), winner.speedup
+        table.add_row(
+            winner.stored.workload.model,
+            limits(winner.budget),
+            quality(winner.budget),
+            str(winner.stored.trial.number),
+            describe(winner.stored.trial.config),
+            latency(known),
+            raced_times(raced.ratio, raced.low, raced.high) if raced else "not raced",
+            size(known["peak_bytes"]),
+        )
+    return table
