@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sys
+import platform
 from pathlib import Path
 
 from search_space.budget import Budget
@@ -36,7 +36,7 @@ def limit_memory(budget: Budget, device: str, memory: DeviceMemory | None, folde
         limit_device(device, memory, limit_bytes)
     stop = stop_bytes(budget, device)
     # Beside a device the drivers reserve far more than they use, so only the watcher limits.
-    if stop is not None and device == "cpu" and sys.platform == "linux":
+    if stop is not None and device == "cpu" and platform.system() == "Linux":
         limit_data(stop + data_bytes() + file_bytes(folder))
 
 
@@ -53,9 +53,19 @@ def limit_data(size_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (size_bytes, hard))
 
 
+def near_data_limit() -> bool:
+    """Whether less than a tenth is left of what this process may allocate."""
+    if platform.system() != "Linux":
+        return False
+    import resource
+
+    limit_bytes, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return limit_bytes != resource.RLIM_INFINITY and data_bytes() > 0.9 * limit_bytes
+
+
 def lift_data_limit() -> None:
     """A trial that has failed must be able to say so."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         import resource
 
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)

@@ -18,9 +18,9 @@ from search_space.knob import Stage
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Peak
 from search_space.workload import Workload
 from tuner.memory import Gauge
-from tuner.memory_limits import lift_data_limit, limit_memory
+from tuner.memory_limits import lift_data_limit, limit_memory, near_data_limit
 
-OUT_OF_HOST_MEMORY = ("can't allocate memory", "Failed to allocate memory", "std::bad_alloc")
+OUT_OF_HOST_MEMORY = ("can't alloc", "Failed to allocate memory", "std::bad_alloc")
 OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
 
 
@@ -112,14 +112,19 @@ def try_config(folder: Path) -> None:
         import traceback
 
         traceback.print_exc()
-        lift_data_limit()
         result = {"failure": asdict(failed(error, phases))}
     leave_result(folder, result)
 
 
 def failed(error: Exception, phases: Phases) -> Failure:
-    """The typed failure of an exception, with what was held if memory ran out."""
+    """The typed failure of an exception, with what was held if memory ran out.
+
+    Few libraries say so when it does: near the limit, whatever they say is taken to mean it.
+    """
     failure = classify(error, phases.name)
+    if failure.kind is FailureKind.UNSUPPORTED and near_data_limit():
+        failure = replace(failure, kind=FailureKind.HOST_OUT_OF_MEMORY)
+    lift_data_limit()
     if failure.kind not in OUT_OF_MEMORY:
         return failure
     place = "host" if failure.kind is FailureKind.HOST_OUT_OF_MEMORY else "device"

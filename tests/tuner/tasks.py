@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from search_space.errors import ModelError
-from tuner.memory_limits import lift_data_limit, limit_memory
+from tuner.memory_limits import data_bytes, limit_data, limit_memory
 from tuner.probing import answer_each
 from tuner.processes import CONTROLLER
 from tuner.worker import Job, Phases, failed, leave_result
@@ -126,8 +126,17 @@ def runs_into_its_limit(folder: Path) -> None:
 
         torch.ones(4 * 2**30, dtype=torch.uint8)
     except Exception as error:
-        lift_data_limit()
         leave_result(folder, {"failure": asdict(failed(error, phases))})
+
+
+def fails_in_other_words(folder: Path) -> None:
+    """A library that says nothing of memory, with little of it left."""
+    import torch  # noqa: F401
+
+    phases = Phases(folder, "cpu")
+    phases.enter("first_call")
+    limit_data(data_bytes() + 16 * MIB)
+    leave_result(folder, {"failure": asdict(failed(RuntimeError("no primitive"), phases))})
 
 
 def gives_up_for_memory(folder: Path) -> None:

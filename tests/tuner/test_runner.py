@@ -154,6 +154,13 @@ def test_what_is_far_over_the_budget_fails_with_its_phase(children):
     assert 0 < failure.peak_bytes < 2**30
 
 
+@linux
+def test_an_error_near_the_limit_is_taken_to_be_for_want_of_memory(children):
+    failure = run(children, "fails_in_other_words").outcome
+    assert (failure.kind, failure.phase) == (FailureKind.HOST_OUT_OF_MEMORY, "first_call")
+    assert failure.peak_bytes > 0
+
+
 def test_a_library_that_gives_up_for_memory_is_no_crash(children):
     failure = run(children, "gives_up_for_memory").outcome
     assert (failure.kind, failure.phase) == (FailureKind.HOST_OUT_OF_MEMORY, "first_call")
