@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from search_space.budget import Budget
-from search_space.detect import usable_host_bytes
+from search_space.detect import logical_cores, usable_host_bytes
 from tuner.device_memory import DeviceMemory
 
 STOP = 1.5
@@ -19,6 +19,11 @@ might take the machine with it.
 
 STOP_SLACK_BYTES = 2**30
 """Granted on top, so that a small pipeline is measured beside what the imported libraries hold."""
+
+POOLS = 4
+"""How many runtimes may have a thread for each core: OpenMP, TBB, ONNX Runtime, torch's own."""
+
+STACK_BYTES = 8 * 2**20
 
 
 def stop_bytes(budget: Budget, device: str) -> int | None:
@@ -37,12 +42,20 @@ def limit_memory(budget: Budget, device: str, memory: DeviceMemory | None, folde
     stop = stop_bytes(budget, device)
     # Beside a device the drivers reserve far more than they use, so only the watcher limits.
     if stop is not None and device == "cpu" and platform.system() == "Linux":
-        limit_data(stop + data_bytes() + file_bytes(folder))
+        limit_data(stop + data_bytes() + file_bytes(folder) + stack_bytes())
 
 
 def file_bytes(folder: Path) -> int:
     """The weights: while they are read they are mapped, which counts as data though it is none."""
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+
+
+def stack_bytes() -> int:
+    """The stacks of the threads to come, which count in full and are hardly used."""
+    import resource
+
+    each, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return POOLS * logical_cores() * (STACK_BYTES if each == resource.RLIM_INFINITY else each)
 
 
 def limit_data(size_bytes: int) -> None:
