@@ -200,7 +200,7 @@ def _measurement(facts: dict[str, Any], descendants_bytes: dict[str, int]) -> Me
 def with_descendants(peaks: list[Peak], descendants_bytes: dict[str, int]) -> list[Peak]:
     """The host's peaks with what the descendants held in the same phase.
 
-    Both need not have been at one moment: the sum is rather too high, never too low.
+    Both need not have been at one moment: the sum is rather too high.
     """
     left = dict(descendants_bytes)
     found = []
