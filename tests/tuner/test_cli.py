@@ -63,6 +63,7 @@ def test_help_is_quick_and_imports_no_framework():
         (["--memory", "lots"], ["'lots' is not a size", "8GiB"]),
         (["--memory", "0GiB"], ["no memory at all"]),
         (["--memory", "8"], ["is not a size"]),
+        (["--host-memory", "much"], ["'much' is not a size", "--host-memory"]),
         (["--time-limit", "soon"], ["is not a duration", "30m"]),
         (["--fix", "precision"], ["knob=choice"]),
         (["--trials", "0"], ["0 is not in the range"]),
