@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import mmap
 import platform
+import time
 from dataclasses import dataclass
 from typing import Any
 
 KILOBYTE = 1024
+YOUNG_S = 0.1
+"""A process younger than this may be its parent's memory itself, on its way to another program."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ def _own_bytes(process: Any, program: list[str]) -> int:
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
+        if time.time() - process.create_time() < YOUNG_S:
+            return 0
         try:
             memory = process.memory_full_info()
             if not hasattr(memory, "pss"):

@@ -22,12 +22,14 @@ from collections import defaultdict
 from pathlib import Path
 
 import platformdirs
+import psutil
 
 from search_space.trial import Config, Failure, Measurement, Trial
 from search_space.units import format_size
 from search_space.workload import Workload
 from tuner import reference
 from tuner.children import Children
+from tuner.host_memory import YOUNG_S
 from tuner.memory import SET_UP
 from tuner.memory_limits import data_bytes, limit_data
 from tuner.runner import Deadlines, run_trial
@@ -91,7 +93,10 @@ def observe(pid: int) -> None:
             kept = own["Anonymous"] + own["Pss_Shmem"] if phase in SET_UP else own["Rss"]
             total = kept + own["Swap"]
             for descendant in descendants_of(pid):
-                with contextlib.suppress(OSError, KeyError, ValueError):
+                with contextlib.suppress(OSError, KeyError, ValueError, psutil.Error):
+                    # Until it starts its program, a new process shows its parent's memory as its.
+                    if time.time() - psutil.Process(descendant).create_time() < YOUNG_S:
+                        continue
                     sums, mere_fork = rollup(descendant), program(descendant) == program(pid)
                     private = sums["Private_Clean"] + sums["Private_Dirty"]
                     total += private if mere_fork else sums["Pss"]
