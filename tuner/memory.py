@@ -12,7 +12,7 @@ from search_space.trial import Peak
 from tuner.device_memory import DeviceMemory
 from tuner.host_memory import FAULT_BYTES, Held, held, page_faults, reset_highest
 
-SET_UP = ("load", "record", "engine", "export", "quantize", "session")
+SET_UP = ("load", "record", "engine", "export", "calibrate", "quantize", "session")
 """The phases before the calls: their files are read once."""
 
 HOST_SOURCES = {"Linux": "VmHWM", "Windows": "PeakWorkingSetSize"}
