@@ -13,6 +13,7 @@ COMPILED = (
     "compile-regional",
     "compile-default",
     "compile-reduce-overhead",
+    "compile-max-autotune-no-cudagraphs",
     "compile-max-autotune",
 )
 PYTORCH_ENGINES = ("eager", *COMPILED)

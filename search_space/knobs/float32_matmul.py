@@ -6,7 +6,7 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, goes_only_with, knob
-from search_space.knobs.quantization import BY_PYTORCH
+from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.needs import device, every, probe
 
 FP32_ERROR = 1e-5
@@ -76,7 +76,7 @@ def float32_matmul_effect(build: Build, choice: str) -> str | None:
     ),
     conflicts=(
         goes_only_with("precision", ("fp32",), "only products of fp32 matrices are concerned"),
-        goes_only_with("engine", BY_PYTORCH, "it is PyTorch that is told"),
+        goes_only_with("engine", PYTORCH_ENGINES, "it is PyTorch that is told"),
     ),
     effect=float32_matmul_effect,
     probes={"float32-matmul-bf16": rounds_to_bf16},

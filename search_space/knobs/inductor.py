@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Stage, Tier, goes_only_with, knob
+from search_space.knobs.attention import COMPILED
 from search_space.needs import device
 
 FREEZABLE = ("compile-default", "compile-max-autotune")
-WHOLE = (*FREEZABLE, "compile-regional", "compile-reduce-overhead")
 
 DIFFUSERS_DOCS = {
     "conv_1x1_as_mm": True,
@@ -52,7 +52,7 @@ def inductor_effect(build: Build, choice: str) -> str | None:
             "coordinate-descent",
             need=device("cuda", what="tuning the blocks of Triton kernels"),
             tier=Tier.LOSSLESS,
-            conflicts=(goes_only_with("engine", WHOLE, "it is inductor that is told"),),
+            conflicts=(goes_only_with("engine", COMPILED, "it is inductor that is told"),),
         ),
     ),
     effect=inductor_effect,

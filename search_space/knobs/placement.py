@@ -17,7 +17,7 @@ EAGER_ONLY = (
 WHOLE_MODELS = (
     goes_only_with(
         "engine",
-        ("eager", "compile-regional", "compile-default"),
+        ("eager", "compile-regional", "compile-default", "compile-max-autotune-no-cudagraphs"),
         f"{HOOKS} CUDA graphs and of exported denoisers",
     ),
     goes_only_with("vae_engine", ("eager", "compile"), f"{HOOKS} an exported decoder"),

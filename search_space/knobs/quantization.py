@@ -7,21 +7,13 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Need, Stage, Tier, goes_only_with, knob
+from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.knobs.precision import kept_in_fp32
 from search_space.needs import device, every, installed, not_device, probe
 
-BY_PYTORCH = (
-    "eager",
-    "compile-regional",
-    "compile-default",
-    "compile-reduce-overhead",
-    "compile-max-autotune",
-)
-"""The engines that run the model's own layers."""
-
 STAYS_IN_PYTORCH = goes_only_with(
     "engine",
-    BY_PYTORCH,
+    PYTORCH_ENGINES,
     "quantized weights are not exported, other runtimes quantize by themselves",
 )
 BF16_ALONE = goes_only_with("precision", ("bf16",), "its kernels multiply with bf16 alone")

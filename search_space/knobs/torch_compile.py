@@ -55,6 +55,14 @@ def inductor_options(build: Build, mode: str) -> dict[str, Any] | None:
             tier=Tier.LOSSLESS,
             run_on=(),
         ),
+        Choice(
+            "compile-max-autotune-no-cudagraphs",
+            need=device(
+                "cuda", what="max-autotune records no CUDA graphs elsewhere: leaving them out"
+            ),
+            tier=Tier.LOSSLESS,
+            run_on=(),
+        ),
         Choice("compile-max-autotune", need=compiles, tier=Tier.LOSSLESS),
     ),
     effect=torch_compile_effect,

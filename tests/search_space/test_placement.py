@@ -172,11 +172,19 @@ def test_models_are_spread_over_several_devices_alone(describe):
     assert reason == "there is one cuda device, nothing to spread models over"
 
 
+WITHOUT_CUDA_GRAPHS = {
+    "eager",
+    "compile-regional",
+    "compile-default",
+    "compile-max-autotune-no-cudagraphs",
+}
+
+
 @pytest.mark.parametrize(
     ("family", "placement", "engines"),
     [
-        ("sd15-tiny", "model-offload", {"eager", "compile-regional", "compile-default"}),
-        ("flux-tiny", "model-offload", {"eager", "compile-regional", "compile-default"}),
+        ("sd15-tiny", "model-offload", WITHOUT_CUDA_GRAPHS),
+        ("flux-tiny", "model-offload", WITHOUT_CUDA_GRAPHS),
         ("sd15-tiny", "group-offload-block", {"eager", "compile-regional"}),
         ("flux-tiny", "group-offload-block", {"eager"}),
         ("sd15-tiny", "group-offload-leaf", {"eager"}),
