@@ -1,4 +1,4 @@
-"""The denoiser's own inputs, kept while the baseline is measured, for static quantization."""
+"""A model's own inputs, for static quantization: the denoiser's are kept from the baseline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build, Example
-from search_space.graph import graph_key, graph_of
+from search_space.graph import Graph, graph_key, graph_of
 
 MOST_CALLS = 16
 """More calls than these bring a quantizer nothing; of a longer schedule every n-th is kept."""
@@ -40,6 +40,29 @@ def keep_calibration(build: Build, kept: list[tuple[Any, Any]]) -> Path:
     save_file(tensors, unfinished)
     os.replace(unfinished, path)
     return path
+
+
+def calibration_calls(build: Build, graph: Graph) -> list[list[Any]]:
+    """The input tensors of each call that the pipeline makes of a denoiser or a decoder."""
+    return calibration(build) if graph.entry.attribute == "forward" else decoder_calls(build, graph)
+
+
+def decoder_calls(build: Build, graph: Graph) -> list[list[Any]]:
+    """What the pipeline, with the engine that its denoiser has by now, hands to its decoder."""
+    build.enter("calibrate")
+    kept: list[list[Any]] = []
+    decode = graph.entry.function
+
+    def keep(*args: Any, **kwargs: Any) -> Any:
+        kept.append(list(graph_of(graph.entry, Example(args, kwargs, output=None)).tensors))
+        return decode(*args, **kwargs)
+
+    restore = graph.entry.replace(keep)
+    try:
+        build.pipe(**build.call)
+    finally:
+        restore()
+    return kept
 
 
 def calibration(build: Build) -> list[list[Any]]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from search_space.build import Build, Entry, Example
@@ -110,6 +114,18 @@ def graph_key(graph: Graph, *versions: str) -> str:
         if not isinstance(leaf, torch.Generator):
             digest.update(repr(sketch(leaf)).encode())
     return digest.hexdigest()
+
+
+def keep_whole(folder: Path, fill: Callable[[Path], object]) -> None:
+    """Have a folder of the cache filled; it appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        fill(unfinished)
+        if not folder.exists():
+            os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def sketch(leaf: Any) -> Any:

@@ -93,6 +93,18 @@ def nvidia(what: str) -> Need:
     return need
 
 
+def amd(what: str) -> Need:
+    """The GPU must be one of AMD, which torch calls cuda as well."""
+
+    def need(context: Context) -> str | None:
+        """The GPU must be one of AMD."""
+        if context.machine.device == "cuda" and not context.machine.rocm:
+            return f"{what} needs a GPU of AMD; this is one of NVIDIA"
+        return device("cuda", what=what)(context)
+
+    return need
+
+
 def accelerator(what: str) -> Need:
     """The device must have memory of its own, apart from the host's."""
 

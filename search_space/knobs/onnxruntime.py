@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from search_space.build import Build
-from search_space.graph import (
-    Graph,
-    Run,
-    answer_by,
-    graph_key,
-    graphs,
-    release_weights,
-    traceable,
-)
-from search_space.knob import Choice, Conflict, Context, Effect, Tier, more_choices
-from search_space.needs import not_device
+from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
+from search_space.needs import amd, device, every, not_device, nvidia, probe
+from search_space.onnx_graph import DEVICE_PROVIDERS, ONNXRUNTIME, run_by_onnxruntime
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 PRECISION = (
     Conflict("precision", ("bf16",), "ONNX Runtime has no bfloat16 convolutions"),
     Conflict(
@@ -33,163 +19,175 @@ PRECISION = (
     ),
 )
 
+WHEELS = {
+    "CPUExecutionProvider": "onnxruntime",
+    "CUDAExecutionProvider": "onnxruntime-gpu",
+    "TensorrtExecutionProvider": "onnxruntime-gpu",
+    "MIGraphXExecutionProvider": "onnxruntime-migraphx",
+    "OpenVINOExecutionProvider": "onnxruntime-openvino",
+    "CoreMLExecutionProvider": "onnxruntime",
+    "DmlExecutionProvider": "onnxruntime-directml",
+}
+"""The package whose build of ONNX Runtime has each execution provider."""
+
 
 def provider_available(context: Context) -> str | None:
     """The installed build of ONNX Runtime must have a provider for the device."""
-    machine = context.machine
-    provider = PROVIDERS.get(machine.device)
-    if provider is None:
-        return f"no execution provider of ONNX Runtime is used for {machine.device} yet"
-    if machine.probes.get(provider, "not tried") is None:
-        return None
-    return f"the installed onnxruntime has no {provider}: pip install onnxruntime-gpu"
+    kind = context.machine.device
+    if kind not in DEVICE_PROVIDERS:
+        return f"no execution provider of ONNX Runtime is made for {kind}"
+    return probe(DEVICE_PROVIDERS[kind])(context)
 
 
 def one_denoiser(context: Context) -> str | None:
     """A second denoiser may take over at a later step, and has then not been recorded."""
     if len(context.spec.denoisers) > 1:
         return "only pipelines with one denoiser are exported yet"
-    return provider_available(context)
+    return None
+
+
+def on_system(name: str, what: str) -> Need:
+    """The system must be the one that the provider is made for."""
+
+    def need(context: Context) -> str | None:
+        """The system must be the one that the provider is made for."""
+        system = context.machine.system
+        return None if system.startswith(name) else f"{what} is not there on {system}"
+
+    return need
 
 
 def provider_probe(provider: str) -> Callable[[str, int], str | None]:
-    """A probe that asks the installed build for a provider."""
+    """A probe that has a provider add two numbers: a build may name one that it cannot load."""
 
-    def probe(device: str, head_size: int) -> str | None:
+    def tried(device_name: str, head_size: int) -> str | None:
         import onnxruntime
+        from onnx import TensorProto, helper
 
-        return None if provider in onnxruntime.get_available_providers() else "not in this build"
+        if provider not in onnxruntime.get_available_providers():
+            wheel = WHEELS[provider]
+            return f"the installed onnxruntime has no {provider}: pip install {wheel}"
+        value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+        nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
+        graph = helper.make_graph(nodes, "sum", value[:1], value[1:])
+        opset = [helper.make_opsetid("", 20)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider])
+        found = session.get_providers()[0]
+        return None if found == provider else f"ONNX Runtime takes {found} for {provider}"
 
-    return probe
+    return tried
 
 
 def sessions_effect(part: str) -> Effect:
-    """Every session must run on the device's provider: ONNX Runtime falls back without a word."""
+    """The provider asked for must run every session: ONNX Runtime falls back without a word."""
 
     def effect(build: Build, choice: str) -> str | None:
-        """Every session must run on the device's provider."""
+        """The provider must run nodes of every session, and a quantized one must have such."""
+        runtime = ONNXRUNTIME[choice]
         providers = build.evidence.get("providers", {})
         for entry in build.entries(part):
-            provider = providers.get(entry.name, "PyTorch")
-            if provider != PROVIDERS[build.device]:
-                return f"{entry.name} runs on {provider}"
+            running = providers.get(entry.name, ["PyTorch"])
+            if runtime.provider_on(build.device) not in running:
+                return f"{entry.name} runs on {', '.join(running)}"
+            if runtime.quantized and not build.evidence["quantized"][entry.name]:
+                return f"no operator of {entry.name} is quantized"
         return None
 
     return effect
 
 
-def export_onnx(graph: Graph, folder: Path) -> None:
-    """Export for the shapes of the example; the folder appears whole or not at all."""
-    import torch
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        with torch.no_grad():
-            torch.onnx.export(
-                traceable(graph),
-                graph.tensors,
-                str(unfinished / "model.onnx"),
-                dynamo=True,
-                external_data=True,
-                input_names=[f"input_{place}" for place in range(len(graph.tensors))],
-                output_names=[f"output_{place}" for place in range(graph.output_count)],
-                verbose=False,
-            )
-        if not folder.exists():
-            os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+def provider_works(name: str) -> Need:
+    """The provider of the choice must have worked on this machine."""
+    return probe(ONNXRUNTIME[f"onnxruntime-{name}"].provider)
 
 
-def bind(bind_one: Callable[..., None], name: str, tensor: Any) -> None:
-    """Give a session the memory of a contiguous tensor as an input or output."""
-    import numpy
-
-    dtype = numpy.dtype(str(tensor.dtype).removeprefix("torch."))
-    device, index = tensor.device.type, tensor.device.index or 0
-    bind_one(name, device, index, dtype, tuple(tensor.shape), tensor.data_ptr())
-
-
-def session_run(session: Any, graph: Graph) -> Run:
-    """Feeds the session by reference; inputs that the graph does not use were dropped from it."""
-    import torch
-
-    used = {value.name: int(value.name.removeprefix("input_")) for value in session.get_inputs()}
-    made = [leaf for leaf in graph.outputs if isinstance(leaf, torch.Tensor)]
-    names = [value.name for value in session.get_outputs()]
-
-    def run(tensors: Sequence[Any]) -> Sequence[Any]:
-        binding = session.io_binding()
-        for name, place in used.items():
-            bind(binding.bind_input, name, tensors[place])
-        device = tensors[0].device
-        outputs = [torch.empty(leaf.shape, dtype=leaf.dtype, device=device) for leaf in made]
-        for name, output in zip(names, outputs, strict=True):
-            bind(binding.bind_output, name, output)
-        session.run_with_iobinding(binding)
-        return outputs
-
-    return run
-
-
-def run_by_onnxruntime(build: Build, part: str) -> None:
-    """Export what is not in the cache, let go of the weights, and answer by sessions."""
-    import onnxruntime as runtime
-    import onnxscript
-    import torch
-
-    for graph in graphs(build, part):
-        key = graph_key(graph, torch.__version__, onnxscript.__version__)
-        folder = build.cache_dir / "onnx" / key
-        if not folder.exists():
-            build.enter("export")
-            export_onnx(graph, folder)
-        build.enter("session")
-        release_weights(graph.entry)
-        build.evidence["weights_released"] = True
-        session = runtime.InferenceSession(
-            folder / "model.onnx", providers=[PROVIDERS[build.device]]
+def providers(*more: Need) -> tuple[Choice, ...]:
+    """One choice for the device's own provider and for each that must be asked for."""
+    needs = {
+        "tensorrt": nvidia("TensorRT"),
+        "migraphx": amd("MIGraphX"),
+        "coreml": every(device("mps", "cpu", what="Core ML"), on_system("Darwin", "Core ML")),
+        "directml": every(device("cpu", what="DirectML"), on_system("Windows", "DirectML")),
+    }
+    unverified = [
+        Choice(
+            f"onnxruntime-{name}", every(*more, need, provider_works(name)), Tier.NEAR, run_on=()
         )
-        build.evidence.setdefault("providers", {})[graph.entry.name] = session.get_providers()[0]
-        answer_by(graph, session_run(session, graph))
+        for name, need in needs.items()
+    ]
+    host = device("cpu", what="OpenVINO by ONNX Runtime")
+    return (
+        Choice("onnxruntime", every(*more, provider_available), Tier.LOSSLESS),
+        Choice(
+            "onnxruntime-openvino", every(*more, host, provider_works("openvino")), Tier.LOSSLESS
+        ),
+        *unverified,
+    )
 
 
-PROBES = {provider: provider_probe(provider) for provider in PROVIDERS.values()}
+def int8(name: str, tier: Tier, *more: Need) -> Choice:
+    """A choice whose products are in int8, for which ONNX Runtime has fast kernels on a CPU."""
+    on_cpu = device("cpu", what="a product of int8 matrices by ONNX Runtime")
+    return Choice(name, every(*more, on_cpu, provider_available), tier)
+
+
+PROBES = {provider: provider_probe(provider) for provider in WHEELS}
 
 
 @more_choices(
     "engine",
-    choices=(Choice("onnxruntime", need=one_denoiser, tier=Tier.LOSSLESS),),
+    choices=(
+        *providers(one_denoiser),
+        int8("onnxruntime-int8-weights", Tier.NEAR, one_denoiser),
+        int8("onnxruntime-int8-dynamic", Tier.NEAR, one_denoiser),
+        int8("onnxruntime-int8", Tier.NEAR, one_denoiser),
+    ),
     effect=sessions_effect("engine"),
     conflicts=PRECISION,
     probes=PROBES,
     run_on=("cpu",),
 )
 def onnxruntime(build: Build, choice: str) -> None:
-    """The denoiser exported for the shapes of this workload and run by ONNX Runtime."""
-    run_by_onnxruntime(build, "engine")
+    """The denoiser exported for the shapes of this workload and run by ONNX Runtime.
+
+    On the provider of the device or on another; with weights in int8; or with the inputs of linear
+    layers in int8 too, by ranges found in each call (dynamic), or those of convolutions as well, by
+    ranges that the denoiser had in the baseline.
+    """
+    run_by_onnxruntime(build, "engine", choice)
 
 
 @more_choices(
     "vae_engine",
-    choices=(Choice("onnxruntime", need=provider_available, tier=Tier.LOSSLESS),),
+    choices=(*providers(), int8("onnxruntime-int8", Tier.NEAR)),
     effect=sessions_effect("vae_engine"),
     conflicts=PRECISION,
     run_on=("cpu",),
 )
 def onnxruntime_vae(build: Build, choice: str) -> None:
-    """The VAE's decoder exported for the shapes of this workload and run by ONNX Runtime."""
-    run_by_onnxruntime(build, "vae_engine")
+    """The VAE's decoder exported for the shapes of this workload and run by ONNX Runtime.
+
+    On the provider of the device or on another; or in int8, by the ranges of one call.
+    """
+    run_by_onnxruntime(build, "vae_engine", choice)
 
 
 @more_choices(
     "text_encoder_engine",
-    choices=(Choice("onnxruntime", need=provider_available, tier=Tier.LOSSLESS),),
+    choices=(
+        *providers(),
+        int8("onnxruntime-int8-weights", Tier.NEAR),
+        int8("onnxruntime-int8-dynamic", Tier.NEAR),
+    ),
     effect=sessions_effect("text_encoder_engine"),
     conflicts=PRECISION,
     run_on=("cpu",),
 )
 def onnxruntime_text_encoder(build: Build, choice: str) -> None:
-    """The text encoders exported for the length of the prompt and run by ONNX Runtime."""
-    run_by_onnxruntime(build, "text_encoder_engine")
+    """The text encoders exported for the length of the prompt and run by ONNX Runtime.
+
+    On the provider of the device or on another; with weights in int8; or with the inputs of linear
+    layers in int8 too.
+    """
+    run_by_onnxruntime(build, "text_encoder_engine", choice)
