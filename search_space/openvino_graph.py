@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
-from search_space.calibration import calibration
+from search_space.calibration import calibration_calls
 from search_space.graph import (
     Graph,
     Run,
     answer_by,
     graph_key,
     graphs,
+    keep_whole,
     release_weights,
     tensor_positions,
     traceable,
@@ -61,9 +59,22 @@ def run_by_openvino(build: Build, part: str, choice: str) -> None:
         build.evidence["weights_released"] = True
         inferred = inference_precision(core, mode)
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": inferred}
-        compiled = core.compile_model(path, mode.device, hints)
+        model = with_exact_angles(core.read_model(path))
+        compiled = core.compile_model(model, mode.device, hints)
         build.evidence.setdefault("openvino", {})[graph.entry.name] = seen(compiled)
         answer_by(graph, compiled_run(compiled, graph))
+
+
+def with_exact_angles(model: Any) -> Any:
+    """The model with the arguments of its sines among its outputs: what is put out stays in fp32.
+
+    A timestep of 999 radians, rounded to bf16, is off by whole radians.
+    """
+    sines = [node for node in model.get_ordered_ops() if node.get_type_name() in ("Sin", "Cos")]
+    angles = {str(node.input_value(0)): node.input_value(0) for node in sines}
+    if angles:
+        model.add_outputs(list(angles.values()))
+    return model
 
 
 def inference_precision(core: Any, mode: Mode) -> str:
@@ -132,7 +143,7 @@ def quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
     folder = path.parent.with_name(f"{path.parent.name}-int8-{what}")
     if folder.exists():
         return folder / "model.xml"
-    inputs = calibration(build) if what == "all" else []
+    inputs = calibration_calls(build, graph) if what == "all" else []
     build.enter("quantize")
     model = openvino.Core().read_model(path)
     if what == "weights":
@@ -150,17 +161,13 @@ def quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
 
 
 def keep(folder: Path, model: Any) -> None:
-    """Save a model; the folder appears whole or not at all."""
+    """Save a model in a folder of the cache."""
     import openvino
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
+    def save(unfinished: Path) -> None:
         openvino.save_model(model, unfinished / "model.xml", compress_to_fp16=False)
-        if not folder.exists():
-            os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+
+    keep_whole(folder, save)
 
 
 def compiled_run(compiled: Any, graph: Graph) -> Run:
