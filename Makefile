@@ -11,7 +11,8 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constr
 .PHONY: tune test check docs clean
 
 tune: $(VENV)/.installed
-	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 40s --trial-timeout 75s --no-ablation
+	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 40s --trial-timeout 75s --no-ablation \
+		--exclude engine --exclude vae_engine --exclude text_encoder_engine
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest

@@ -23,7 +23,8 @@ from search_space.workload import Workload
 from storage import Store
 from tuner.cli import main
 from tuner.listing import knobs_json
-from tuner.report import result_json, stored_json
+from tuner.report import stored_json
+from tuner.result import result_json
 from tuner.tuned import TunedConfig, figures
 from tuner.winners import best_json, winners
 

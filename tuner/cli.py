@@ -141,7 +141,8 @@ def default_output(model: str) -> Path:
 def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     """Write the tuned config and show it; the exit code."""
     from tuner.emit import CONTACT_SHEET
-    from tuner.report import changes_table, closing_remarks, describe, result_json, result_table
+    from tuner.report import describe
+    from tuner.result import changes_table, closing_remarks, result_json, result_table
 
     console = stderr()
     baseline, count = at_work.baseline, len(at_work.trials)

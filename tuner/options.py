@@ -141,7 +141,6 @@ workload_options = options(
     ),
 )
 search_options = options(
-    click.option("--memory", "memory_bytes", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]"),
     click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all."),
     click.option(
         "--time-limit", "time_limit_s", type=DURATION, help="No trial but the race's begins after."

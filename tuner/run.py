@@ -25,11 +25,12 @@ from tuner.finals import Change, Conclusion, Finals, drift, first_measured, over
 from tuner.limit import known_work, reached
 from tuner.models import REFERENCE
 from tuner.objective import LATENCY, Objective, best, break_even_images, front, smallest
+from tuner.plan import Plan
 from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.race import entrant
 from tuner.report import describe, limits
 from tuner.sheet import contact_sheet
-from tuner.tune import Loop, Plan, Progress, Runner
+from tuner.tune import Loop, Progress, Runner
 from tuner.tuned import TunedConfig, raced_figures
 
 

@@ -6,19 +6,18 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Protocol
 
-from search_space.budget import Budget
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
-from search_space.space import Space, changes, makes_another_image
+from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
-from search_space.workload import Workload
 from storage import Store
-from tuner.objective import LATENCY, Objective, best, latency_s
+from tuner.objective import LATENCY, best, latency_s
+from tuner.plan import Plan
 from tuner.runner import Deadlines
 from tuner.worker import Job
 
@@ -37,55 +36,6 @@ SEARCHED = ("baseline", "search")
 DRIFT_TRIALS = 10
 DRIFT_AGE = timedelta(minutes=20)
 """After so many trials or so long the baseline is measured again."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over.
-
-    With no ``race_rounds`` the winner is not raced, and so not ablated either.
-    """
-
-    space: Space
-    memory: Budget
-    trials: int
-    time_limit_s: float | None
-    trial_timeout_s: float
-    cache_dir: Path
-    objective: Objective = LATENCY
-    race_rounds: int = 0
-    ablation: bool = True
-
-    @property
-    def workload(self) -> Workload:
-        """What is generated."""
-        return self.space.context.workload
-
-    @property
-    def budget(self) -> Budget:
-        """The budgets of memory, and the quality that the space keeps to."""
-        return replace(self.memory, quality=self.space.context.quality)
-
-    @property
-    def reference(self) -> Path:
-        """Where the output lies that every trial is compared with."""
-        return self.cache_dir / "baselines" / f"{self._name}.npz"
-
-    @property
-    def compiled(self) -> Path:
-        """Where inductor keeps, while a run lasts, what it has compiled for each config."""
-        return self.cache_dir / "compiled" / self._name
-
-    @property
-    def _name(self) -> str:
-        machine = self.space.context.machine
-        parts = [machine.fingerprint, machine.software_fingerprint, self.workload.fingerprint]
-        return fingerprint(parts).removeprefix("b2:")
-
-    def pictures(self, config: Config) -> Path:
-        """Where a few images of a config lie, for the contact sheet."""
-        name = fingerprint(changes(config)).removeprefix("b2:")
-        return self.reference.with_suffix("") / f"{name}.npz"
 
 
 class Progress(Protocol):
@@ -234,7 +184,9 @@ class Loop:
         """Measure a config and keep the trial."""
         self._progress.started(len(self._trials) + 1, config)
         searched = purpose in SEARCHED
-        tried = self._run(self._job(config, purpose), self._deadlines(), self._progress.phase)
+        # What has run before is not given up: it may be the machine that is slow now.
+        deadlines = self._deadlines() if searched else Deadlines(self.plan.trial_timeout_s)
+        tried = self._run(self._job(config, purpose), deadlines, self._progress.phase)
         kept = replace(tried, purpose=purpose, race=race, round=round)
         trial = self._store.add(self.study_id, kept)
         if searched:

@@ -10,13 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from search_space.budget import Budget
+from search_space.space import Space
 from search_space.workload import Workload
 from storage import Store
 from tests.tuner.simulation import FACTORS, Quiet, Simulation, context
 from tuner.cli import main, request_of
 from tuner.objective import Objective
+from tuner.plan import Plan
 from tuner.run import Run
-from tuner.tune import Plan, Space
 
 COMMANDS = ["run", "knobs", "trials", "show", "best"]
 TINY = "reference:sd15-tiny"

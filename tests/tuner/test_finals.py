@@ -13,8 +13,8 @@ from storage import Store
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context
 from tuner.finals import drift
 from tuner.objective import Objective
+from tuner.plan import Plan
 from tuner.run import Run
-from tuner.tune import Plan
 from tuner.winners import winners
 
 TRUE_SPEEDUP = 1 / (0.5 * 0.9 * 0.6)
@@ -72,6 +72,7 @@ def test_race_trials_are_neither_capped_nor_the_reference(plan, found):
     raced = simulation.jobs[len(run.trials) - 2 :]
     assert {(job.cap_s, job.output) for job in raced if job.config} == {(None, None)}
     assert all(job.reference for job in raced)
+    assert {limits.call_s for limits in simulation.deadlines[-len(raced) :]} == {None}
     folders = [job.compile_cache for job in raced]
     assert len(set(folders)) == len({repr(job.config) for job in raced})
     assert None not in folders

@@ -12,7 +12,8 @@ from search_space.workload import Workload
 from storage import Store
 from tuner.emit import emit
 from tuner.limit import known_work, reached
-from tuner.report import latency, limit_text, result_json, stored_json, stored_text, trials_table
+from tuner.report import latency, stored_json, stored_text, trials_table
+from tuner.result import limit_text, result_json
 from tuner.tuned import TunedConfig, figures
 
 NEIGHBOUR = Condition("others_cores", 0.9, "other processes took 0.9 cores", "steady", 1)
@@ -70,7 +71,7 @@ def test_the_flags_are_in_the_store_the_json_and_the_text(tmp_path):
     assert stored_json(failed)["disturbed"] == told["disturbed"]
     assert "disturbed: other processes took 0.9 cores" in stored_text(disturbed)
     assert "unstable: torch compiled anew" in stored_text(disturbed)
-    (cell,) = [cell for cell in trials_table([disturbed.trial]).columns[2].cells]
+    (cell,) = [cell for cell in trials_table([disturbed.trial]).columns[3].cells]
     assert cell == "2.5 s (disturbed, unstable)"
 
 

@@ -13,9 +13,10 @@ from search_space.trial import Condition, Failure, FailureKind, Measurement, Pea
 from storage import Store
 from tests.tuner.simulation import BEST, FACTORS, GIB, Quiet, Simulation, context
 from tuner.objective import best, front
+from tuner.plan import Plan
 from tuner.run import Run
 from tuner.study import Study
-from tuner.tune import Plan, tune
+from tuner.tune import tune
 
 SOMEONE = "other processes took 1.0 cores"
 BUSY = (Condition("others_cores", 1.0, SOMEONE),)

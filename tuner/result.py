@@ -1,0 +1,113 @@
+"""The result of a run as a table, as remarks and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from search_space.space import completed
+from search_space.trial import Trial
+from tuner.finals import DRIFTED
+from tuner.report import (
+    UNKNOWN,
+    decibel,
+    describe,
+    latency,
+    raced_times,
+    similarity,
+    size,
+    times,
+)
+from tuner.tuned import TunedConfig, figures
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def result_json(
+    tuned: TunedConfig | None, trials: int, output: str | None, baseline: Trial | None
+) -> dict[str, Any]:
+    """The stable form of a run's result."""
+    best = {"config": completed(tuned.config), **tuned.tuned} if tuned else None
+    first = tuned.baseline if tuned else figures(baseline) if baseline else None
+    return {
+        "baseline": {"config": completed({}), **first} if first else None,
+        "best": best,
+        "objective": tuned.objective if tuned else None,
+        "speedup": tuned.speedup if tuned else None,
+        "speedup_low": tuned.speedup_low if tuned else None,
+        "speedup_high": tuned.speedup_high if tuned else None,
+        "break_even_images": tuned.break_even_images if tuned else None,
+        "changes": list(tuned.changes) if tuned else [],
+        "drift": tuned.drift if tuned else None,
+        "trials": trials,
+        "output": output,
+    }
+
+
+def limit_text(tuned: TunedConfig) -> str | None:
+    """How far from the machine's limit the best config and the default are."""
+    share, peak = tuned.tuned.get("peak_share"), tuned.tuned.get("peak")
+    if share is None:
+        return None
+    if not tuned.config:
+        return f"The default reaches {100 * share:.0f} % of this machine's {peak}."
+    default = (tuned.baseline or {}).get("peak_share")
+    beside = "" if default is None else f", the default {100 * default:.0f} %"
+    return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{beside}."
+
+
+def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
+    """Baseline and best, side by side."""
+    from rich.table import Table
+
+    columns = ("config", "latency", "speed-up", "peak memory", "PSNR", "SSIM", "quality")
+    table = Table("", *columns, "pays from image")
+    raced = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
+    pays = UNKNOWN if tuned.break_even_images is None else str(tuned.break_even_images)
+    rows = [("best", dict(tuned.config), tuned.tuned, raced, pays)]
+    if baseline is not None:
+        known = tuned.baseline or figures(baseline)
+        rows.insert(0, ("baseline", {}, known, times(1.0) if baseline.measurement else UNKNOWN, ""))
+    for name, config, known, speedup, pays in rows:
+        figures_of_row = (
+            latency(known),
+            speedup,
+            size(known["peak_bytes"]),
+            decibel(known["psnr_db"]),
+            similarity(known["ssim"]),
+            known["tier"] or UNKNOWN,
+            pays,
+        )
+        table.add_row(name, "\n".join(describe(config).split(", ")), *figures_of_row)
+    return table
+
+
+def changes_table(tuned: TunedConfig) -> Table:
+    """What each change of the winner brings: one row a change."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("change", "brings", "")
+    for change in tuned.changes:
+        brings = raced_times(change["speedup"], change["low"], change["high"])
+        note = change["note"] or ("kept" if change["kept"] else "brings nothing: dropped")
+        known = brings if change["speedup"] is not None else UNKNOWN
+        table.add_row(f"{change['knob']}={change['choice']}", known, escape(note))
+    return table
+
+
+def closing_remarks(tuned: TunedConfig) -> list[str]:
+    """What else must be known to read the table."""
+    limit = limit_text(tuned)
+    remarks = [limit] if limit else []
+    if tuned.drift > DRIFTED:
+        remarks.append(
+            f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "
+            "ranked by the baseline nearest in time, and the race compares in turns."
+        )
+    if tuned.config == {}:
+        raced = "" if tuned.speedup is None else " significantly"
+        remarks.append(f"No config was{raced} better than the default: the default is kept.")
+    elif tuned.speedup_low is not None and tuned.speedup_low <= 1 and tuned.objective == "latency":
+        remarks.append("It is not significantly faster than the default, which the pins rule out.")
+    return remarks
