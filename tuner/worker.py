@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -16,10 +15,11 @@ from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.knob import Stage
-from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Peak
+from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind
 from search_space.workload import Workload
-from tuner.memory import Gauge
+from tuner.measure import Timed
 from tuner.memory_limits import lift_data_limit, limit_memory, near_data_limit
+from tuner.phases import Phases
 
 OUT_OF_HOST_MEMORY = ("can't alloc", "Failed to allocate memory", "std::bad_alloc")
 OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
@@ -53,55 +53,6 @@ class Job:
         """The inverse of ``dataclasses.asdict``."""
         workload = Workload.from_json(facts["workload"])
         return cls(**{**facts, "workload": workload, "budget": Budget.from_json(facts["budget"])})
-
-
-class Phases:
-    """Tells the controller which phase begins, and keeps the seconds and the peaks of each."""
-
-    def __init__(self, folder: Path, device: str) -> None:
-        self.seconds: dict[str, float] = {}
-        self.name = ""
-        self.gauge = Gauge(device)
-        self._peaks: dict[tuple[str, str, str], int] = {}
-        self._device = device
-        self._folder = folder
-        self._began_s = 0.0
-
-    def enter(self, name: str) -> None:
-        """End the phase before and begin this one."""
-        self.leave()
-        self.name = name
-        with (self._folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"phase": name}) + "\n")
-        self.gauge.begin(name)
-        self._began_s = time.perf_counter()
-
-    def leave(self) -> None:
-        """End the phase: its seconds are added up and its peaks are read."""
-        from tuner.measure import synchronize
-
-        if not self.name:
-            return
-        synchronize(self._device)
-        spent_s = time.perf_counter() - self._began_s
-        self.seconds[self.name] = self.seconds.get(self.name, 0.0) + spent_s
-        for peak in self.gauge.end():
-            key = (peak.place, peak.phase, peak.source)
-            self._peaks[key] = max(peak.peak_bytes, self._peaks.get(key, 0))
-        self.name = ""
-
-    @property
-    def peaks(self) -> tuple[Peak, ...]:
-        """The peak of each phase but the comparison of images, which is ours alone."""
-        known = self._peaks.items()
-        return tuple(Peak(*key, peak_bytes) for key, peak_bytes in known if key[1] != "check")
-
-    def held_bytes(self, place: str) -> int | None:
-        """The most that was held until now, None where it was not read."""
-        # A device that has failed may not answer any more.
-        with contextlib.suppress(RuntimeError):
-            self.leave()
-        return max((peak.peak_bytes for peak in self.peaks if peak.place == place), default=None)
 
 
 def try_config(folder: Path) -> None:
@@ -140,34 +91,64 @@ class NoEffect(Exception):
 
 def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
     import tempfile
-    from contextlib import nullcontext
 
     from search_space.calibration import keep_calibration
-    from tuner.compare import fidelity_of
-    from tuner.fidelity import latents_in_float32
-    from tuner.limit import work_of
-    from tuner.measure import Call, image_count, measure, timed_call
-    from tuner.noise import Guard, standing
-    from tuner.outputs import latents_kept, made
-    from tuner.stages import Stopwatch
+    from tuner.measure import image_count
 
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
     phases.enter("load")
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
-    arguments = {**job.workload.call(), "output_type": "np"}
-    build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
-    pipe = construct(build, job.config, before=_eager_step_first(build))
-    pipe.set_progress_bar_config(disable=True)
+    build = _built(job, phases)
     # With throughput the steady samples are seconds per image.
     images = image_count(build.call) if job.workload.throughput else 1
     kept: list[tuple[Any, Any]] = []
-    stopwatch, conditions = Stopwatch(job.device), standing()
-    with latents_in_float32(pipe), latents_kept(build) as latents, stopwatch.on(build):
+    timed = _timed(build, job, phases, images, kept)
+    phases.enter("check")
+    if not job.config:
+        keep_calibration(build, kept)
+    likeness, work = _checked(build, job, timed, images)
+    phases.leave()
+    seconds = dict(timed.seconds)
+    for kind in ("steady", "disturbed"):
+        seconds[kind] = tuple(sample_s / images for sample_s in seconds[kind])
+    spent = {name: (spent_s,) for name, spent_s in phases.seconds.items() if name not in seconds}
+    return {
+        "seconds": {"start": (start_s,), **spent, **seconds},
+        "peaks": [asdict(peak) for peak in phases.peaks],
+        "fidelity": likeness,
+        "conditions": [asdict(condition) for condition in timed.conditions],
+        "work": work,
+    }
+
+
+def _built(job: Job, phases: Phases) -> Build:
+    """The pipeline with the config, ready to be called."""
+    arguments = {**job.workload.call(), "output_type": "np"}
+    build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
+    construct(build, job.config, before=_eager_step_first(build))
+    build.pipe.set_progress_bar_config(disable=True)
+    return build
+
+
+def _timed(
+    build: Build, job: Job, phases: Phases, images: int, kept: list[tuple[Any, Any]]
+) -> Timed:
+    """The calls of the trial; the inputs of the baseline's denoiser are added to ``kept``."""
+    from contextlib import nullcontext
+
+    from tuner.fidelity import latents_in_float32
+    from tuner.measure import Call, measure, timed_call
+    from tuner.noise import Guard, standing
+    from tuner.outputs import latents_kept, made
+    from tuner.stages import Stopwatch
+
+    stopwatch, before = Stopwatch(job.device), standing()
+    with latents_in_float32(build.pipe), latents_kept(build) as latents, stopwatch.on(build):
 
         def call() -> Call:
             latents.clear()
-            return timed_call(pipe, build.call, job.device, job.workload.seed, stopwatch)
+            return timed_call(build.pipe, build.call, job.device, job.workload.seed, stopwatch)
 
         timed = measure(
             call,
@@ -177,29 +158,25 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
             first=build.inputs_kept(kept) if not job.config else nullcontext(),
             guard=Guard(job.device),
         )
-    phases.enter("check")
-    if not job.config:
-        keep_calibration(build, kept)
+    conditions = (*before, *timed.conditions)
+    return replace(timed, conditions=conditions, output=made(timed.output, latents))
+
+
+def _checked(
+    build: Build, job: Job, timed: Timed, images: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """How far the output is from the reference, and what a call asks of the machine."""
+    from tuner.compare import fidelity_of
+    from tuner.limit import work_of
+
     seen = no_effect(build, job.config)
     if seen:
         raise NoEffect(seen)
     capped = job.cap_s is not None and timed.seconds["steady"][0] > job.cap_s * images
-    fidelity = fidelity_of(build, job, made(timed.output, latents), can_win=not capped)
+    likeness = fidelity_of(build, job, timed.output, can_win=not capped)
     # Once for a workload: by the trial that everything else is compared with.
     work = work_of(build, images) if job.output is not None and not job.config else {}
-    phases.leave()
-    seconds = dict(timed.seconds)
-    for kind in ("steady", "disturbed"):
-        seconds[kind] = tuple(sample_s / images for sample_s in seconds[kind])
-    built = {name: (spent,) for name, spent in phases.seconds.items() if name not in seconds}
-    peaks = [asdict(peak) for peak in phases.peaks]
-    return {
-        "seconds": {"start": (start_s,), **built, **seconds},
-        "peaks": peaks,
-        "fidelity": fidelity,
-        "conditions": [asdict(condition) for condition in (*conditions, *timed.conditions)],
-        "work": work,
-    }
+    return likeness, work
 
 
 def silence_progress_bars() -> None:

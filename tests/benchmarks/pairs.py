@@ -37,12 +37,12 @@ from tuner.compare import fidelity_of
 from tuner.fidelity import latents_in_float32
 from tuner.measure import timed_call
 from tuner.outputs import latents_kept, made
+from tuner.phases import Phases
 from tuner.probing import look_around
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import (
     Job,
     NoEffect,
-    Phases,
     classify,
     leave_result,
     silence_progress_bars,
@@ -102,7 +102,13 @@ def called_once(job: Job, phases: Phases) -> dict[str, Any]:
     fidelity = fidelity_of(build, job, made(call.output, latents), can_win=False)
     phases.leave()
     peaks = [asdict(peak) for peak in phases.peaks]
-    return {"seconds": {"steady": [call.call_s]}, "peaks": peaks, "fidelity": fidelity}
+    return {
+        "seconds": {"steady": [call.call_s]},
+        "peaks": peaks,
+        "fidelity": fidelity,
+        "conditions": [],
+        "work": {},
+    }
 
 
 @dataclass

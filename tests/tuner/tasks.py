@@ -14,9 +14,10 @@ from pathlib import Path
 
 from search_space.errors import ModelError
 from tuner.memory_limits import data_bytes, limit_data, limit_memory
+from tuner.phases import Phases
 from tuner.probing import answer_each
 from tuner.processes import CONTROLLER
-from tuner.worker import Job, Phases, failed, leave_result
+from tuner.worker import Job, failed, leave_result
 
 
 def enter(folder: Path, phase: str) -> None:

@@ -1,0 +1,60 @@
+"""What a trial's process tells of its phases, and what it keeps of each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+
+from search_space.trial import Peak
+from tuner.memory import Gauge
+
+
+class Phases:
+    """Tells the controller which phase begins, and keeps the seconds and the peaks of each."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self.seconds: dict[str, float] = {}
+        self.name = ""
+        self.gauge = Gauge(device)
+        self._peaks: dict[tuple[str, str, str], int] = {}
+        self._device = device
+        self._folder = folder
+        self._began_s = 0.0
+
+    def enter(self, name: str) -> None:
+        """End the phase before and begin this one."""
+        self.leave()
+        self.name = name
+        with (self._folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"phase": name}) + "\n")
+        self.gauge.begin(name)
+        self._began_s = time.perf_counter()
+
+    def leave(self) -> None:
+        """End the phase: its seconds are added up and its peaks are read."""
+        from tuner.measure import synchronize
+
+        if not self.name:
+            return
+        synchronize(self._device)
+        spent_s = time.perf_counter() - self._began_s
+        self.seconds[self.name] = self.seconds.get(self.name, 0.0) + spent_s
+        for peak in self.gauge.end():
+            key = (peak.place, peak.phase, peak.source)
+            self._peaks[key] = max(peak.peak_bytes, self._peaks.get(key, 0))
+        self.name = ""
+
+    @property
+    def peaks(self) -> tuple[Peak, ...]:
+        """The peak of each phase but the comparison of images, which is ours alone."""
+        known = self._peaks.items()
+        return tuple(Peak(*key, peak_bytes) for key, peak_bytes in known if key[1] != "check")
+
+    def held_bytes(self, place: str) -> int | None:
+        """The most that was held until now, None where it was not read."""
+        # A device that has failed may not answer any more.
+        with contextlib.suppress(RuntimeError):
+            self.leave()
+        return max((peak.peak_bytes for peak in self.peaks if peak.place == place), default=None)
