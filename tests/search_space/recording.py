@@ -7,6 +7,7 @@ that is not installed, and for nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -69,9 +70,15 @@ class Recorded:
 
 def record(thing: Any, calls: list[str]) -> None:
     """Have a pipeline or a module record; its class keeps its name and its module."""
+    from diffusers.hooks._helpers import TransformerBlockRegistry
+
     kind = type(thing)
     facts = {"__module__": kind.__module__, "calls": calls}
     thing.__class__ = type(kind.__name__, (Recorded, kind), facts)
+    # The caches of diffusers look blocks up by their very class.
+    with contextlib.suppress(ValueError):
+        known = TransformerBlockRegistry.get(kind)
+        TransformerBlockRegistry.register(thing.__class__, known)
 
 
 @functools.cache
