@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_space.budget import Budget
@@ -57,18 +57,11 @@ def _baselines(trials: Iterable[Trial]) -> list[tuple[int, Measurement]]:
 
 
 def finalists(loop: Loop, trials: Sequence[Trial], known: Sequence[Trial]) -> list[Trial]:
-    """The best of the search by value; by value over the local baseline where that moved."""
+    """The best of the search by value; where the baseline moved, also by value over the local one.
+
+    One slow measurement of the baseline must not lift its neighbours over what was faster.
+    """
     plan = loop.plan
-    baselines = _baselines(known)
-    moved = drift(known) > DRIFTED and plan.objective.of_one_call
-
-    def ranked(trial: Trial) -> float:
-        value = value_of(trial, plan.objective)
-        if not moved:
-            return value
-        nearest = min(baselines, key=lambda found: abs(found[0] - trial.number))
-        return value / nearest[1].latency_s
-
     over = over_budget(plan.budget, (one for one in known if one.purpose in SEARCHED))
     baseline = next((trial.measurement for trial in trials if trial.config == {}), None)
     feasible = [
@@ -78,9 +71,30 @@ def finalists(loop: Loop, trials: Sequence[Trial], known: Sequence[Trial]) -> li
         and entrant(trial.config) not in over
         and best([trial], plan.budget, plan.objective, baseline) is trial
     ]
-    order = sorted(feasible, key=ranked)
+    values = {trial.number: value_of(trial, plan.objective) for trial in feasible}
+    behind = shares(values)
+    if drift(known) > DRIFTED and plan.objective.of_one_call:
+        local = shares(over_local_baseline(values, _baselines(known)))
+        behind = {number: min(share, local[number]) for number, share in behind.items()}
+    order = sorted(feasible, key=lambda trial: behind[trial.number])
     changed = [trial for trial in order if trial.config != {}][:FINALISTS]
-    return [trial for trial in changed if ranked(trial) <= REACH * ranked(order[0])]
+    return [trial for trial in changed if behind[trial.number] <= REACH]
+
+
+def shares(values: Mapping[int, float]) -> dict[int, float]:
+    """Each value over the best one."""
+    lowest = min(values.values(), default=1.0)
+    return {number: value / lowest for number, value in values.items()}
+
+
+def over_local_baseline(
+    values: Mapping[int, float], baselines: Sequence[tuple[int, Measurement]]
+) -> dict[int, float]:
+    """Each value over the latency of the baseline that was measured nearest in time."""
+    return {
+        number: value / min(baselines, key=lambda found: abs(found[0] - number))[1].latency_s
+        for number, value in values.items()
+    }
 
 
 class Finals:

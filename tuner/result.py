@@ -103,7 +103,7 @@ def closing_remarks(tuned: TunedConfig) -> list[str]:
     if tuned.drift > DRIFTED:
         remarks.append(
             f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "
-            "ranked by the baseline nearest in time, and the race compares in turns."
+            "ranked by the baseline nearest in time as well, and the race compares in turns."
         )
     if tuned.config == {}:
         raced = "" if tuned.speedup is None else " significantly"

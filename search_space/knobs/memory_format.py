@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
+from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.pipeline_spec import Component
+
+OWN_ORDER = "a runtime orders the weights of its graph by itself"
 
 
 def convolutional(component: Component | None) -> str | None:
@@ -22,6 +25,17 @@ def any_convolutional(context: Context) -> str | None:
     """One model of the pipeline is enough."""
     reasons = [convolutional(part) for part in (*context.spec.denoisers, context.spec.vae)]
     return None if None in reasons else "; ".join(dict.fromkeys(filter(None, reasons)))
+
+
+def of_the_denoiser(context: Context) -> str | None:
+    """Where the denoiser has convolutions, it is the one that gains."""
+    found = [convolutional(part) for part in context.spec.denoisers]
+    return "the denoiser has convolutions" if None in found else None
+
+
+def of_the_vae_alone(context: Context) -> str | None:
+    """Where the denoiser has none, the VAE is."""
+    return None if of_the_denoiser(context) else "the VAE alone has convolutions"
 
 
 def four_dimensional(model: object) -> bool:
@@ -43,8 +57,6 @@ def memory_format_effect(build: Build, choice: str) -> str | None:
             last = weight.dim() == 4 and weight.is_contiguous(memory_format=torch.channels_last)
             if last and not weight.is_contiguous():
                 return None
-    if build.evidence.get("weights_released"):
-        return None
     return "no weight is in channels_last order"
 
 
@@ -53,6 +65,10 @@ def memory_format_effect(build: Build, choice: str) -> str | None:
     choices=(
         Choice("contiguous"),
         Choice("channels_last", need=any_convolutional, tier=Tier.LOSSLESS),
+    ),
+    conflicts=(
+        Conflict("engine", (), OWN_ORDER, need=of_the_denoiser, only=PYTORCH_ENGINES),
+        Conflict("vae_engine", (), OWN_ORDER, need=of_the_vae_alone, only=("eager", "compile")),
     ),
     effect=memory_format_effect,
     run_on=("cpu",),

@@ -287,7 +287,16 @@ def try_here(
         reference = tmp_path_factory.mktemp("reference") / "baseline.npz"
         Reference((Made(baseline(family, workload)),), {}).write(reference)
         folder = folder_for(family, workload)
-        job = Job(workload, folder, "cpu", config, str(exports), str(reference), cap_s=0.0)
+        job = Job(
+            workload,
+            folder,
+            "cpu",
+            config,
+            str(exports),
+            str(reference),
+            cap_s=0.0,
+            compile_cache=str(exports / "inductor"),
+        )
         trial = run_trial(children, job, Deadlines(trial_s=300), lambda phase: None)
         assert trial.measurement is not None, trial.outcome
         return trial.measurement

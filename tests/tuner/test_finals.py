@@ -219,6 +219,19 @@ def test_drift_is_told_and_finalists_are_ranked_without_it(plan, found):
     assert run.tuned().config == BEST
 
 
+def test_one_slow_measurement_of_the_baseline_excludes_nobody(plan, found):
+    class OnceSlow(Simulation):
+        def outcome(self, config, job):
+            made = super().outcome(config, job)
+            slow = {**made.seconds, "steady": (14.0,)}
+            return replace(made, seconds=slow) if job.cap_s == 0.0 else made
+
+    run = go(replace(plan, trials=22), found, OnceSlow())
+    assert run.tuned().drift == pytest.approx(0.4)
+    assert BEST in [dict(trial.config) for trial in of(found, "race")]
+    assert run.tuned().config == BEST
+
+
 def test_the_store_tells_the_same_winner_as_the_run(plan, found):
     tuned = go(plan, found).tuned()
     (winner,) = winners(found.trials())
