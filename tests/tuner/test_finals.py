@@ -227,7 +227,7 @@ def test_one_slow_measurement_of_the_baseline_excludes_nobody(plan, found):
             return replace(made, seconds=slow) if job.cap_s == 0.0 else made
 
     run = go(replace(plan, trials=22), found, OnceSlow())
-    assert run.tuned().drift == pytest.approx(0.4)
+    assert run.tuned().drift == pytest.approx(0.4, rel=0.02)
     assert BEST in [dict(trial.config) for trial in of(found, "race")]
     assert run.tuned().config == BEST
 
