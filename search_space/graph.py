@@ -55,11 +55,28 @@ def tensor_positions(leaves: Sequence[Any]) -> list[int]:
     return [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
 
 
+def without_generators(arguments: Any) -> Any:
+    """The arguments with None for a generator or a list of them: a graph draws no numbers.
+
+    A pipeline hands on to its VAE what it was called with, be it one, one an image, or none.
+    """
+    import torch
+    from torch.utils import _pytree as pytree
+
+    def drawn_from(part: Any) -> bool:
+        parts = part if isinstance(part, (list, tuple)) else [part]
+        return bool(parts) and all(isinstance(one, torch.Generator) for one in parts)
+
+    return pytree.tree_map(
+        lambda leaf: None if drawn_from(leaf) else leaf, arguments, is_leaf=drawn_from
+    )
+
+
 def graph_of(entry: Entry, example: Example) -> Graph:
     """The graph of a recorded call."""
     from torch.utils import _pytree as pytree
 
-    inputs, input_tree = pytree.tree_flatten((example.args, example.kwargs))
+    inputs, input_tree = pytree.tree_flatten(without_generators((example.args, example.kwargs)))
     outputs, output_tree = pytree.tree_flatten(example.output)
     return Graph(entry, inputs, input_tree, outputs, output_tree)
 
@@ -77,7 +94,7 @@ def traceable(graph: Graph) -> Any:
     from torch.utils import _pytree as pytree
 
     function, positions = graph.entry.function, graph.positions
-    constants = [None if isinstance(leaf, torch.Generator) else leaf for leaf in graph.inputs]
+    constants = list(graph.inputs)
 
     class Flat(torch.nn.Module):
         def __init__(self) -> None:
@@ -97,7 +114,6 @@ def traceable(graph: Graph) -> Any:
 
 def graph_key(graph: Graph, *versions: str) -> str:
     """What an exported graph depends on: model, a sample of each weight, inputs and versions."""
-    import torch
 
     model = graph.entry.owner
     config = model.config if hasattr(model.config, "items") else model.config.to_dict()
@@ -111,8 +127,7 @@ def graph_key(graph: Graph, *versions: str) -> str:
         sample = flat[:: max(1, flat.numel() // 64)].double().cpu().numpy().tobytes()
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode() + sample)
     for leaf in graph.inputs:
-        if not isinstance(leaf, torch.Generator):
-            digest.update(repr(sketch(leaf)).encode())
+        digest.update(repr(sketch(leaf)).encode())
     return digest.hexdigest()
 
 
@@ -160,7 +175,7 @@ def answer_by(graph: Graph, run: Run) -> None:
     dtypes = [graph.outputs[place].dtype for place in answers]
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        leaves, tree = pytree.tree_flatten((args, kwargs))
+        leaves, tree = pytree.tree_flatten(without_generators((args, kwargs)))
         wrong = [i for i in positions if i >= len(leaves) or sketch(leaves[i]) != shapes[i]]
         if tree != graph.input_tree or wrong:
             found = [sketch(leaves[i])[0] for i in wrong if isinstance(leaves[i], torch.Tensor)]

@@ -73,6 +73,18 @@ def test_a_call_of_another_shape_says_what_to_do(exported, changed):
         generate(exported[0], **changed)
 
 
+def test_a_decoder_is_handed_a_generator_or_one_an_image_or_none(reference_folder, tmp_path):
+    import torch
+
+    build = Build(str(reference_folder("sd15-tiny")), "cpu", dict(CALL), tmp_path)
+    construct(build, {"vae_engine": "onnxruntime"}).set_progress_bar_config(disable=True)
+    drawn = torch.Generator().manual_seed(0)
+    one = build.pipe(**CALL, generator=drawn).images
+    listed = build.pipe(**CALL, generator=[drawn.manual_seed(0)]).images
+    assert np.array_equal(one, listed)
+    assert build.pipe(**CALL).images.shape == one.shape
+
+
 def test_the_weights_are_given_back_and_their_dtype_and_device_stay_known(exported):
     denoiser = exported[0].pipe.transformer
     assert sum(weight.numel() for weight in denoiser.parameters()) == 0
