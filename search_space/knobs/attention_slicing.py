@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
-from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.knobs.attention_sdpa import SDPA_BACKENDS
 from search_space.needs import not_device
 
@@ -47,8 +46,8 @@ def attention_slicing_effect(build: Build, choice: str) -> str | None:
         ),
         goes_only_with(
             "engine",
-            PYTORCH_ENGINES,
-            "the exported graph would hold every slice as nodes of its own",
+            ("eager",),
+            "a graph would hold every slice as nodes of its own, and take long to make",
         ),
     ),
     effect=attention_slicing_effect,
