@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Stage, Tier, goes_only_with, knob
+from search_space.knob import Choice, Conflict, Context, Need, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention import COMPILED
 from search_space.needs import device
 
@@ -16,6 +16,18 @@ DIFFUSERS_DOCS = {
     "epilogue_fusion": False,
 }
 """The settings that the documentation of diffusers recommends on CUDA."""
+
+
+def native(dtype: str) -> Need:
+    """The machine's hardware must multiply matrices of the dtype."""
+
+    def need(context: Context) -> str | None:
+        """Weights are packed in the dtypes alone that the CPU multiplies."""
+        if dtype in context.machine.native_dtypes:
+            return None
+        return f"this CPU does not multiply in {dtype}"
+
+    return need
 
 
 def inductor_effect(build: Build, choice: str) -> str | None:
@@ -44,6 +56,15 @@ def inductor_effect(build: Build, choice: str) -> str | None:
             conflicts=(
                 goes_only_with(
                     "engine", FREEZABLE, "weights are packed into the graph of a whole model"
+                ),
+                *(
+                    Conflict(
+                        "precision",
+                        (dtype,),
+                        f"oneDNN packs no {dtype} weights for this CPU",
+                        need=native(dtype),
+                    )
+                    for dtype in ("bf16", "fp16")
                 ),
             ),
             run_on=("cpu",),

@@ -199,6 +199,14 @@ def test_what_a_choice_asks_for_is_added_to_a_config(describe):
     assert space.clash({"inductor": "freezing"}).startswith("inductor=freezing does not go with")
 
 
+def test_weights_are_frozen_only_in_a_dtype_that_the_cpu_multiplies(describe):
+    config = {"inductor": "freezing", "engine": "compile-default", "precision": "fp16"}
+    assert Space(describe(native_dtypes=("fp32", "bf16", "fp16"))).holds(config)
+    without = Space(describe(native_dtypes=("fp32", "bf16")))
+    assert "packs no fp16 weights" in without.clash(config)
+    assert without.holds({**config, "precision": "bf16"})
+
+
 @pytest.mark.parametrize("config", [{"no_such_knob": "on"}, {"precision": "int3"}])
 def test_a_config_that_names_something_unknown_does_not_hold(describe, config):
     assert not Space(describe()).holds(config)
