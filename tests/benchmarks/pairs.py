@@ -1,10 +1,11 @@
 """Every pair of available choices on this CPU: ruled out with a reason, or run to a valid image.
 
-    python -m tests.benchmarks.pairs [--family sd15-tiny ...] [--without-engines] [--write]
+    python -m tests.benchmarks.pairs [--family sd15-tiny ...] [--exclude KNOB ...] [--write]
 
-Each pair runs in a process of its own, as a trial does. Outcomes are kept in a file as they come,
-by versions and family, so that the command goes on where it stopped. ``--write`` puts the table
-into docs/pairs.md.
+Each config runs in a process of its own, as a trial does, and holds as many pairs as it can; the
+pairs of a config that fails are run alone. Outcomes are kept in a file as they come, by versions
+and family, so that the command goes on where it stopped. ``--write`` puts the table into
+docs/pairs.md.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
+from datetime import date
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import platformdirs
 
-from search_space.build import PARTS, Build
+from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.knob import Context, Tier
@@ -31,6 +33,9 @@ from search_space.pipeline_spec import read_spec
 from search_space.space import Space
 from search_space.trial import Config, Failure
 from search_space.workload import Workload
+from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
+from tests.benchmarks.pairs_page import FAILED, RAN, RULED_OUT, Outcomes, named, page
+from tests.calm import save_calm
 from tuner import reference
 from tuner.children import Children
 from tuner.compare import fidelity_of
@@ -40,42 +45,39 @@ from tuner.outputs import latents_kept, made
 from tuner.phases import Phases
 from tuner.probing import look_around
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import (
-    Job,
-    NoEffect,
-    classify,
-    leave_result,
-    silence_progress_bars,
-)
+from tuner.worker import Job, NoEffect, classify, leave_result, silence_progress_bars
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}
 PAGE = Path("docs/pairs.md")
 CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
-RAN = "ran"
-STEPS = 2
 
 
 def workload_of(family: str, config: Config = MappingProxyType({})) -> Workload:
     """As small as the choices of the config can act on."""
-    side_px = 144 if config.get("vae_tiling", "off") != "off" else 64
-    batch_size = 2 if config.get("vae_slicing", "off") != "off" else 1
-    name, frames = f"reference:{family}", NUM_FRAMES.get(family)
-    return Workload(name, "", side_px, side_px, frames, steps=STEPS, batch_size=batch_size)
+    large = config.get("vae_tiling", "off") != "off"
+    small = Workload(f"reference:{family}", "", 64, 64, NUM_FRAMES.get(family), steps=2)
+    return replace(
+        small,
+        height_px=144 if large else 64,
+        width_px=144 if large else 64,
+        batch_size=2 if config.get("vae_slicing", "off") != "off" else 1,
+        **_steps(config),
+    )
 
 
-def pairs(space: Space) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each pair of choices by name, with what the two ask for elsewhere."""
-    choices = [(knob, value) for knob, values in space.choices.items() for value in values]
-    first = {knob.name: knob.values[0] for knob in space.knobs}
-    changing = [(knob, value) for knob, value in choices if first[knob] != value]
-    for (one, mine), (other, theirs) in combinations(changing, 2):
-        if one != other:
-            name = f"{one}={mine} + {other}={theirs}"
-            yield name, space.supported({one: mine, other: theirs})
+def _steps(config: Config) -> dict[str, Any]:
+    if config.get("cache", "off") != "off":
+        # Without guidance, which multiplies what a skipped block leaves out.
+        return {"steps": 16, "guidance_scale": 1.0}
+    return {"steps": 8 if {"scheduler", "steps"} & set(config) else 2}
 
 
-def try_pair(folder: Path) -> None:
+LARGEST = {"vae_tiling": "on", "vae_slicing": "on", "cache": "on"}
+"""What asks for the largest workload, for which everything is available."""
+
+
+def try_pairs(folder: Path) -> None:
     """What a trial does but for the repeats: build, call once, see each choice act, compare."""
     job = Job.from_json(json.loads((folder / "request.json").read_text(encoding="utf-8")))
     phases = Phases(folder, job.device)
@@ -111,114 +113,120 @@ def called_once(job: Job, phases: Phases) -> dict[str, Any]:
     }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Family:
-    """One reference pipeline on this machine, with the baselines of its workloads."""
+    """One reference pipeline on this machine, with all that is kept of it in ``folder``."""
 
     name: str
-    folder: str
+    folder: Path
     children: Children
-    kept: Path
 
-    def outcome(self, space: Space, config: Config) -> str:
-        """``ran``, the reason why the rules exclude the pair, or how it failed."""
-        reason = space.clash(config)
-        if reason is not None:
-            return f"ruled out: {reason}"
-        return self.told(self.job(config, reference=str(self.baseline(config))))
+    @cached_property
+    def pipeline(self) -> Path:
+        """The folder of its calm variant, in which step caches find something to skip."""
+        folder = self.folder / f"{self.name}-calm"
+        if not (folder / "model_index.json").exists():
+            save_calm(reference.build(self.name, self.folder), folder)
+        return folder
 
-    def baseline(self, config: Config) -> Path:
+    def space(self, machine: Machine, exclude: Sequence[str] = ()) -> Space:
+        """All that can be chosen here, less the knobs that are excluded."""
+        spec = read_spec(self.pipeline)
+        self.children.preload(spec.classes)
+        workload = workload_of(self.name, LARGEST)
+        context = Context(machine, spec, workload, Tier.LOSSY, allow_lossy=True)
+        return Space(context, exclude=exclude)
+
+    def run(self, config: Config) -> str:
+        """``ran``, or how it failed."""
+        return self._told(self._job(config, reference=str(self._baseline(config))))
+
+    def _baseline(self, config: Config) -> Path:
         """The images of the untouched pipeline for the workload of the config; raises TuneError."""
         workload = workload_of(self.name, config)
-        path = self.kept / f"{self.name}-{workload.height_px}-{workload.batch_size}.npz"
+        sizes = f"{workload.height_px}-{workload.batch_size}-{workload.steps}"
+        path = self.folder / f"{self.name}-{sizes}.npz"
         if not path.exists():
-            job = replace(self.job({}, output=str(path)), workload=workload)
-            if (told := self.told(job)) != RAN:
+            job = replace(self._job({}, output=str(path)), workload=workload)
+            if (told := self._told(job)) != RAN:
                 raise TuneError(f"the baseline of {self.name} does not run: {told}")
         return path
 
-    def job(self, config: Config, **files: str) -> Job:
-        """The job of a config."""
-        known = workload_of(self.name, config), self.folder, "cpu", config, str(CACHE)
-        return Job(*known, **files, compile_cache=str(self.kept / "inductor"))
+    def _job(self, config: Config, **files: str) -> Job:
+        known = workload_of(self.name, config), str(self.pipeline), "cpu", config, str(self.folder)
+        return Job(*known, **files, compile_cache=str(self.folder / "inductor"))
 
-    def told(self, job: Job) -> str:
-        """``ran``, or how it failed."""
-        task = "tests.benchmarks.pairs:try_pair"
+    def _told(self, job: Job) -> str:
+        task = "tests.benchmarks.pairs:try_pairs"
         found = run_trial(self.children, job, Deadlines(600.0), lambda phase: None, task).outcome
         failed = isinstance(found, Failure)
-        return f"failed: {found.kind.value}: {found.message}" if failed else RAN
+        return f"{FAILED}{found.kind.value}: {found.message}" if failed else RAN
 
 
-def run_family(name: str, engines: bool, children: Children, machine: Machine) -> dict[str, str]:
-    """The outcome of every pair of one family; those that are known are not run again."""
-    folder = reference.build(name, CACHE)
-    kept = CACHE / "pairs" / machine.software_fingerprint[3:11]
-    kept.mkdir(parents=True, exist_ok=True)
-    workload = replace(workload_of(name), batch_size=2, height_px=144, width_px=144)
-    spec = read_spec(folder)
-    children.preload(spec.classes)
-    context = Context(machine, spec, workload, Tier.LOSSY, allow_lossy=True)
-    space = Space(context, exclude=() if engines else PARTS)
-    family = Family(name, str(folder), children, kept)
-    known = kept / f"{name}.jsonl"
-    lines = known.read_text(encoding="utf-8").splitlines() if known.exists() else []
-    found: dict[str, str] = dict(json.loads(line) for line in lines)
-    with known.open("a", encoding="utf-8", buffering=1) as file:
-        for pair, config in pairs(space):
-            if pair not in found:
-                found[pair] = family.outcome(space, config)
-                file.write(json.dumps([pair, found[pair]]) + "\n")
-                if found[pair].startswith("failed"):
-                    print(name, pair, found[pair], flush=True)
-    return {pair: found[pair] for pair, _ in pairs(space)}
+class Kept:
+    """The outcomes of a family's configs, in a file of JSON lines."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._file = family.folder / f"{family.name}.jsonl"
+        lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
+        self.known: list[tuple[dict[str, str], str]] = [(*json.loads(line),) for line in lines]
+
+    def outcome(self, config: Config) -> str:
+        """What became of the config, which is run if it has not been."""
+        for known, told in self.known:
+            if known == config:
+                return told
+        told = self._family.run(config)
+        self.known.append((dict(config), told))
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self.known[-1]) + "\n")
+        if told != RAN:
+            print(self._family.name, named(config.items()), told, flush=True)
+        return told
 
 
-def page(found: dict[str, dict[str, str]], machine: str) -> str:
-    """The table as a page of the docs."""
-    lines = [
-        "# Pairs of choices",
-        "",
-        f"Made by `python -m tests.benchmarks.pairs --write` on {machine}.",
-        "",
-        "| family | pairs | ran | ruled out | failed |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for family, outcomes in found.items():
-        counts = Counter(text.partition(":")[0] for text in outcomes.values())
-        ran, out, failed = counts[RAN], counts["ruled out"], counts["failed"]
-        lines.append(f"| {family} | {len(outcomes)} | {ran} | {out} | {failed} |")
-    failures = [
-        f"- {family}: {name}: {text}"
-        for family, outcomes in found.items()
-        for name, text in outcomes.items()
-        if text.startswith("failed")
-    ]
-    reasons = sorted(
-        {text.partition(": ")[2] for o in found.values() for text in o.values()} - {""}
-    )
-    lines += ["", "## Failed", "", *(failures or ["None."])]
-    lines += ["", "## Ruled out, by reason", "", *sorted(f"- {reason}" for reason in reasons)]
-    return "\n".join(lines) + "\n"
+def sweep(space: Space, kept: Kept) -> Outcomes:
+    """Run configs until every pair that the rules allow has run or failed."""
+    clashes = {pair: space.clash(alone(space, pair)) for pair in pairs(space)}
+    found = {pair: RULED_OUT + reason for pair, reason in clashes.items() if reason}
+    for config, told in kept.known:
+        if told == RAN:
+            found = {pair: RAN for pair in pairs_of(config) if pair in clashes} | found
+    while left := dict.fromkeys(pair for pair in clashes if pair not in found):
+        print(f"{len(left)} of {len(clashes)} pairs left", end="\r", file=sys.stderr, flush=True)
+        config = fullest(space, left)
+        ran = kept.outcome(config) == RAN
+        here = pairs_of(config) & set(left)
+        found |= {pair: RAN if ran else kept.outcome(alone(space, pair)) for pair in here}
+    together = {
+        named(config.items()): told
+        for config, told in kept.known
+        if told != RAN and all(found.get(pair) == RAN for pair in pairs_of(config))
+    }
+    return Outcomes({pair: found[pair] for pair in clashes}, len(kept.known), together)
 
 
 def main() -> None:
     """Run what is not known yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", action="append", choices=FAMILIES)
-    parser.add_argument("--without-engines", action="store_true")
+    parser.add_argument("--exclude", action="append", default=[], metavar="KNOB")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
+    found = {}
     with Children() as children:
         machine, _ = look_around(children, "cpu")
-        found = {
-            family: run_family(family, not asked.without_engines, children, machine)
-            for family in asked.family or FAMILIES
-        }
-    for family, outcomes in found.items():
-        print(family, dict(Counter(text.partition(":")[0] for text in outcomes.values())))
+        folder = CACHE / "pairs" / machine.software_fingerprint[3:11]
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in asked.family or FAMILIES:
+            family = Family(name, folder, children)
+            space = family.space(machine, asked.exclude)
+            found[name] = sweep(space, Kept(family))
+            print(name, dict(found[name].counts()), f"{found[name].configs} configs", flush=True)
     if asked.write:
-        PAGE.write_text(page(found, f"{machine.cores} cores of {machine.device_name}"))
+        today = f"{machine.cores} cores of {machine.device_name}, {date.today()}"
+        PAGE.write_text(page(found, today), encoding="utf-8")
 
 
 if __name__ == "__main__":

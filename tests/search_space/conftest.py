@@ -10,6 +10,7 @@ from search_space.knob import Context
 from search_space.machine import Machine
 from search_space.pipeline_spec import PipelineSpec
 from search_space.workload import Workload
+from tests.calm import save_calm
 
 
 @pytest.fixture(scope="session")
@@ -32,24 +33,6 @@ def describe(
 def calm_folder(
     reference_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
-    """The folder of a reference pipeline whose denoiser hardly sees which step it is.
-
-    To random weights each step is as another model. Trained ones change little from one to the
-    next, which is what a cache lives on.
-    """
-    import torch
-    from diffusers import DiffusionPipeline
-    from diffusers.models.embeddings import TimestepEmbedding
-
-    @cache
-    def calm(family: str) -> Path:
-        pipe = DiffusionPipeline.from_pretrained(reference_folder(family))
-        models = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-        for part in (part for model in models for part in model.modules()):
-            if isinstance(part, TimestepEmbedding):
-                part.linear_1.weight.data *= 0.02
-        folder = tmp_path_factory.mktemp("calm") / family
-        pipe.save_pretrained(folder)
-        return folder
-
-    return calm
+    """The folder of the calm variant of a reference pipeline, saved once a session."""
+    folder = tmp_path_factory.mktemp("calm")
+    return cache(lambda family: save_calm(reference_folder(family), folder / family))
