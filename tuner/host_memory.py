@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 import platform
 import time
 from dataclasses import dataclass
-from typing import Any
 
 KILOBYTE = 1024
 YOUNG_S = 0.1
@@ -113,17 +113,43 @@ def of_descendants(process: int) -> int:
 
     with contextlib.suppress(psutil.Error):
         ancestor = psutil.Process(process)
-        descendants = ancestor.children(recursive=True)
+        descendants = _descendants(process)
         program = ancestor.cmdline() if descendants else []
         return sum(_own_bytes(descendant, program) for descendant in descendants)
     return 0
 
 
-def _own_bytes(process: Any, program: list[str]) -> int:
+def _descendants(process: int) -> list[int]:
+    """The numbers of all that a process has started, and what those have."""
+    import psutil
+
+    # The kernel's own list where there is one: psutil asks every process of the machine.
+    if os.path.exists(f"/proc/{process}/task/{process}/children"):
+        children = [child for thread in _threads(process) for child in _started_by(process, thread)]
+        return [*children, *(far for child in children for far in _descendants(child))]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child.pid for child in psutil.Process(process).children(recursive=True)]
+    return []
+
+
+def _threads(process: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return os.listdir(f"/proc/{process}/task")
+    return []
+
+
+def _started_by(process: int, thread: str) -> list[int]:
+    with contextlib.suppress(OSError), open(f"/proc/{process}/task/{thread}/children") as file:
+        return [int(child) for child in file.read().split()]
+    return []
+
+
+def _own_bytes(descendant: int, program: list[str]) -> int:
     """The share of one descendant; of a mere fork of its ancestor, only what it has changed."""
     import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(descendant)
         if time.time() - process.create_time() < YOUNG_S:
             return 0
         try:

@@ -24,8 +24,12 @@ from tuner.processes import out_of_memory_kills
 from tuner.worker import Job
 
 POLL_S = 0.05
+TIMED_POLL_S = 0.5
+"""While calls are timed: looking takes time from one of the cores that they need."""
 TREE_POLL_S = 0.25
+"""How often the tree is sampled; once a phase has shown a child process, at every look."""
 STARTING = "start"
+TIMED = "steady"
 SIGKILL = 9
 SIGABRT = 6
 BAD_ALLOCATION = "std::bad_alloc"
@@ -73,7 +77,9 @@ class Watch:
         for event in self._new_events():
             self.phase, self.phase_began_s = event["phase"], time.monotonic()
             self._on_phase(self.phase)
-        if self.phase != "steady" and time.monotonic() - self._sampled_s > TREE_POLL_S:
+        # A compiler grows and is gone within half a second.
+        every_s = 0.0 if self.phase in self.descendants_bytes else TREE_POLL_S
+        if self.phase != TIMED and time.monotonic() - self._sampled_s > every_s:
             self._sampled_s = time.monotonic()
             self._sample_tree()
 
@@ -156,7 +162,7 @@ def _outcome(
 def _wait(child: Child, watch: Watch, deadlines: Deadlines, job: Job) -> Failure | None:
     began_s = time.monotonic()
     stop = stop_bytes(job.budget, job.device)
-    while child.wait(POLL_S) is None:
+    while child.wait(TIMED_POLL_S if watch.phase == TIMED else POLL_S) is None:
         watch.look()
         if stop is not None and watch.held_bytes() > stop:
             return _too_much(watch, stop)
