@@ -4,14 +4,17 @@
 
 Plain calls and watched calls are made in turns in one process. ``in_the_sample`` is how much longer
 a watched call says it took, ``beside_the_sample`` the seconds that watching needs before and after.
-Of a whole trial, ``beside_s`` is what its phases do not account for, and ``start_s`` how long its
-process takes to come up. Last, how much of a core the controller used while a trial ran.
+Of a whole trial, ``beside_s`` is what its phases do not account for, ``release_s`` how much of it
+any process needs to end that held as much memory, and ``start_s`` how long the trial's takes to
+come up. Last, how much of a core the controller used while a trial ran.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +30,14 @@ from tuner.stages import Stopwatch
 from tuner.worker import Job, leave_result
 
 ROOT = str(Path(__file__).parents[2])
+HOLD = """
+import mmap, os, sys, time
+memory = mmap.mmap(-1, int(sys.argv[1]))
+for start in range(0, len(memory), mmap.PAGESIZE):
+    memory[start] = 1
+print(time.time(), flush=True)
+os._exit(0)
+"""
 CALLS = {"first_call", "second_call", "warm_up", "steady", "disturbed"}
 WITHIN_CALLS = {"text_encoding", "step", "decode"}
 
@@ -94,11 +105,19 @@ def main() -> None:
                     "cost_s": round(trial.cost_s, 3),
                     "calls_s": round(sum(phases_s.get(kind, 0.0) for kind in CALLS), 3),
                     "beside_s": round(trial.cost_s - sum(phases_s.values()), 4),
+                    "release_s": round(release_s(trial.measurement.host_peak_bytes), 4),
                     "start_s": round(phases_s["start"], 4),
                     "check_s": round(phases_s["check"], 4),
                     "controller_cores": round(used, 4),
                 }
             )
+
+
+def release_s(held_bytes: int) -> float:
+    """How long the kernel takes to end a process that holds so much and does nothing else."""
+    command = [sys.executable, "-c", HOLD, str(held_bytes)]
+    ended_s = float(subprocess.check_output(command))
+    return time.time() - ended_s
 
 
 def own_s() -> float:
