@@ -23,6 +23,12 @@ def temporal_factor(vae: Any) -> int:
     return int(known or vae.config.get("scale_factor_temporal") or 1)
 
 
+def tiled_decode_name(vae: Any) -> str | None:
+    """The method that decodes in tiles; some VAEs have the switch for it and no such method."""
+    names = ("tiled_decode", "_tiled_decode")
+    return next((name for name in names if hasattr(vae, name)), None)
+
+
 def token_side(denoiser: Any, vae: Any) -> int:
     """Latent pixels along one side of a token, counting what the pipeline packs into channels."""
     patch = denoiser.config.get("patch_size") or 1

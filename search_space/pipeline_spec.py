@@ -277,7 +277,7 @@ def _describe(name: str, model: Any, masks_attention: bool = False) -> Component
         keeps_in_fp32=bool(getattr(model, "_keep_in_fp32_modules", None)),
         repeats_blocks=bool(getattr(model, "_repeated_blocks", None)),
         slices=hasattr(model, "use_slicing"),
-        tiles=hasattr(model, "use_tiling"),
+        tiles=hasattr(model, "use_tiling") and call_sizes.tiled_decode_name(model) is not None,
         tile_px=min(sizes) if sizes else None,
     )
 

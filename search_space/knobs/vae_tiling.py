@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from search_space.build import Build
+from search_space.call_sizes import tiled_decode_name
 from search_space.knob import Choice, Context, Stage, Tier, knob
 
 
@@ -22,8 +25,24 @@ def larger_than_a_tile(context: Context) -> str | None:
 
 
 def vae_tiling_effect(build: Build, choice: str) -> str | None:
-    """The VAE says whether it tiles."""
-    return None if build.pipe.vae.use_tiling else "the VAE does not tile"
+    """An image must have been decoded in tiles: a VAE that is told to tile may decode it whole."""
+    if not build.pipe.vae.use_tiling:
+        return "the VAE does not tile"
+    return None if build.evidence.get("decoded_in_tiles") else "the VAE decoded the image whole"
+
+
+def note_tiles(build: Build, vae: Any) -> None:
+    """Have the VAE leave a note when it decodes in tiles."""
+    name = tiled_decode_name(vae)
+    if name is None:
+        return
+    tiled_decode = getattr(vae, name)
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        build.evidence["decoded_in_tiles"] = True
+        return tiled_decode(*args, **kwargs)
+
+    setattr(vae, name, noted)
 
 
 @knob(
@@ -35,3 +54,4 @@ def vae_tiling_effect(build: Build, choice: str) -> str | None:
 def vae_tiling(build: Build, choice: str) -> None:
     """A large image decoded in overlapping tiles: far less memory, seams are blended."""
     build.pipe.vae.enable_tiling()
+    note_tiles(build, build.pipe.vae)
