@@ -147,3 +147,12 @@ def test_a_graph_is_quantized_once_and_its_choice_must_be_seen(exported, make):
     assert no_effect(as_exported, config) == (
         "engine=onnxruntime-int8-dynamic had no effect: no operator of transformer is quantized"
     )
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'DmlExecutionProvider' is not in available")
+def test_a_provider_that_onnxruntime_replaces_by_another_is_found_out(make):
+    # It warns where a build does not have the provider, and runs the graph on the CPU.
+    config = {"engine": "onnxruntime-directml"}
+    assert no_effect(make(config)[0], config) == (
+        "engine=onnxruntime-directml had no effect: transformer runs on CPUExecutionProvider"
+    )
