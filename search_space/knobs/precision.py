@@ -6,16 +6,27 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.needs import probe
 
 FLOATS = ("float32", "bfloat16", "float16")
 
 
 def bfloat16(context: Context) -> str | None:
-    """On a CUDA device bfloat16 is emulated below compute capability 8.0."""
+    """On CUDA bfloat16 is emulated below compute capability 8.0, on MPS it came with macOS 14."""
     machine = context.machine
+    if machine.device == "mps":
+        return probe("bf16")(context)
     if machine.device != "cuda" or "bf16" in machine.native_dtypes:
         return None
     return f"{machine.device_name} has no bfloat16 arithmetic of its own"
+
+
+def bfloat16_works(device_name: str, head_size: int) -> str | None:
+    """One sum in bfloat16: a system that does not know the dtype says so."""
+    import torch
+
+    one = torch.ones(1, dtype=torch.bfloat16, device=device_name)
+    return None if (one + one).item() == 2 else "bfloat16 adds wrong here"
 
 
 def kept_in_fp32(model: Any) -> tuple[str, ...]:
@@ -62,6 +73,7 @@ def precision_effect(build: Build, choice: str) -> str | None:
         Choice("fp16", tier=Tier.NEAR),
     ),
     effect=precision_effect,
+    probes={"bf16": bfloat16_works},
     run_on=("cpu",),
 )
 def precision(build: Build, choice: str) -> None:

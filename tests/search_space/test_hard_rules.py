@@ -90,3 +90,13 @@ def test_mps_has_no_float8(name, value, describe):
     need = check_known(name).choice(value).need
     assert need(describe("mps")) == "float8 does not exist on mps"
     assert need(describe("cpu")) is None
+
+
+def test_mps_has_bfloat16_where_the_system_knows_it(describe):
+    old = describe("mps", probes={"bf16": "BFloat16 is not supported on MPS"})
+    for name in ("precision", "vae_precision"):
+        need = check_known(name).choice("bf16").need
+        assert need(old) == "BFloat16 is not supported on MPS"
+        assert need(describe("mps")) is None
+        assert need(describe("cpu", probes={})) is None
+    assert all_probes()["bf16"]("cpu", 64) is None
