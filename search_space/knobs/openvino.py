@@ -116,9 +116,20 @@ def openvino(build: Build, choice: str) -> None:
     run_by_openvino(build, "engine", choice)
 
 
+INT8_TILES = "OpenVINO does not compile a decoder in int8 that blends tiles"
+
+
 @more_choices(
     "vae_engine",
-    choices=(*floats(), Choice("openvino-int8", runs_on("CPU", "INT8", NNCF), Tier.NEAR)),
+    choices=(
+        *floats(),
+        Choice(
+            "openvino-int8",
+            runs_on("CPU", "INT8", NNCF),
+            Tier.NEAR,
+            conflicts=(Conflict("vae_tiling", ("on",), INT8_TILES),),
+        ),
+    ),
     effect=openvino_effect("vae_engine"),
     conflicts=OWN_PRECISION,
     run_on=("cpu",),
