@@ -53,6 +53,14 @@ class HostPeak:
         ]
 
 
+def counted_bytes(process: int, phase: str) -> int:
+    """What a process holds now of what counts in the phase, 0 when it has gone."""
+    with contextlib.suppress(OSError, RuntimeError):
+        now = held(process)
+        return now.kept_bytes if phase in SET_UP else now.resident_bytes + now.swapped_bytes
+    return 0
+
+
 def highest(before: Held, after: Held) -> int:
     """The most that was resident or swapped out between two looks."""
     return after.highest_bytes + max(before.swapped_bytes, after.swapped_bytes)

@@ -18,6 +18,7 @@ from search_space.trial import Condition, Config, Failure, FailureKind, Measurem
 from search_space.units import format_duration, format_size
 from tuner.children import Child, Children, log_tail, read_result, task_folder
 from tuner.host_memory import kept_bytes, of_descendants
+from tuner.memory import counted_bytes
 from tuner.memory_limits import stop_bytes
 from tuner.noise import Counters, seen_between
 from tuner.processes import out_of_memory_kills
@@ -33,7 +34,7 @@ TIMED = "steady"
 SIGKILL = 9
 SIGABRT = 6
 BAD_ALLOCATION = "std::bad_alloc"
-TREE = "PSS of the child processes, sampled"
+TREE = "resident, with the child processes, sampled"
 TRIAL = "tuner.worker:try_config"
 
 
@@ -61,7 +62,7 @@ class Watch:
     def __init__(self, folder: Path, pid: int, on_phase: Callable[[str], None]) -> None:
         self.phase = STARTING
         self.phase_began_s = time.monotonic()
-        self.descendants_bytes: dict[str, int] = {}
+        self.tree_bytes: dict[str, int] = {}
         self.highest_bytes = 0
         self._descendants_bytes = 0
         self._counters = Counters(os.getpid())
@@ -78,7 +79,7 @@ class Watch:
             self.phase, self.phase_began_s = event["phase"], time.monotonic()
             self._on_phase(self.phase)
         # A compiler grows and is gone within half a second.
-        every_s = 0.0 if self.phase in self.descendants_bytes else TREE_POLL_S
+        every_s = 0.0 if self.phase in self.tree_bytes else TREE_POLL_S
         if self.phase != TIMED and time.monotonic() - self._sampled_s > every_s:
             self._sampled_s = time.monotonic()
             self._sample_tree()
@@ -97,11 +98,11 @@ class Watch:
         return [json.loads(line) for line in complete.splitlines()]
 
     def _sample_tree(self) -> None:
-        descendants = of_descendants(self._pid)
-        self._descendants_bytes = descendants
-        if descendants:
-            known = self.descendants_bytes.get(self.phase, 0)
-            self.descendants_bytes[self.phase] = max(known, descendants)
+        self._descendants_bytes = of_descendants(self._pid)
+        if self._descendants_bytes:
+            now_bytes = counted_bytes(self._pid, self.phase) + self._descendants_bytes
+            known = self.tree_bytes.get(self.phase, 0)
+            self.tree_bytes[self.phase] = max(known, now_bytes)
 
     def held_bytes(self) -> int:
         """What the trial's tree holds of the host now, as far as it is still there."""
@@ -156,7 +157,7 @@ def _outcome(
         facts = result["failure"]
         typed = {"kind": FailureKind(facts["kind"]), "log": log, "conditions": ()}
         return Failure(**{**facts, **typed})
-    return _measurement(result["measurement"], watch.descendants_bytes)
+    return _measurement(result["measurement"], watch.tree_bytes)
 
 
 def _wait(child: Child, watch: Watch, deadlines: Deadlines, job: Job) -> Failure | None:
@@ -195,24 +196,22 @@ def _death(status: int, watch: Watch, ran_out: bool) -> Failure:
     return Failure(FailureKind.CRASH, f"ended with exit code {status} and no result", phase)
 
 
-def _measurement(facts: dict[str, Any], descendants_bytes: dict[str, int]) -> Measurement:
+def _measurement(facts: dict[str, Any], tree_bytes: dict[str, int]) -> Measurement:
     own = [Peak(**peak) for peak in facts["peaks"]]
-    peaks = with_descendants(own, descendants_bytes)
+    peaks = with_descendants(own, tree_bytes)
     seconds = {kind: tuple(samples) for kind, samples in facts["seconds"].items() if samples}
     conditions = tuple(Condition(**condition) for condition in facts["conditions"])
     return Measurement(seconds, tuple(peaks), facts["fidelity"], conditions, facts["work"])
 
 
-def with_descendants(peaks: list[Peak], descendants_bytes: dict[str, int]) -> list[Peak]:
-    """The host's peaks with what the descendants held in the same phase.
+def with_descendants(peaks: list[Peak], tree_bytes: dict[str, int]) -> list[Peak]:
+    """The peaks; on the host, what the trial and its child processes held together if it is more.
 
-    Both need not have been at one moment: the sum is rather too high.
+    Phases without a peak, such as the comparison of images, are not the config's.
     """
-    left = dict(descendants_bytes)
     found = []
     for peak in peaks:
-        more = descendants_bytes.get(peak.phase, 0) if peak.place.startswith("host") else 0
-        left.pop(peak.phase, None)
-        source = f"{peak.source}, and {TREE}" if more else peak.source
-        found.append(replace(peak, source=source, peak_bytes=peak.peak_bytes + more))
-    return found + [Peak("host", phase, TREE, size) for phase, size in left.items()]
+        together = tree_bytes.get(peak.phase, 0) if peak.place == "host" else 0
+        more = together > peak.peak_bytes
+        found.append(replace(peak, source=TREE, peak_bytes=together) if more else peak)
+    return found

@@ -59,10 +59,12 @@ def hangs_with_grandchild(folder: Path) -> None:
 
 
 def allocates_in_grandchild(folder: Path) -> None:
-    enter(folder, "load")
+    phases = Phases(folder, "cpu")
+    phases.enter("load")
     code = "import time; kept = bytearray(300 * 2**20); time.sleep(1.5)"
     subprocess.run([sys.executable, "-c", code], check=True)
-    measured(folder)
+    phases.leave()
+    leave_peaks(folder, phases)
 
 
 MIB = 2**20

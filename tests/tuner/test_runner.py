@@ -174,16 +174,19 @@ def test_the_kernel_is_asked_to_kill_the_trial_first(children):
 def test_descendants_count_in_the_phase_in_which_they_were():
     peaks = [
         Peak("host", "load", "VmHWM less RssFile", 100),
-        Peak("host_resident", "load", "VmHWM", 150),
+        Peak("host_resident", "first_call", "VmHWM", 150),
         Peak("host", "first_call", "VmHWM", 200),
+        Peak("host", "warm_up", "VmHWM", 220),
         Peak("device", "first_call", "max_memory_reserved", 7),
     ]
-    found = with_descendants(peaks, {"first_call": 30, "start": 5})
+    found = with_descendants(peaks, {"first_call": 230, "warm_up": 210, "check": 400})
     sizes = {(peak.place, peak.phase): peak.peak_bytes for peak in found}
     assert sizes["host", "load"] == 100
     assert sizes["host", "first_call"] == 230
+    assert sizes["host", "warm_up"] == 220
+    assert sizes["host_resident", "first_call"] == 150
     assert sizes["device", "first_call"] == 7
-    assert sizes["host", "start"] == 5
+    assert max(sizes.values()) == 230
 
 
 def test_a_task_that_ends_with_an_error_raises_it(children):
