@@ -1,10 +1,11 @@
 """Every pair of available choices on this CPU: ruled out with a reason, or run to a valid image.
 
-    python -m tests.benchmarks.pairs [--family sd15-tiny ...] [--exclude KNOB ...] [--write]
+    python -m tests.benchmarks.pairs [--family sd15-tiny ...] [--exclude KNOB ...]
+    python -m tests.benchmarks.pairs [--minutes 60] --write
 
 Each config runs in a process of its own, as a trial does, and holds as many pairs as it can; the
-pairs of a config that fails are run alone. Outcomes are kept in a file as they come, by versions
-and family, so that the command goes on where it stopped. ``--write`` puts the table into
+pairs of a config that fails are run alone. Outcomes are kept beside this file as they come, by
+versions and family, so that the command goes on where it stopped. ``--write`` puts the table into
 docs/pairs.md.
 """
 
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -34,7 +37,7 @@ from search_space.space import Space
 from search_space.trial import Config, Failure
 from search_space.workload import Workload
 from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
-from tests.benchmarks.pairs_page import FAILED, RAN, RULED_OUT, Outcomes, named, page
+from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, named, page
 from tests.calm import save_calm
 from tuner import reference
 from tuner.children import Children
@@ -50,6 +53,7 @@ from tuner.worker import Job, NoEffect, classify, leave_result, silence_progress
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}
 PAGE = Path("docs/pairs.md")
+KEPT = Path(__file__).with_name("pairs_kept")
 CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
 
 
@@ -166,9 +170,9 @@ class Family:
 class Kept:
     """The outcomes of a family's configs, in a file of JSON lines."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, folder: Path) -> None:
         self._family = family
-        self._file = family.folder / f"{family.name}.jsonl"
+        self._file = folder / f"{family.name}.jsonl"
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
         self.known: list[tuple[dict[str, str], str]] = [(*json.loads(line),) for line in lines]
 
@@ -186,15 +190,21 @@ class Kept:
         return told
 
 
-def sweep(space: Space, kept: Kept) -> Outcomes:
-    """Run configs until every pair that the rules allow has run or failed."""
+def sweep(space: Space, kept: Kept, until_s: float = math.inf) -> Outcomes:
+    """Run configs until every pair that the rules allow has run or failed, or time is up.
+
+    ``until_s`` is a moment of ``time.monotonic``.
+    """
     clashes = {pair: space.clash(alone(space, pair)) for pair in pairs(space)}
     found = {pair: RULED_OUT + reason for pair, reason in clashes.items() if reason}
     for config, told in kept.known:
         if told == RAN:
             found = {pair: RAN for pair in pairs_of(config) if pair in clashes} | found
     while left := dict.fromkeys(pair for pair in clashes if pair not in found):
-        print(f"{len(left)} of {len(clashes)} pairs left", end="\r", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"{len(left)} of {len(clashes)} pairs left  ", end="\r", file=sys.stderr)
+        if time.monotonic() > until_s:
+            break
         config = fullest(space, left)
         ran = kept.outcome(config) == RAN
         here = pairs_of(config) & set(left)
@@ -204,7 +214,8 @@ def sweep(space: Space, kept: Kept) -> Outcomes:
         for config, told in kept.known
         if told != RAN and all(found.get(pair) == RAN for pair in pairs_of(config))
     }
-    return Outcomes({pair: found[pair] for pair in clashes}, len(kept.known), together)
+    told = {pair: found.get(pair, LEFT) for pair in clashes}
+    return Outcomes(told, len(kept.known), together)
 
 
 def main() -> None:
@@ -212,17 +223,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", action="append", choices=FAMILIES)
     parser.add_argument("--exclude", action="append", default=[], metavar="KNOB")
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
+    until_s = time.monotonic() + 60 * asked.minutes
     found = {}
     with Children() as children:
         machine, _ = look_around(children, "cpu")
-        folder = CACHE / "pairs" / machine.software_fingerprint[3:11]
+        versions = machine.software_fingerprint[3:11]
+        folder, kept = CACHE / "pairs" / versions, KEPT / versions
         folder.mkdir(parents=True, exist_ok=True)
+        kept.mkdir(parents=True, exist_ok=True)
         for name in asked.family or FAMILIES:
             family = Family(name, folder, children)
             space = family.space(machine, asked.exclude)
-            found[name] = sweep(space, Kept(family))
+            found[name] = sweep(space, Kept(family, kept), until_s)
             print(name, dict(found[name].counts()), f"{found[name].configs} configs", flush=True)
     if asked.write:
         today = f"{machine.cores} cores of {machine.device_name}, {date.today()}"

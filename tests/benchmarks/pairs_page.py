@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.benchmarks.covering import Pair
 
 RAN = "ran"
+LEFT = "left"
 RULED_OUT = "ruled out: "
 FAILED = "failed: "
 
@@ -25,7 +26,7 @@ class Outcomes:
     together: Mapping[str, str]
 
     def counts(self) -> Counter[str]:
-        """How many pairs ran, are ruled out, and failed."""
+        """How many pairs ran, are ruled out, failed, and are left."""
         return Counter(told.partition(":")[0] for told in self.pairs.values())
 
 
@@ -39,7 +40,7 @@ def page(found: Mapping[str, Outcomes], where: str) -> str:
     counted = {family: (outcomes.counts(), outcomes) for family, outcomes in found.items()}
     rows = [
         f"| {family} | {counts.total()} | {counts['ran']} | {counts['ruled out']} "
-        f"| {counts['failed']} | {outcomes.configs} |"
+        f"| {counts['failed']} | {counts['left']} | {outcomes.configs} |"
         for family, (counts, outcomes) in counted.items()
     ]
     failed = [
@@ -79,8 +80,8 @@ choices was seen to act, and the image was neither broken nor another one. A con
 pairs as the rules allow; where it failed, its pairs were run alone. Pairs with a step cache ran 16
 steps, with another schedule 8, all others 2.
 
-| family | pairs | ran | ruled out | failed | configs |
-| --- | --- | --- | --- | --- | --- |
+| family | pairs | ran | ruled out | failed | not run yet | configs |
+| --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
 ## Pairs that failed

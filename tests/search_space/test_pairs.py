@@ -17,7 +17,7 @@ from search_space.space import Space
 from search_space.trial import Config
 from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
 from tests.benchmarks.pairs import FAMILIES, LARGEST, Family, Kept, sweep, workload_of
-from tests.benchmarks.pairs_page import RAN, page
+from tests.benchmarks.pairs_page import RAN, named, page
 from tuner.children import Children
 
 SLOW = (*PARTS, "cache", "scheduler", "steps")
@@ -43,14 +43,15 @@ def test_few_configs_that_the_rules_allow_hold_every_pair(space):
 
 
 class Recorded:
-    """Outcomes that are known: a config fails that holds all of ``bad``."""
+    """Outcomes that are known: a config fails that holds all of ``bad``, if that is anything."""
 
-    def __init__(self, bad: Config) -> None:
+    def __init__(self, bad: Config | None = None) -> None:
         self.bad = bad
         self.known: list[tuple[Config, str]] = []
 
     def outcome(self, config: Config) -> str:
-        told = "failed: crash: boom" if self.bad.items() <= config.items() else RAN
+        fails = self.bad is not None and self.bad.items() <= config.items()
+        told = "failed: crash: boom" if fails else RAN
         self.known.append((config, told))
         return told
 
@@ -70,7 +71,18 @@ def test_what_fails_only_with_a_third_choice_is_told(space):
     bad = {"attention": "plain", "vae_slicing": "on", "vae_tiling": "on"}
     found = sweep(space, Recorded(bad))
     assert found.counts()["failed"] == 0
-    assert len(found.together) == 1
+    assert found.together
+    for name in found.together:
+        assert set(named(bad.items()).split(" + ")) <= set(name.split(" + "))
+
+
+def test_pairs_that_are_not_run_in_time_are_told(space):
+    earlier = Recorded()
+    earlier.outcome({"precision": "bf16", "vae_slicing": "on"})
+    counts = sweep(space, earlier, until_s=0.0).counts()
+    assert counts["ran"] == 1
+    assert counts["left"] > 100
+    assert counts["ran"] + counts["left"] + counts["ruled out"] == counts.total()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +95,7 @@ def children() -> Iterator[Children]:
 def test_every_quick_pair_runs(family, children, tmp_path_factory):
     tried = Family(family, tmp_path_factory.mktemp("pairs"), children)
     space = tried.space(detect("cpu"), exclude=SLOW)
-    found = sweep(space, Kept(tried))
+    found = sweep(space, Kept(tried, tried.folder))
     assert [pair for pair, told in found.pairs.items() if told.startswith("failed")] == []
     assert found.together == {}
     assert found.counts()["ran"] > 50
