@@ -31,6 +31,10 @@ class ConsoleProgress:
         self._total = trials
         self._ends_s = None if time_limit_s is None else time.monotonic() + time_limit_s
         self._trials: list[Trial] = []
+        self._costs_s: dict[str, list[float]] = {"search": []}
+        self._purpose = "search"
+        self._due = 0
+        self._stage = ""
         self._config: Config = {}
         self._began_s = time.monotonic()
         self._bar = Progress(
@@ -69,6 +73,13 @@ class ConsoleProgress:
         if winner is not None:
             self._console.print(f"best so far: {describe(winner.config)}", highlight=False)
 
+    def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
+        """Show the round, and how far the race is."""
+        self._purpose, self._due = purpose, left
+        self._stage = f"{purpose}, round {round} of {max(round, rounds)} · "
+        done = len(self._costs_s.setdefault(purpose, []))
+        self._bar.update(self._task, completed=done, total=done + left)
+
     def started(self, position: int, config: Config) -> None:
         """Show the trial that begins."""
         self._config = config
@@ -79,7 +90,7 @@ class ConsoleProgress:
         """Show the phase and the time left."""
         self._bar.update(
             self._task,
-            description=f"{describe(self._config)} · {name}",
+            description=f"{self._stage}{describe(self._config)} · {name}",
             best=self._best(),
             left=self._left(),
         )
@@ -88,8 +99,12 @@ class ConsoleProgress:
         """Print the trial's line."""
         if trial.purpose in SEARCHED:
             self._trials.append(trial)
-        self._bar.update(self._task, completed=len(self._trials), best=self._best())
+        self._costs_s[self._purpose].append(trial.cost_s)
+        self._bar.update(self._task, completed=self._done(), best=self._best())
         self._console.print(self._line(trial), highlight=False, soft_wrap=True)
+
+    def _done(self) -> int:
+        return len(self._costs_s[self._purpose]) if self._stage else len(self._trials)
 
     def _line(self, trial: Trial) -> str:
         known = figures(trial)
@@ -127,12 +142,13 @@ class ConsoleProgress:
         return f"best {seconds(latency_s(winner))} ({times(self._speedup(winner))})"
 
     def _left(self) -> str:
-        """From the mean cost of the trials so far; never more than the time limit leaves."""
-        now_s = time.monotonic()
-        costs_s = [trial.cost_s for trial in self._trials]
+        """From the mean cost of the trials so far; a search ends with its time limit."""
+        costs_s = self._costs_s[self._purpose] or self._costs_s["search"]
+        costs_s = costs_s or [trial.cost_s for trial in self._trials]
         if not costs_s:
             return ""
-        left_s = sum(costs_s) / len(costs_s) * (self._total - len(costs_s))
-        if self._ends_s is not None:
-            left_s = min(left_s, max(0.0, self._ends_s - now_s))
+        due = self._due if self._stage else max(0, self._total - len(self._trials))
+        left_s = sum(costs_s) / len(costs_s) * due
+        if self._ends_s is not None and not self._stage:
+            left_s = min(left_s, max(0.0, self._ends_s - time.monotonic()))
         return f"about {format_duration(left_s)} left"

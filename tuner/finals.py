@@ -161,6 +161,7 @@ class Finals:
     def _run(self, race: Race, purpose: str) -> list[Trial]:
         trials = [trial for trial in self._known if trial.race == race.name]
         for one, number in run_race(race, trials):
+            self._loop.racing(purpose, number, race.rounds, race.left(trials, number))
             trial = self._loop.measure(dict(sorted(one)), purpose, race.name, number)
             trials.append(trial)
             self._known.append(trial)

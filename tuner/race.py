@@ -80,6 +80,11 @@ class Race:
                 return []
         return [one for one in runs if one in keep | {standing.leader, BASELINE}]
 
+    def left(self, trials: Sequence[Trial], number: int) -> int:
+        """How many trials are due from this round on, if nobody drops out and no round is added."""
+        later = max(0, self.rounds - number) * len(self._starters(trials, number))
+        return len(self.due(trials, number)) + later
+
     def last_round(self) -> int:
         """The number of rounds after which nobody is measured any more."""
         return self.rounds + MORE_ROUNDS

@@ -44,6 +44,9 @@ class Progress(Protocol):
     def remembered(self, trials: list[Trial]) -> None:
         """Trials of earlier runs are taken over."""
 
+    def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
+        """A race is in this round of so many; so many trials are left, as far as one can say."""
+
     def started(self, position: int, config: Config) -> None:
         """A trial begins, the ``position``-th of the run, counted from 1."""
 
@@ -173,6 +176,10 @@ class Loop:
         last = max(place for place, trial in enumerate(known) if trial.config == {})
         age = datetime.now(timezone.utc) - datetime.fromisoformat(known[last].started_at)
         return len(known) - 1 - last >= DRIFT_TRIALS or age > DRIFT_AGE
+
+    def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
+        """Tell whoever watches where a race is."""
+        self._progress.racing(purpose, round, rounds, left)
 
     def measure(
         self,

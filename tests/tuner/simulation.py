@@ -121,6 +121,9 @@ class Quiet:
     def remembered(self, trials: list[Trial]) -> None:
         self.told.append(("remembered", len(trials)))
 
+    def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
+        self.told.append((purpose, round, rounds, left))
+
     def started(self, position: int, config: object) -> None:
         self.told.append(("started", position))
 

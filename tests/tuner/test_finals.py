@@ -66,6 +66,18 @@ def test_the_speedup_comes_from_the_race_alone(plan, found):
     assert BEST in one_round
 
 
+def test_whoever_watches_is_told_how_much_of_the_race_is_left(plan, found):
+    watched = Quiet()
+    Run(replace(plan, ablation=False)).go(found, Simulation(noise=0.003), watched)
+    told = [line for line in watched.told if line[0] == "race"]
+    left = [line[3] for line in told]
+    entrants = sum(line[1] == 1 for line in told)
+    assert left[0] == 3 * entrants
+    assert left == sorted(left, reverse=True)
+    assert left[-1] == 1
+    assert {line[2] for line in told} == {3}
+
+
 def test_race_trials_are_neither_capped_nor_the_reference(plan, found):
     simulation = Simulation(noise=0.003)
     run = go(plan, found, simulation)
