@@ -34,7 +34,7 @@ TIMED = "steady"
 SIGKILL = 9
 SIGABRT = 6
 BAD_ALLOCATION = "std::bad_alloc"
-TREE = "resident, with the child processes, sampled"
+TREE = "held together with the child processes, sampled"
 TRIAL = "tuner.worker:try_config"
 
 

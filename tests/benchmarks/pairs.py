@@ -163,8 +163,11 @@ class Family:
     def _told(self, job: Job) -> str:
         task = "tests.benchmarks.pairs:try_pairs"
         found = run_trial(self.children, job, Deadlines(600.0), lambda phase: None, task).outcome
-        failed = isinstance(found, Failure)
-        return f"{FAILED}{found.kind.value}: {found.message}" if failed else RAN
+        if not isinstance(found, Failure):
+            return RAN
+        # What follows is a compiler's command, with paths of this machine.
+        message = found.message.partition(" Command: ")[0]
+        return f"{FAILED}{found.kind.value}: {message}"
 
 
 class Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -54,8 +55,9 @@ def page(found: Mapping[str, Outcomes], where: str) -> str:
         for family, outcomes in found.items()
         for config, told in outcomes.together.items()
     ]
+    # By knobs, not by choices: "attention does not go with engine: ...".
     reasons = Counter(
-        told.removeprefix(RULED_OUT)
+        re.sub(r"=\S+?(?=:? )", "", told.removeprefix(RULED_OUT))
         for outcomes in found.values()
         for told in outcomes.pairs.values()
         if told.startswith(RULED_OUT)
@@ -72,7 +74,8 @@ def page(found: Mapping[str, Outcomes], where: str) -> str:
 TEXT = """# Pairs of choices
 
 Every pair of choices that are available on this CPU, for the tiny reference pipeline of each
-family: it runs, or a rule excludes it. Made by `python -m tests.benchmarks.pairs --write` on
+family: whether it ran, a rule excludes it, or it failed. Made by
+`python -m tests.benchmarks.pairs --write` on
 {where}.
 
 A pair *ran* when a config in which it stands was built in a process of its own, each of its
