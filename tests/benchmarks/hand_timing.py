@@ -19,9 +19,9 @@ import json, sys, time
 import torch
 from diffusers import DiffusionPipeline
 
-folder, dtype, height, width, steps, count, prompt = sys.argv[1:]
+folder, device, dtype, height, width, steps, count, prompt = sys.argv[1:]
 options = {} if dtype == "fp32" else {"dtype": torch.bfloat16}
-pipe = DiffusionPipeline.from_pretrained(folder, **options)
+pipe = DiffusionPipeline.from_pretrained(folder, **options).to(device)
 pipe.set_progress_bar_config(disable=True)
 samples = []
 for call in range(2 + int(count)):
@@ -46,7 +46,13 @@ def main() -> None:
             assert measured is not None
             count = len(measured.seconds["steady"])
             size = (asked.height, asked.width, asked.steps, count)
-            words = [job.folder, asked.precision, *map(str, size), job.workload.prompts[0]]
+            words = [
+                job.folder,
+                asked.device,
+                asked.precision,
+                *map(str, size),
+                job.workload.prompts[0],
+            ]
             command = [sys.executable, "-W", "ignore", "-c", BY_HAND, *words]
             printed = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
             by_hand_s = median(json.loads(printed.splitlines()[-1]))

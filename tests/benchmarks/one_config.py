@@ -33,6 +33,7 @@ def parser(purpose: str | None) -> argparse.ArgumentParser:
     found.add_argument("--width", type=int, default=256)
     found.add_argument("--steps", type=int, default=4)
     found.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    found.add_argument("--device", default="cpu")
     found.add_argument("--cache-dir", type=Path, default=CACHE)
     return found
 
@@ -42,10 +43,10 @@ def one_config(asked: argparse.Namespace) -> Iterator[tuple[Children, Job]]:
     """Processes for trials, and the job that each of them does."""
     workload = Workload(asked.model, "", asked.height, asked.width, steps=asked.steps)
     with Children() as children:
-        context = prepare(children, Request(workload, asked.cache_dir, "cpu"))
+        context = prepare(children, Request(workload, asked.cache_dir, asked.device))
         config = {} if asked.precision == "fp32" else {"precision": asked.precision}
         folder, cache = context.spec.folder, str(asked.cache_dir)
-        yield children, Job(context.workload, folder, "cpu", config, cache)
+        yield children, Job(context.workload, folder, asked.device, config, cache)
 
 
 def tried(children: Children, job: Job) -> Trial:

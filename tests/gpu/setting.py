@@ -1,0 +1,65 @@
+"""A full-size pipeline on the GPU of this machine, and trials of configs against its baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+
+from search_space.knob import Stage, Tier
+from search_space.space import Space, steps
+from search_space.trial import Failure, Measurement
+from search_space.workload import Workload
+from tuner.children import Children
+from tuner.run import Request, prepare
+from tuner.runner import TRIAL, Deadlines, run_trial
+from tuner.worker import Job
+
+CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
+SIDE_PX = {"sd15": 512, "sdxl": 1024}
+LIMIT_S = 400.0
+Outcome = Measurement | Failure
+CALL = "tests.benchmarks.pairs:try_pairs"
+
+
+class Setting:
+    """The space of a reference pipeline, and the images of its baseline to compare with.
+
+    What is compiled is kept in the user's cache folder, as the pipelines are. ``once``: the
+    pipeline is called a single time where no engine has to settle, and no time is to be trusted.
+    """
+
+    def __init__(
+        self,
+        children: Children,
+        name: str,
+        folder: Path,
+        device: str = "cuda",
+        once: bool = False,
+    ) -> None:
+        side_px = SIDE_PX.get(name, 64)
+        workload = Workload(f"reference:{name}", height_px=side_px, width_px=side_px, steps=4)
+        asked = Request(workload, CACHE, device=device, quality=Tier.LOSSY, allow_lossy=True)
+        context = prepare(children, asked)
+        self.space = Space(context)
+        self._children = children
+        self._once = once
+        self._reference = str(folder / f"{name}.npz")
+        known = context.spec.folder, device
+        compiled = str(CACHE / "inductor")
+        self._job = Job(context.workload, *known, {}, str(CACHE), compile_cache=compiled)
+        self.baseline = self._run(replace(self._job, output=self._reference), once)
+
+    def outcome(self, config: Mapping[str, str], once: bool | None = None) -> Outcome:
+        """What a trial of the config comes to."""
+        job = replace(self._job, config=dict(config), reference=self._reference)
+        return self._run(job, self._once if once is None else once)
+
+    def _run(self, job: Job, once: bool) -> Outcome:
+        settles = any(step.stage is Stage.ENGINE for step in steps(job.config))
+        if once:
+            job = replace(job, cap_s=0.0)
+        task = CALL if once and not settles else TRIAL
+        return run_trial(self._children, job, Deadlines(LIMIT_S), lambda phase: None, task).outcome
