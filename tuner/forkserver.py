@@ -4,7 +4,8 @@ A new interpreter needs seconds for these imports, a fork milliseconds. The serv
 over a socket: it is told ``{"preload": [...]}`` or ``{"task": "module:function", "folder": path,
 "before_start": {variable: value}}`` and tells ``{"pid": …}`` and, when the child has ended,
 ``{"status": …}`` with the exit code or minus the signal. A child that needs variables before it
-starts becomes a new interpreter. When its controller goes, the server kills the child with all its
+starts becomes a new interpreter, and so does every child if an import has touched a GPU all the
+same. When its controller goes, the server kills the child with all its
 descendants and goes too.
 """
 
@@ -19,24 +20,37 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tuner.gpu_answers import Properties, answering, asked_ahead
 from tuner.processes import be_first_to_go, die_with_parent, interpreter, kill_tree
 
 ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.worker")
 
 
-def preload(names: list[str] | tuple[str, ...]) -> None:
-    """Import ``module`` or ``module:Class``; what cannot be imported fails later, in the trial."""
-    for name in names:
-        module, _, attribute = name.partition(":")
-        with contextlib.suppress(Exception):
-            getattr(importlib.import_module(module), attribute or "__name__")
+def preload(names: Sequence[str], gpus: Sequence[Properties] = ()) -> None:
+    """Import ``module`` or ``module:Class``; what cannot be imported fails later, in the trial.
+
+    What is asked of the ``gpus`` meanwhile is answered for them.
+    """
+    with answering(gpus):
+        for name in names:
+            module, _, attribute = name.partition(":")
+            with contextlib.suppress(Exception):
+                getattr(importlib.import_module(module), attribute or "__name__")
 
 
-def serve(control: socket.socket) -> None:
+def spoiled() -> bool:
+    """Whether an import had touched a GPU before this process was forked: it has none then."""
+    torch = sys.modules.get("torch")
+    kinds = [getattr(torch, kind, None) for kind in ("cuda", "xpu")]
+    return any(kind._is_in_bad_fork() for kind in kinds if kind is not None)
+
+
+def serve(control: socket.socket, gpus: Sequence[Properties]) -> None:
     """Answer requests until the controller closes the socket."""
     unread = b""
     woken, wake = os.pipe()
@@ -59,7 +73,7 @@ def serve(control: socket.socket) -> None:
                 # Several requests may arrive at once, and the last may be cut off.
                 *lines, unread = (unread + received).split(b"\n")
                 for line in lines:
-                    child = answer(control, json.loads(line), child)
+                    child = answer(control, json.loads(line), child, gpus)
     if child is not None:
         child.abandon()
 
@@ -77,10 +91,15 @@ class Forked:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def answer(control: socket.socket, request: dict[str, Any], child: Forked | None) -> Forked | None:
+def answer(
+    control: socket.socket,
+    request: dict[str, Any],
+    child: Forked | None,
+    gpus: Sequence[Properties],
+) -> Forked | None:
     """Do what is asked and return the child, if there is one."""
     if "preload" in request:
-        preload(request["preload"])
+        preload(request["preload"], gpus)
         return child
     child = fork(control, request)
     tell(control, {"pid": child.pid})
@@ -100,7 +119,7 @@ def fork(control: socket.socket, request: dict[str, Any]) -> Forked:
         os.setsid()
         control.close()
         die_with_parent(server)
-        if request["before_start"]:
+        if request["before_start"] or spoiled():
             log_to(request["folder"])
             command = interpreter("once", json.dumps(request))
             os.execve(command[0], command, os.environ | request["before_start"])
@@ -157,8 +176,9 @@ def main() -> None:
     """Serve on the socket that was inherited, or do a single task where forking is not safe."""
     if sys.argv[1] == "once":
         sys.exit(run_task(json.loads(sys.argv[2])))
-    preload(ALWAYS)
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    gpus = asked_ahead()
+    preload(ALWAYS, gpus)
+    serve(socket.socket(fileno=int(sys.argv[1])), gpus)
     # Without the second that taking down the imported frameworks would need.
     os._exit(0)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from search_space.budget import UNLIMITED, Budget
 from search_space.errors import ModelError, TuneError
 from search_space.trial import Failure, FailureKind, Measurement, Peak
 from search_space.workload import Workload
 from tuner.children import Children, log_tail
+from tuner.forkserver import preload
+from tuner.gpu_answers import LOOK, answering
 from tuner.memory_limits import stop_bytes
 from tuner.runner import Deadlines, run_trial, with_descendants
 from tuner.worker import Job
@@ -212,6 +216,31 @@ def test_requests_that_arrive_together_are_all_answered():
         children.preload(["json"])
         children.preload(["csv"])
         assert children.call(TASKS + "started", {}, timeout_s=60.0)["torch"]
+
+
+def test_a_child_is_a_new_interpreter_once_an_import_has_touched_a_gpu():
+    with Children(forks=True) as children:
+        assert children.call(TASKS + "started", {})["torch"]
+        children.preload(["tests.tuner.touches_a_gpu"])
+        assert not children.call(TASKS + "started", {})["torch"]
+
+
+def test_imports_ask_for_a_gpu_without_starting_it_and_trials_do_not(monkeypatch):
+    monkeypatch.delenv(LOOK, raising=False)
+    preload(["tests.tuner.touches_a_gpu"])
+    assert importlib.import_module("tests.tuner.touches_a_gpu").asked == "1"
+    assert LOOK not in os.environ
+
+
+def test_while_they_are_imported_packages_are_told_what_gpu_there_is():
+    with answering([{"name": "a described GPU", "major": 9, "minor": 0}]):
+        kept = torch.cuda.get_device_properties
+        assert torch.cuda.get_device_capability() == (9, 0)
+        assert torch.cuda.get_device_name("cuda:0") == "a described GPU"
+        assert torch.cuda.current_device() == 0
+    for function in (kept, torch.cuda.get_device_properties):
+        with pytest.raises((AssertionError, RuntimeError)):
+            function(100)
 
 
 def test_engines_may_compile_in_their_first_calls_and_nothing_else_may():
