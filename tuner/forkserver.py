@@ -23,15 +23,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from tuner.gpu_answers import Properties, answering, asked_ahead
+from tuner.gpu_answers import Gpus, answering, asked_ahead, spoiled
 from tuner.processes import be_first_to_go, die_with_parent, interpreter, kill_tree
 
 ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.worker")
 
 
-def preload(names: Sequence[str], gpus: Sequence[Properties] = ()) -> None:
+def preload(names: Sequence[str], gpus: Gpus = MappingProxyType({})) -> None:
     """Import ``module`` or ``module:Class``; what cannot be imported fails later, in the trial.
 
     What is asked of the ``gpus`` meanwhile is answered for them.
@@ -43,14 +44,7 @@ def preload(names: Sequence[str], gpus: Sequence[Properties] = ()) -> None:
                 getattr(importlib.import_module(module), attribute or "__name__")
 
 
-def spoiled() -> bool:
-    """Whether an import had touched a GPU before this process was forked: it has none then."""
-    torch = sys.modules.get("torch")
-    kinds = [getattr(torch, kind, None) for kind in ("cuda", "xpu")]
-    return any(kind._is_in_bad_fork() for kind in kinds if kind is not None)
-
-
-def serve(control: socket.socket, gpus: Sequence[Properties]) -> None:
+def serve(control: socket.socket, gpus: Gpus) -> None:
     """Answer requests until the controller closes the socket."""
     unread = b""
     woken, wake = os.pipe()
@@ -95,18 +89,18 @@ def answer(
     control: socket.socket,
     request: dict[str, Any],
     child: Forked | None,
-    gpus: Sequence[Properties],
+    gpus: Gpus,
 ) -> Forked | None:
     """Do what is asked and return the child, if there is one."""
     if "preload" in request:
         preload(request["preload"], gpus)
         return child
-    child = fork(control, request)
+    child = fork(control, request, gpus)
     tell(control, {"pid": child.pid})
     return child
 
 
-def fork(control: socket.socket, request: dict[str, Any]) -> Forked:
+def fork(control: socket.socket, request: dict[str, Any], gpus: Gpus) -> Forked:
     """Fork a child that does the task and exits, as a new interpreter where it needs one."""
     server = os.getpid()
     child = os.fork()
@@ -119,7 +113,7 @@ def fork(control: socket.socket, request: dict[str, Any]) -> Forked:
         os.setsid()
         control.close()
         die_with_parent(server)
-        if request["before_start"] or spoiled():
+        if request["before_start"] or spoiled(gpus):
             log_to(request["folder"])
             command = interpreter("once", json.dumps(request))
             os.execve(command[0], command, os.environ | request["before_start"])

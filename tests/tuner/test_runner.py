@@ -19,7 +19,7 @@ from search_space.trial import Failure, FailureKind, Measurement, Peak
 from search_space.workload import Workload
 from tuner.children import Children, log_tail
 from tuner.forkserver import preload
-from tuner.gpu_answers import LOOK, answering
+from tuner.gpu_answers import LOOK, UNKNOWN, answering, spoiled
 from tuner.memory_limits import stop_bytes
 from tuner.runner import Deadlines, run_trial, with_descendants
 from tuner.worker import Job
@@ -36,6 +36,7 @@ def children(request):
 ENVIRONMENT = {"SEEN_BEFORE_PYTHON_STARTED": "1", "PYTHONHASHSEED": "7"}
 
 
+A_GPU = {"name": "a described GPU", "major": 9, "minor": 0}
 MIB = 2**20
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account is Linux's")
 
@@ -218,22 +219,26 @@ def test_requests_that_arrive_together_are_all_answered():
         assert children.call(TASKS + "started", {}, timeout_s=60.0)["torch"]
 
 
-def test_a_child_is_a_new_interpreter_once_an_import_has_touched_a_gpu():
-    with Children(forks=True) as children:
-        assert children.call(TASKS + "started", {})["torch"]
-        children.preload(["tests.tuner.touches_a_gpu"])
-        assert not children.call(TASKS + "started", {})["torch"]
+def test_a_process_forked_after_an_import_has_touched_a_gpu_is_spoiled_where_there_is_one(
+    monkeypatch,
+):
+    assert not spoiled({"cuda": [A_GPU]})
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    assert spoiled({"cuda": [A_GPU]})
+    assert spoiled({"cuda": [UNKNOWN]})
+    assert not spoiled({"cuda": []})
+    assert not spoiled({})
 
 
 def test_imports_ask_for_a_gpu_without_starting_it_and_trials_do_not(monkeypatch):
     monkeypatch.delenv(LOOK, raising=False)
-    preload(["tests.tuner.touches_a_gpu"])
-    assert importlib.import_module("tests.tuner.touches_a_gpu").asked == "1"
+    preload(["tests.tuner.asks_for_a_gpu"])
+    assert importlib.import_module("tests.tuner.asks_for_a_gpu").asked == "1"
     assert LOOK not in os.environ
 
 
 def test_while_they_are_imported_packages_are_told_what_gpu_there_is():
-    with answering([{"name": "a described GPU", "major": 9, "minor": 0}]):
+    with answering({"cuda": [A_GPU]}):
         kept = torch.cuda.get_device_properties
         assert torch.cuda.get_device_capability() == (9, 0)
         assert torch.cuda.get_device_name("cuda:0") == "a described GPU"
