@@ -136,12 +136,17 @@ def _torch_counters(kind: str) -> Counters:
         free, total = module.mem_get_info(index)
         return int(total - free)
 
+    def reset(index: int) -> None:
+        # Before the device is used there is nothing to reset, and torch knows no device.
+        if module.is_initialized():
+            module.reset_peak_memory_stats(index)
+
     return Counters(
         "max_memory_reserved and what mem_get_info shows beside it",
         used,
         module.memory_reserved,
         module.max_memory_reserved,
-        module.reset_peak_memory_stats,
+        reset,
         module.device_count,
     )
 

@@ -92,7 +92,8 @@ def _answering(kind: str, found: Sequence[Properties]) -> Iterator[None]:
     module, asking = getattr(torch, kind), [True]
 
     def properties(device: Any = None) -> Any:
-        return SimpleNamespace(**found[_index(device)])
+        index = module._utils._get_device_index(device, optional=True)
+        return SimpleNamespace(**found[index])
 
     answers = {"get_device_properties": properties, "current_device": lambda: 0}
     real = {name: getattr(module, name) for name in answers}
@@ -113,11 +114,3 @@ def _answered(
         return answer(*args, **kwargs) if asking else real(*args, **kwargs)
 
     return answered
-
-
-def _index(device: Any) -> int:
-    import torch
-
-    if device is None or isinstance(device, int):
-        return device or 0
-    return torch.device(device).index or 0

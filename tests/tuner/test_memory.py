@@ -98,6 +98,12 @@ def test_a_driver_that_tells_nothing_is_an_error_and_not_zero():
         DeviceMemory(described(lambda index: 0), [0]).peak("load")
 
 
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_a_phase_may_begin_before_the_device_is_used(kind):
+    # The torch of these tests knows no such device, as any torch before it has started one.
+    COUNTERS[kind]().reset(0)
+
+
 def test_the_host_alone_has_no_other_memory():
     assert DeviceMemory.of("cpu") is None
     assert set(COUNTERS) == {"cuda", "xpu", "mps", "hpu"}

@@ -242,6 +242,7 @@ def test_while_they_are_imported_packages_are_told_what_gpu_there_is():
         kept = torch.cuda.get_device_properties
         assert torch.cuda.get_device_capability() == (9, 0)
         assert torch.cuda.get_device_name("cuda:0") == "a described GPU"
+        assert torch.cuda.get_device_capability(torch.cuda.device(0)) == (9, 0)
         assert torch.cuda.current_device() == 0
     for function in (kept, torch.cuda.get_device_properties):
         with pytest.raises((AssertionError, RuntimeError)):
