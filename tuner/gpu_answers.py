@@ -92,8 +92,8 @@ def _answering(kind: str, found: Sequence[Properties]) -> Iterator[None]:
     module, asking = getattr(torch, kind), [True]
 
     def properties(device: Any = None) -> Any:
-        index = module._utils._get_device_index(device, optional=True)
-        return SimpleNamespace(**found[index])
+        index = 0 if device is None else module._utils._get_device_index(device, optional=True)
+        return SimpleNamespace(**found[index or 0])
 
     answers = {"get_device_properties": properties, "current_device": lambda: 0}
     real = {name: getattr(module, name) for name in answers}
