@@ -79,10 +79,16 @@ class Build:
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def load_pipeline(self) -> None:
-        """Load the pipeline with the arguments that the knobs gathered."""
+        """Load the pipeline with the arguments that the knobs gathered.
+
+        The dtype is named where no knob does: weights that were saved in fp16 would otherwise be
+        widened by diffusers and left as they are by transformers, and do not multiply.
+        """
+        import torch
         from diffusers import DiffusionPipeline
 
-        self.pipe = DiffusionPipeline.from_pretrained(self.model, **self.load)
+        options = {"dtype": torch.float32, **self.load}
+        self.pipe = DiffusionPipeline.from_pretrained(self.model, **options)
 
     def place(self) -> None:
         """Move the pipeline to the device, unless a knob has placed it."""

@@ -1,6 +1,6 @@
 """What an NVIDIA GPU does while a call runs on it, as NVML says or, without it, nvidia-smi.
 
-None of it has run on a GPU: it is written against the signatures of nvidia-ml-py 13.
+Run on an H200 with nvidia-ml-py 13; what nvidia-smi prints has not been read on a GPU.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 
 from search_space.trial import Condition
 
-EVERY_S = 0.1
-"""The GPU is looked at so often while a call runs."""
+EVERY_S = 1.0
+"""So often the GPU is looked at while a call runs, and once more when it has ended. The driver
+takes some milliseconds to answer, in which it launches no kernel of the call."""
 
 POWER_CAP = 0x4
 SLOWDOWNS = {
@@ -72,7 +73,7 @@ def strangers(pids: frozenset[int], ours: frozenset[int]) -> int:
 
 
 class GpuWatch:
-    """Looks at the GPU from a thread while a call runs; at nothing on other devices."""
+    """Looks at the GPU while a call runs and as it ends; at nothing on other devices."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -92,10 +93,11 @@ class GpuWatch:
 
     def end(self) -> tuple[Condition, ...]:
         """What was seen since ``begin``."""
-        if self._thread is None:
+        if self._thread is None or self._read is None:
             return UNWATCHED if self._device == "cuda" else ()
         self._ended.set()
         self._thread.join()
+        self._readings.append(self._read())
         return seen_on_gpu(self._readings, frozenset((os.getpid(),)))
 
     def _look(self, read: Callable[[], GpuReading]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def test_the_controller_is_told_the_stage_ahead_of_each_step(make):
     assert [stage for stage, _ in told] == [Stage.LOAD, Stage.ATTENTION, Stage.MEMORY_FORMAT]
     assert [found for _, found in told] == [None, pipe, pipe]
     assert no_effect(build, config) is None
+
+
+def test_weights_that_were_saved_in_16_bits_are_all_widened(make, tmp_path):
+    import torch
+
+    build = make("sdxl-tiny")
+    construct(build, {"precision": "fp16"}).save_pretrained(tmp_path / "saved")
+    build = replace(make("sdxl-tiny"), model=str(tmp_path / "saved"))
+    pipe = construct(build, {})
+    models = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    assert {part.dtype for part in models} == {torch.float32}
 
 
 def test_the_first_choice_without_effect_is_told(make):
