@@ -36,6 +36,7 @@ def cudnn_benchmark_effect(build: Build, choice: str) -> str | None:
         Choice("on", need=every(device("cuda", what="cuDNN"), convolves), tier=Tier.LOSSLESS),
     ),
     effect=cudnn_benchmark_effect,
+    run_on=("cuda",),
 )
 def cudnn_benchmark(build: Build, choice: str) -> None:
     """The first call of each shape tries the convolutions of cuDNN, the fastest is kept."""

@@ -67,11 +67,17 @@ def float32_matmul_effect(build: Build, choice: str) -> str | None:
     Stage.ENVIRONMENT,
     choices=(
         Choice("full"),
-        Choice("tf32", need=every(device("cuda", what="TF32"), native_tf32), tier=Tier.NEAR),
+        Choice(
+            "tf32",
+            need=every(device("cuda", what="TF32"), native_tf32),
+            tier=Tier.NEAR,
+            run_on=("cuda",),
+        ),
         Choice(
             "bf16",
             need=every(device("cpu", what="oneDNN"), probe("float32-matmul-bf16")),
             tier=Tier.NEAR,
+            run_on=("cpu",),
         ),
     ),
     conflicts=(

@@ -44,7 +44,7 @@ def fused_projections_effect(build: Build, choice: str) -> str | None:
         Conflict("attention_slicing", ("auto", "max"), "each sets the attention processor"),
     ),
     effect=fused_projections_effect,
-    run_on=("cpu",),
+    run_on=("cpu", "cuda"),
 )
 def fused_projections(build: Build, choice: str) -> None:
     """Query, key and value of the attention by one matrix product: more memory for weights."""

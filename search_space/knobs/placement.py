@@ -51,6 +51,7 @@ def placement_effect(build: Build, choice: str) -> str | None:
             "model-offload",
             need=every(accelerator("model offload"), offload_sequence),
             conflicts=WHOLE_MODELS,
+            run_on=("cuda",),
         ),
         Choice(
             "sequential-offload",
@@ -63,6 +64,7 @@ def placement_effect(build: Build, choice: str) -> str | None:
                     "the weights are kept apart from the layers, which hold none to be reordered",
                 ),
             ),
+            run_on=("cuda",),
         ),
     ),
     effect=placement_effect,

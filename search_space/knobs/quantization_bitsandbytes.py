@@ -83,7 +83,7 @@ BITSANDBYTES_NEED = every(
     conflicts=(STAYS_IN_PYTORCH,),
     effect=bitsandbytes_effect,
     probes={"bitsandbytes": bitsandbytes_works},
-    run_on=("cpu",),
+    run_on=("cpu", "cuda"),
 )
 def quantization_bitsandbytes(build: Build, choice: str) -> None:
     """The weights of the denoiser's linear layers in int8 or in 4 bits of normal distribution."""

@@ -47,7 +47,12 @@ def inductor_options(build: Build, mode: str) -> dict[str, Any] | None:
 @more_choices(
     "engine",
     choices=(
-        Choice("compile-regional", need=every(compiles, repeated_blocks), tier=Tier.LOSSLESS),
+        Choice(
+            "compile-regional",
+            need=every(compiles, repeated_blocks),
+            tier=Tier.LOSSLESS,
+            run_on=("cpu", "cuda"),
+        ),
         Choice("compile-default", need=compiles, tier=Tier.LOSSLESS),
         Choice(
             "compile-reduce-overhead",
@@ -94,7 +99,7 @@ def torch_compile_vae(build: Build, choice: str) -> None:
     "text_encoder_engine",
     choices=(Choice("compile", need=compiles, tier=Tier.LOSSLESS),),
     effect=torch_compile_effect,
-    run_on=("cpu",),
+    run_on=("cpu", "cuda"),
 )
 def torch_compile_text_encoder(build: Build, choice: str) -> None:
     """The text encoders compiled by inductor."""

@@ -86,7 +86,7 @@ def decode_in_own_dtype(build: Build, vae: Any) -> None:
         ),
     ),
     effect=vae_precision_effect,
-    run_on=("cpu",),
+    run_on=("cpu", "cuda"),
 )
 def vae_precision(build: Build, choice: str) -> None:
     """The VAE loaded in a precision of its own, to which the latents are cast for the decode."""

@@ -35,18 +35,16 @@ def section(head: Line, rows: Sequence[Line]) -> Iterator[str]:
     yield f"\n## {head['pipeline']}\n"
     yield (
         f"{head['device']}, {head['date']}, {head['side_px']} x {head['side_px']} px,"
-        f" {head['steps']} steps; {versions}.\n"
+        f" {head['steps']} steps; {versions}. {head.get('note', '')}\n"
     )
     yield f"| {' | '.join(COLUMNS)} |"
     yield f"| {' | '.join('---' for _ in COLUMNS)} |"
     baseline_s = median([median(row["steady_s"]) for row in rows if row["choice"] == "baseline"])
     yield from (_row(row, baseline_s) for row in rows if "steady_s" in row)
-    yield from ("", "Failed:", "")
-    yield from [f"- `{row['choice']}`: {row['failure']}" for row in rows if "failure" in row] or [
-        "None."
-    ]
-    yield from ("", "Not available there:", "")
+    failed = [f"- `{row['choice']}`: {row['failure']}" for row in rows if "failure" in row]
+    yield from ("", "Failed: none." if not failed else "Failed:", *failed)
     reasons = Counter(row["unavailable"] for row in rows if "unavailable" in row)
+    yield from ("", "Not available there:", "") if reasons else ()
     for reason in reasons:
         named = [f"`{row['choice']}`" for row in rows if row.get("unavailable") == reason]
         yield f"- {', '.join(named)}: {reason}."
