@@ -72,8 +72,9 @@ def workload_of(family: str, config: Config = MappingProxyType({})) -> Workload:
 
 def _steps(config: Config) -> dict[str, Any]:
     if config.get("cache", "off") != "off":
-        # Without guidance, which multiplies what a skipped block leaves out.
-        return {"steps": 16, "guidance_scale": 1.0}
+        # Without guidance, which multiplies what a skipped block leaves out; half of the steps
+        # must be enough for a cache as well.
+        return {"steps": 32 if "steps" in config else 16, "guidance_scale": 1.0}
     return {"steps": 8 if {"scheduler", "steps"} & set(config) else 2}
 
 
@@ -171,13 +172,17 @@ class Family:
 
 
 class Kept:
-    """The outcomes of a family's configs, in a file of JSON lines."""
+    """The outcomes of a family's configs, in a file of JSON lines: each with its processor."""
 
-    def __init__(self, family: Family, folder: Path) -> None:
+    def __init__(self, family: Family, folder: Path, device: str) -> None:
         self._family = family
+        self._device = device
         self._file = folder / f"{family.name}.jsonl"
         lines = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
-        self.known: list[tuple[dict[str, str], str]] = [(*json.loads(line),) for line in lines]
+        self.known: list[tuple[dict[str, str], str]] = [
+            (config, told) for config, told, _ in map(json.loads, lines)
+        ]
+        self.devices = {json.loads(line)[2] for line in lines}
 
     def outcome(self, config: Config) -> str:
         """What became of the config, which is run if it has not been."""
@@ -186,8 +191,9 @@ class Kept:
                 return told
         told = self._family.run(config)
         self.known.append((dict(config), told))
+        self.devices.add(self._device)
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self.known[-1]) + "\n")
+            file.write(json.dumps([*self.known[-1], self._device]) + "\n")
         if told != RAN:
             print(self._family.name, named(config.items()), told, flush=True)
         return told
@@ -231,6 +237,7 @@ def main() -> None:
     asked = parser.parse_args()
     until_s = time.monotonic() + 60 * asked.minutes
     found = {}
+    devices: set[str] = set()
     with Children() as children:
         machine, _ = look_around(children, "cpu")
         versions = machine.software_fingerprint[3:11]
@@ -240,11 +247,15 @@ def main() -> None:
         for name in asked.family or FAMILIES:
             family = Family(name, folder, children)
             space = family.space(machine, asked.exclude)
-            found[name] = sweep(space, Kept(family, kept), until_s)
+            outcomes = Kept(family, kept, machine.device_name)
+            found[name] = sweep(space, outcomes, until_s)
+            devices |= outcomes.devices
             print(name, dict(found[name].counts()), f"{found[name].configs} configs", flush=True)
     if asked.write:
-        today = f"{machine.cores} cores of {machine.device_name}, {date.today()}"
-        PAGE.write_text(page(found, today), encoding="utf-8")
+        where = f"{machine.cores} cores of {machine.device_name}, {date.today()}"
+        others = " and ".join(sorted(devices - {machine.device_name}))
+        before = f"; what had run on {others} before was taken over" if others else ""
+        PAGE.write_text(page(found, where + before), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -100,3 +100,11 @@ def test_mps_has_bfloat16_where_the_system_knows_it(describe):
         assert need(describe("mps")) is None
         assert need(describe("cpu", probes={})) is None
     assert all_probes()["bf16"]("cpu", 64) is None
+
+
+@pytest.mark.parametrize("name", ["precision", "vae_precision"])
+def test_the_decoder_of_wan_is_compiled_for_a_cpu_in_fp32_alone(name, describe):
+    config = {"vae_engine": "compile", name: "bf16"}
+    assert "gives NaN" in Space(describe("cpu", "wan-tiny")).clash(config)
+    assert Space(describe("cpu", "ltx-tiny")).clash(config) is None
+    assert Space(describe("cuda", "wan-tiny")).clash(config) is None

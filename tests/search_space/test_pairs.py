@@ -97,7 +97,7 @@ def children() -> Iterator[Children]:
 def test_every_quick_pair_runs(family, children, tmp_path_factory):
     tried = Family(family, tmp_path_factory.mktemp("pairs"), children)
     space = tried.space(detect("cpu"), exclude=SLOW)
-    found = sweep(space, Kept(tried, tried.folder))
+    found = sweep(space, Kept(tried, tried.folder, "a processor"))
     assert [pair for pair, told in found.pairs.items() if told.startswith("failed")] == []
     assert found.together == {}
     assert found.counts()["ran"] > 50
