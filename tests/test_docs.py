@@ -21,6 +21,7 @@ from search_space.space import Space, all_knobs, check_known
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
+from tests.benchmarks import gpu_page, gpu_table
 from tuner.cli import main
 from tuner.listing import knobs_json
 from tuner.report import stored_json
@@ -225,3 +226,7 @@ def context():
     from tests.tuner.simulation import context
 
     return context()
+
+
+def test_the_page_of_the_gpu_is_made_from_what_was_kept():
+    assert text("docs/gpu.md") == gpu_page.page(gpu_table.kept_lines())

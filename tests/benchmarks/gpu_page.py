@@ -26,7 +26,8 @@ COLUMNS = (
 
 def page(found: Sequence[Sequence[Line]]) -> str:
     """The page, of the lines of each pipeline: what was run, then a row a choice."""
-    return "\n".join([TEXT, *(line for lines in found for line in section(lines[0], lines[1:]))])
+    parts = [TEXT, *(line for lines in found for line in section(lines[0], lines[1:]))]
+    return "\n".join(parts) + "\n"
 
 
 def section(head: Line, rows: Sequence[Line]) -> Iterator[str]:
@@ -37,10 +38,9 @@ def section(head: Line, rows: Sequence[Line]) -> Iterator[str]:
         f"{head['device']}, {head['date']}, {head['side_px']} x {head['side_px']} px,"
         f" {head['steps']} steps; {versions}. {head.get('note', '')}\n"
     )
-    yield f"| {' | '.join(COLUMNS)} |"
-    yield f"| {' | '.join('---' for _ in COLUMNS)} |"
-    baseline_s = median([median(row["steady_s"]) for row in rows if row["choice"] == "baseline"])
-    yield from (_row(row, baseline_s) for row in rows if "steady_s" in row)
+    if acted := [f"`{row['choice']}`" for row in rows if row.get("acted")]:
+        yield f"Acted and kept the image: {', '.join(acted)}."
+    yield from _table([row for row in rows if "steady_s" in row])
     failed = [f"- `{row['choice']}`: {row['failure']}" for row in rows if "failure" in row]
     yield from ("", "Failed: none." if not failed else "Failed:", *failed)
     reasons = Counter(row["unavailable"] for row in rows if "unavailable" in row)
@@ -48,6 +48,15 @@ def section(head: Line, rows: Sequence[Line]) -> Iterator[str]:
     for reason in reasons:
         named = [f"`{row['choice']}`" for row in rows if row.get("unavailable") == reason]
         yield f"- {', '.join(named)}: {reason}."
+
+
+def _table(rows: Sequence[Line]) -> Iterator[str]:
+    if not rows:
+        return
+    yield f"| {' | '.join(COLUMNS)} |"
+    yield f"| {' | '.join('---' for _ in COLUMNS)} |"
+    baseline_s = median([median(row["steady_s"]) for row in rows if row["choice"] == "baseline"])
+    yield from (_row(row, baseline_s) for row in rows)
 
 
 def _row(row: Line, baseline_s: float) -> str:

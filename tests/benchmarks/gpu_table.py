@@ -116,12 +116,13 @@ def main() -> None:
         for name in asked.pipeline or SIDE_PX:
             keep(name, asked.keep, time.monotonic() + 60 * asked.minutes)
     if asked.write:
-        files = sorted(KEPT.glob("*.jsonl"))
-        PAGE.write_text(page([_lines(path) for path in files]), encoding="utf-8")
+        PAGE.write_text(page(kept_lines()), encoding="utf-8")
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def kept_lines() -> list[list[dict[str, Any]]]:
+    """The lines of each file that is kept."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(KEPT.glob("*.jsonl"))]
+    return [[json.loads(line) for line in text.splitlines()] for text in texts]
 
 
 if __name__ == "__main__":
