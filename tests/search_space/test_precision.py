@@ -159,11 +159,13 @@ def flags() -> Iterator[None]:
 
 
 def test_products_of_fp32_matrices_in_bf16_are_offered_where_they_are_made(flags, make, describe):
-    before = torch.backends.mkldnn.matmul.fp32_precision
     reason = rounds_to_bf16("cpu", 64)
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    assert torch.get_float32_matmul_precision() == "highest"
     build = make("sd15-tiny", {"float32_matmul": "bf16"})
     assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    assert torch.backends.mkldnn.conv.fp32_precision == "bf16"
+    # What inductor asks before it compares kernels.
+    assert torch.get_float32_matmul_precision() == "medium"
     seen = effect_of("float32_matmul", "bf16", build)
     assert (seen is None) == (reason is None)
     assert seen is None or seen.endswith("as in fp32")
