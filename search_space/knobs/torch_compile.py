@@ -9,6 +9,8 @@ from search_space.knob import Choice, Conflict, Context, Tier, more_choices
 from search_space.knobs.attention import HALF
 from search_space.needs import cpp_compiler, device, every
 
+BROKEN = "in 16 bits inductor's code for this decoder gives NaN on a CPU"
+
 
 def repeated_blocks(context: Context) -> str | None:
     """Regional compilation needs a model that names its repeated blocks."""
@@ -30,7 +32,7 @@ def broken_in_16_bits(context: Context) -> str | None:
     vae = context.spec.vae
     if context.machine.device != "cpu" or vae is None or vae.class_name != "AutoencoderKLWan":
         return None
-    return "the decoder of Wan is compiled for a CPU"
+    return BROKEN
 
 
 def torch_compile_effect(build: Build, choice: str) -> str | None:
@@ -96,15 +98,7 @@ def torch_compile(build: Build, choice: str) -> None:
 @more_choices(
     "vae_engine",
     choices=(Choice("compile", need=compiles, tier=Tier.LOSSLESS),),
-    conflicts=tuple(
-        Conflict(
-            knob,
-            HALF,
-            "in 16 bits inductor's code for this decoder gives NaN on a CPU",
-            need=broken_in_16_bits,
-        )
-        for knob in ("precision", "vae_precision")
-    ),
+    conflicts=(Conflict("precision", HALF, BROKEN, need=broken_in_16_bits),),
     effect=torch_compile_effect,
     run_on=("cpu",),
 )

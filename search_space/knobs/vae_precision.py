@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Stage, Tier, goes_only_with, knob
+from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
 from search_space.knobs.precision import bfloat16
+from search_space.knobs.torch_compile import BROKEN, broken_in_16_bits
 from search_space.needs import every
 
 
@@ -83,6 +84,9 @@ def decode_in_own_dtype(build: Build, vae: Any) -> None:
     conflicts=(
         goes_only_with(
             "vae_engine", ("eager", "compile"), "the runtime decodes in a precision of its own"
+        ),
+        Conflict(
+            "vae_engine", ("compile",), BROKEN, choices=("bf16", "fp16"), need=broken_in_16_bits
         ),
     ),
     effect=vae_precision_effect,

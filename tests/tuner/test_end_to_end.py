@@ -18,6 +18,8 @@ from storage import Store
 
 pytestmark = pytest.mark.slow
 TINY = "reference:sd15-tiny"
+CALL = {"height": 64, "width": 64, "num_inference_steps": 2}
+WORKLOAD = ["--height", "64", "--width", "64", "--steps", "2"]
 # Knobs that neither compile nor export: a trial is over in seconds.
 QUICK = [f"--include={name}" for name in ("precision", "memory_format", "attention_slicing")]
 # Runs a script as on a machine where this project was never installed.
@@ -38,7 +40,7 @@ image.save(sys.argv[3])
 
 
 def tune(cache, *arguments):
-    command = [sys.executable, "-c", "from tuner.cli import main; main()", "run", TINY]
+    command = [sys.executable, "-c", "from tuner.cli import main; main()", "run", TINY, *WORKLOAD]
     command += ["--cache-dir", str(cache), *map(str, arguments)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -87,8 +89,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     alone = tmp_path / "alone.png"
     script = [sys.executable, "-c", WITHOUT_US, str(output / "load.py"), str(alone)]
     subprocess.run(script, check=True, capture_output=True, cwd=tmp_path)
-    call = {"prompt": "a photograph of an astronaut riding a horse", "num_inference_steps": 4}
-    call |= {"height": 128, "width": 128}
+    call = {"prompt": "a photograph of an astronaut riding a horse", **CALL}
     ours = tmp_path / "ours.png"
     code = [sys.executable, "-c", LOADED, str(output), json.dumps(call), str(ours)]
     subprocess.run(code, check=True, capture_output=True)
