@@ -111,6 +111,14 @@ def check_known(name: str, value: str | None = None) -> Knob:
     return by_name[name]
 
 
+def check_pins(fix: Mapping[str, str], names: Iterable[str]) -> None:
+    """Raise UsageError where a pin names a knob or a choice that there is not."""
+    for name in names:
+        check_known(name)
+    for name, value in fix.items():
+        check_known(name, value)
+
+
 def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
@@ -140,8 +148,7 @@ class Space:
         self.context = context
         self.knobs = all_knobs()
         self.fix = dict(fix or {})
-        for name in (*include, *exclude):
-            check_known(name)
+        check_pins(self.fix, (*include, *exclude))
         for name, value in self.fix.items():
             self._check_fix(name, value)
         clash = self.clash(self.fix)

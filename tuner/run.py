@@ -14,7 +14,7 @@ from search_space.errors import TuneError, UsageError
 from search_space.knob import Context, Tier
 from search_space.machine import Machine
 from search_space.pipeline_spec import PipelineSpec
-from search_space.space import Space, all_probes
+from search_space.space import Space, all_probes, check_pins
 from search_space.trial import FailureKind, Trial
 from search_space.units import format_size
 from search_space.workload import Workload, check_workload
@@ -58,6 +58,8 @@ class Request:
 
 def prepare(children: Children, request: Request) -> Context:
     """The machine, the pipeline and the completed workload; raises UsageError."""
+    # A slip of the pen is told at once.
+    check_pins(request.fix, (*request.include, *request.exclude))
     asked = request.workload
     device, _ = find_device(children, request.device)
     question = {"model": asked.model, "cache_dir": str(request.cache_dir), "device": device}

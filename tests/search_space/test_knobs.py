@@ -316,10 +316,11 @@ def test_every_family_runs_in_half_precision(value, family, make, baseline):
     assert psnr_db(images, baseline(family, workload)) >= LEAST_DB[Tier.NEAR]
 
 
+# SD 3 is what the engine is tried with above, SD 1.5 is tuned from end to end.
 @pytest.mark.slow
 @tensor_to_numpy
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "sd3-tiny"])
-def test_every_family_runs_on_onnxruntime(family, baseline, try_here):
+@pytest.mark.parametrize("family", ["sdxl-tiny", "flux-tiny", "wan-tiny", "ltx-tiny"])
+def test_other_families_run_on_onnxruntime(family, baseline, try_here):
     workload = workload_of(family, SMALL)
     measured = try_here(family, workload, {"engine": "onnxruntime"})
     assert measured.psnr_db >= LEAST_DB[Tier.LOSSLESS]
