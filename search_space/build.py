@@ -5,6 +5,7 @@ This file is copied into every emitted ``load.py``, so it imports nothing of our
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -147,18 +148,19 @@ class Build:
         return self.examples
 
     @contextmanager
-    def inputs_kept(self, kept: list[tuple[Any, Any]]) -> Iterator[None]:
-        """Add the arguments of every call of the first denoiser to ``kept`` while it lasts."""
-        denoiser = next(iter(self.denoisers().values()))
-
-        def keep(model: Any, args: Any, kwargs: Any) -> None:
-            kept.append((args, kwargs))
-
-        handle = denoiser.register_forward_pre_hook(keep, with_kwargs=True)
+    def inputs_kept(
+        self,
+        kept: dict[str, list[tuple[Any, Any]]],
+        parts: tuple[str, ...] = ("engine", "vae_engine"),
+    ) -> Iterator[None]:
+        """Add the arguments of every call of the first model of each part to ``kept`` by name."""
+        entries = [entry for part in parts for entry in self.entries(part)[:1]]
+        undo = [keeping(entry, kept.setdefault(entry.name, [])) for entry in entries]
         try:
             yield
         finally:
-            handle.remove()
+            for restore in undo:
+                restore()
 
     def _once(
         self, name: str, function: Callable[..., Any], outputs: dict[str, Any]
@@ -177,6 +179,25 @@ class Build:
 
 PARTS = ("engine", "vae_engine", "text_encoder_engine")
 """The knobs that choose what runs the denoisers, the VAE decoder and the text encoders."""
+
+
+def keeping(entry: Entry, calls: list[tuple[Any, Any]]) -> Callable[[], None]:
+    """Add the arguments of each call of a model to a list; returns what ends that."""
+    if entry.attribute == "forward":
+
+        def keep(model: Any, args: Any, kwargs: Any) -> None:
+            calls.append((args, kwargs))
+
+        handle = entry.owner.register_forward_pre_hook(keep, with_kwargs=True)
+        return lambda: handle.remove()
+    decode = entry.function
+
+    @functools.wraps(decode, updated=())
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return decode(*args, **kwargs)
+
+    return entry.replace(kept)
 
 
 def without_data(leaf: Any) -> Any:

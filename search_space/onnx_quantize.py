@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
-from search_space.calibration import calibration_calls
+from search_space.calibration import calibration_calls, call_key
 from search_space.graph import Graph, keep_whole, release_weights
 
 INT8_OPERATORS = (
@@ -41,6 +41,7 @@ def onnx_quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
 
     narrow = overflows()
     kind = f"{what}-narrow" if narrow else what
+    kind += f"-{call_key(build)}" if what == "all" else ""
     name = f"{path.parent.name}-int8-{kind}-{onnxruntime.__version__}"
     folder = path.parent.with_name(name)
     if folder.exists():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
-from search_space.calibration import calibration_calls
+from search_space.calibration import calibration_calls, call_key
 from search_space.graph import (
     Graph,
     Run,
@@ -140,7 +140,8 @@ def quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
     import nncf
     import openvino
 
-    folder = path.parent.with_name(f"{path.parent.name}-int8-{what}")
+    kind = f"{what}-{call_key(build)}" if what == "all" else what
+    folder = path.parent.with_name(f"{path.parent.name}-int8-{kind}")
     if folder.exists():
         return folder / "model.xml"
     inputs = calibration_calls(build, graph) if what == "all" else []

@@ -102,7 +102,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     build = _built(job, phases)
     # With throughput the steady samples are seconds per image.
     images = image_count(build.call) if job.workload.throughput else 1
-    kept: list[tuple[Any, Any]] = []
+    kept: dict[str, list[tuple[Any, Any]]] = {}
     timed = _timed(build, job, phases, images, kept)
     phases.enter("check")
     if not job.config:
@@ -132,9 +132,9 @@ def _built(job: Job, phases: Phases) -> Build:
 
 
 def _timed(
-    build: Build, job: Job, phases: Phases, images: int, kept: list[tuple[Any, Any]]
+    build: Build, job: Job, phases: Phases, images: int, kept: dict[str, list[tuple[Any, Any]]]
 ) -> Timed:
-    """The calls of the trial; the inputs of the baseline's denoiser are added to ``kept``."""
+    """The calls of the trial; what the baseline's models are given is added to ``kept``."""
     from contextlib import nullcontext
 
     from tuner.fidelity import latents_in_float32

@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -28,6 +29,7 @@ from typing import Any
 import platformdirs
 
 from search_space.build import Build
+from search_space.calibration import keep_calibration
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.knob import Context, Tier
@@ -102,8 +104,11 @@ def called_once(job: Job, phases: Phases) -> dict[str, Any]:
     pipe = construct(build, job.config)
     pipe.set_progress_bar_config(disable=True)
     phases.enter("steady")
-    with latents_in_float32(pipe), latents_kept(build) as latents:
+    kept: dict[str, list[tuple[Any, Any]]] = {}
+    first = nullcontext() if job.config else build.inputs_kept(kept)
+    with latents_in_float32(pipe), latents_kept(build) as latents, first:
         call = timed_call(pipe, build.call, job.device, job.workload.seed)
+    keep_calibration(build, kept)
     if seen := no_effect(build, job.config):
         raise NoEffect(seen)
     fidelity = fidelity_of(build, job, made(call.output, latents), can_win=False)
