@@ -79,10 +79,12 @@ def answering(gpus: Gpus) -> Iterator[None]:
         for kind, found in gpus.items():
             if found and UNKNOWN not in found:
                 stack.enter_context(_answering(kind, found))
-        yield
-    if theirs is None:
-        # A trial must not take NVML's word for it.
-        del os.environ[LOOK]
+        try:
+            yield
+        finally:
+            if theirs is None:
+                # A trial must not take NVML's word for it.
+                del os.environ[LOOK]
 
 
 @contextlib.contextmanager
@@ -99,10 +101,12 @@ def _answering(kind: str, found: Sequence[Properties]) -> Iterator[None]:
     real = {name: getattr(module, name) for name in answers}
     for name, answer in answers.items():
         setattr(module, name, _answered(real[name], answer, asking))
-    yield
-    asking.clear()
-    for name, function in real.items():
-        setattr(module, name, function)
+    try:
+        yield
+    finally:
+        asking.clear()
+        for name, function in real.items():
+            setattr(module, name, function)
 
 
 def _answered(

@@ -31,23 +31,16 @@ class Setting:
     pipeline is called a single time where no engine has to settle, and no time is to be trusted.
     """
 
-    def __init__(
-        self,
-        children: Children,
-        name: str,
-        folder: Path,
-        device: str = "cuda",
-        once: bool = False,
-    ) -> None:
-        side_px = SIDE_PX.get(name, 64)
+    def __init__(self, children: Children, name: str, folder: Path, once: bool = False) -> None:
+        side_px = SIDE_PX[name]
         workload = Workload(f"reference:{name}", height_px=side_px, width_px=side_px, steps=4)
-        asked = Request(workload, CACHE, device=device, quality=Tier.LOSSY, allow_lossy=True)
+        asked = Request(workload, CACHE, device="cuda", quality=Tier.LOSSY, allow_lossy=True)
         context = prepare(children, asked)
         self.space = Space(context)
         self._children = children
         self._once = once
         self._reference = str(folder / f"{name}.npz")
-        known = context.spec.folder, device
+        known = context.spec.folder, "cuda"
         compiled = str(CACHE / "inductor")
         self._job = Job(context.workload, *known, {}, str(CACHE), compile_cache=compiled)
         self.baseline = self._run(replace(self._job, output=self._reference), once)
