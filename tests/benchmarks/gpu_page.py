@@ -84,5 +84,5 @@ TEXT = """# On a GPU
 Choices that were available on a GPU machine, as many as its time allowed, run there on a full-size
 reference pipeline in a trial of its own, in the tables one after the other: on top of bf16 where it
 may stand there, otherwise with what it asks for. The baseline is diffusers' default, fp32, measured
-first and, where time was left, last; each row is one trial, and no row was raced. The weights are random: the PSNR is that of such weights. Made by
-`python -m tests.benchmarks.gpu_table`."""
+first and, where time was left, last; each row is one trial, and no row was raced. The weights are
+random: the PSNR is that of such weights. Made by `python -m tests.benchmarks.gpu_table`."""
