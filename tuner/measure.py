@@ -23,7 +23,7 @@ STEADY_LIMIT_S = 30.0
 """After this long no further sample is taken, once there are three."""
 
 MAXIMUM_REPEATS = 5
-"""So many disturbed calls of a trial are made again; then they count, and are marked."""
+"""So many disturbed calls of a trial are waited out and made again."""
 
 WARM_DIFFERENCE = 0.03
 HALF_WIDTH = {"cpu": 0.02}
@@ -135,7 +135,7 @@ def measure(
     while not _warm(warming_s, device):
         warming_s.append(calls.make("second_call" if len(warming_s) == 1 else "warm_up"))
     compiled = compilations()
-    while not _settled(calls.seconds["steady"], device, cap_s):
+    while not _settled(calls, device, cap_s):
         calls.make_steady()
     return calls.timed(compilations() - compiled)
 
@@ -146,13 +146,27 @@ def compilations() -> int:
     return 0 if dynamo is None else int(dynamo.counters["frames"]["total"])
 
 
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """A call and what was seen beside it; no other call is equal to it."""
+
+    call: Call
+    seen: tuple[Condition, ...]
+
+    @property
+    def calm(self) -> bool:
+        return not any(condition.complaint for condition in self.seen)
+
+
 class _Calls:
     """Makes calls one by one and keeps all that was read."""
 
     def __init__(
         self, call: Callable[[], Call], enter: Callable[[str], None], guard: Watched
     ) -> None:
-        self.seconds: dict[str, list[float]] = {"steady": [], "disturbed": []}
+        self.steady: list[_Sample] = []
+        self._disturbed: list[_Sample] = []
+        self._seconds: dict[str, list[float]] = {"steady": [], "disturbed": []}
         self._conditions: list[Condition] = []
         self._output: Any = None
         self._call = call
@@ -161,47 +175,56 @@ class _Calls:
 
     def make(self, kind: str) -> float:
         """Make a call that is kept as ``kind``, and return its seconds."""
-        made, seen = self._watched(kind)
-        self._keep(kind, made.call_s, seen)
-        return made.call_s
+        sample = self._watched(kind)
+        self._keep(kind, sample)
+        return sample.call.call_s
 
     def make_steady(self) -> None:
-        """Make a call that counts, or, where it was disturbed and calm returns, one to repeat."""
-        made, seen = self._watched("steady")
-        if any(condition.complaint for condition in seen) and self._calm_again():
-            self._keep("disturbed", made.call_s, seen)
-            return
-        self._keep("steady", made.call_s, seen)
-        for stage, spent_s in made.stages_s.items():
-            self.seconds.setdefault(stage, []).extend(spent_s)
+        """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
+        sample = self._watched("steady")
+        repeated = not sample.calm and self._calm_again()
+        (self._disturbed if repeated else self.steady).append(sample)
+
+    def counting(self) -> list[_Sample]:
+        """The steady calls that count: the calm ones, where these are enough, or all."""
+        calm = [sample for sample in self.steady if sample.calm]
+        return calm if len(calm) >= MINIMUM_SAMPLES else self.steady
 
     def timed(self, recompiled: int) -> Timed:
         """All that was kept, and what torch has compiled meanwhile."""
+        counting = self.counting()
+        for sample in counting:
+            self._keep("steady", sample)
+            for stage, spent_s in sample.call.stages_s.items():
+                self._seconds.setdefault(stage, []).extend(spent_s)
+        late = [sample for sample in self.steady if sample not in counting]
+        for sample in (*self._disturbed, *late):
+            self._keep("disturbed", sample)
         if recompiled:
             complaint = f"torch compiled anew {recompiled} times while calls were timed"
             self._conditions.append(Condition(RECOMPILES, recompiled, complaint))
-        seconds = {kind: tuple(samples) for kind, samples in self.seconds.items()}
+        seconds = {kind: tuple(samples) for kind, samples in self._seconds.items()}
         return Timed(seconds, tuple(self._conditions), self._output)
 
-    def _watched(self, kind: str) -> tuple[Call, tuple[Condition, ...]]:
+    def _watched(self, kind: str) -> _Sample:
         self._enter(kind)
         self._guard.begin()
         made = self._call()
         seen = self._guard.end()
         self._output = made.output
-        return made, seen
+        return _Sample(replace(made, output=None), seen)
 
     def _calm_again(self) -> bool:
-        if len(self.seconds["disturbed"]) >= MAXIMUM_REPEATS:
+        if len(self._disturbed) >= MAXIMUM_REPEATS:
             return False
         self._enter("wait")
         return self._guard.calm()
 
-    def _keep(self, kind: str, call_s: float, seen: tuple[Condition, ...]) -> None:
-        samples = self.seconds.setdefault(kind, [])
+    def _keep(self, kind: str, sample: _Sample) -> None:
+        samples = self._seconds.setdefault(kind, [])
         place = len(samples)
-        samples.append(call_s)
-        self._conditions += [replace(found, sample=kind, position=place) for found in seen]
+        samples.append(sample.call.call_s)
+        self._conditions += [replace(found, sample=kind, position=place) for found in sample.seen]
 
 
 def _warm(calls_s: list[float], device: str) -> bool:
@@ -212,15 +235,17 @@ def _warm(calls_s: list[float], device: str) -> bool:
     return len(calls_s) > most or abs(last_s - before_s) < WARM_DIFFERENCE * before_s
 
 
-def _settled(steady_s: list[float], device: str, cap_s: float | None) -> bool:
-    if steady_s and cap_s is not None and steady_s[0] > cap_s:
+def _settled(calls: _Calls, device: str, cap_s: float | None) -> bool:
+    made_s = [sample.call.call_s for sample in calls.steady]
+    if made_s and cap_s is not None and made_s[0] > cap_s:
         return True
-    if len(steady_s) < MINIMUM_SAMPLES:
+    if len(made_s) < MINIMUM_SAMPLES:
         return False
-    if len(steady_s) >= MAXIMUM_SAMPLES or sum(steady_s) > STEADY_LIMIT_S:
+    if len(made_s) >= MAXIMUM_SAMPLES or sum(made_s) > STEADY_LIMIT_S:
         return True
     share = HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR)
-    return half_width_s(steady_s) <= share * median(steady_s)
+    counting_s = [sample.call.call_s for sample in calls.counting()]
+    return half_width_s(counting_s) <= share * median(counting_s)
 
 
 def half_width_s(samples_s: Sequence[float]) -> float:

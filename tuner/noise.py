@@ -16,6 +16,7 @@ from typing import Any
 
 from search_space.trial import Condition
 from tuner.nvml import GpuWatch
+from tuner.pace import Pace
 from tuner.processes import CONTROLLER
 
 LEAST_CORES = 0.1
@@ -87,12 +88,13 @@ class Counters:
         self._controller = psutil.Process(controller_pid)
         self._family: list[Any] = []
         self._family_s = float("-inf")
-        self._places = self._allowed()
+        self.places = self._allowed()
+        """The logical cores that the run may use: neighbours on others do not matter."""
 
     @property
     def cores(self) -> int:
-        """The logical cores that the run may use: neighbours on others do not matter."""
-        return len(self._places)
+        """How many these are."""
+        return len(self.places)
 
     def read(self) -> Reading:
         """The counters now."""
@@ -111,7 +113,7 @@ class Counters:
         import psutil
 
         cores = psutil.cpu_times(percpu=True)
-        return sum(taken_s(cores[place]) for place in self._places if place < len(cores))
+        return sum(taken_s(cores[place]) for place in self.places if place < len(cores))
 
     def _ours_s(self) -> float:
         import psutil
@@ -129,17 +131,27 @@ class Counters:
 
 
 class Guard:
-    """Watches the machine while a trial's calls are timed, and waits until it is calm."""
+    """Watches the machine while a trial's calls are timed, and waits until it is calm.
 
-    def __init__(self, device: str) -> None:
+    ``pace_s`` is the best pace of the processor so far, see ``tuner.pace``.
+    """
+
+    def __init__(self, device: str, pace_s: float | None = None) -> None:
         self._counters = Counters(int(os.environ.get(CONTROLLER, os.getpid())))
         self._gpu = GpuWatch(device)
+        self._pace = Pace(self._counters.places, pace_s)
+        self._pace_s: float | None = None
         self._readings = [self._counters.read()]
         self._called_s = 0.0
         self._waited_s = 0.0
 
+    def learn(self) -> None:
+        """Find out what the processor's pace is, before the first call of a run."""
+        self._pace.learn()
+
     def begin(self) -> None:
         """A call begins."""
+        self._pace_s = self._pace.recent()
         now = self._counters.read()
         self._readings.append(now)
         while now.taken_s - self._readings[1].taken_s > WINDOW_S:
@@ -153,7 +165,7 @@ class Guard:
         self._called_s += now.taken_s - self._readings[-1].taken_s
         old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
         before = old[-1] if old else self._readings[0]
-        return self._since(before, now) + gpu
+        return self._since(before, now) + gpu + self._pace.seen(self._pace_s, self._pace.take())
 
     def calm(self) -> bool:
         """Wait until nothing disturbs; whether that came about within the trial's patience."""
@@ -164,6 +176,7 @@ class Guard:
             self._gpu.begin()
             time.sleep(CALM_S)
             seen = (*self._gpu.end(), *self._since(before, self._counters.read()))
+            seen += self._pace.seen(self._pace.take())
             if not any(condition.complaint for condition in seen):
                 return True
         return False

@@ -17,6 +17,7 @@ from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
 from storage import Store
 from tuner.objective import LATENCY, best, latency_s
+from tuner.pace import best_pace_s
 from tuner.plan import Plan
 from tuner.runner import Deadlines
 from tuner.worker import Job
@@ -218,6 +219,7 @@ class Loop:
             cap_s=self._cap_s(purpose),
             budget=self.plan.budget,
             compile_cache=self._compile_cache(config, purpose),
+            pace_s=best_pace_s(self.known()),
         )
 
     def _compile_cache(self, config: Config, purpose: str) -> str | None:

@@ -33,7 +33,7 @@ class Job:
     own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
     steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
     folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
-    enforced.
+    enforced. ``pace_s`` is the best pace of the processor so far, see ``tuner.pace``.
     """
 
     workload: Workload
@@ -47,6 +47,7 @@ class Job:
     compile_cache: str | None = None
     budget: Budget = UNLIMITED
     pictures: str | None = None
+    pace_s: float | None = None
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Job:
@@ -143,7 +144,9 @@ def _timed(
     from tuner.outputs import latents_kept, made
     from tuner.stages import Stopwatch
 
-    stopwatch, before = Stopwatch(job.device), standing()
+    stopwatch, before, guard = Stopwatch(job.device), standing(), Guard(job.device, job.pace_s)
+    if not job.config and job.pace_s is None:
+        guard.learn()
     with latents_in_float32(build.pipe), latents_kept(build) as latents, stopwatch.on(build):
 
         def call() -> Call:
@@ -156,7 +159,7 @@ def _timed(
             job.device,
             None if job.cap_s is None else job.cap_s * images,
             first=build.inputs_kept(kept) if not job.config else nullcontext(),
-            guard=Guard(job.device),
+            guard=guard,
         )
     conditions = (*before, *timed.conditions)
     return replace(timed, conditions=conditions, output=made(timed.output, latents))
@@ -168,11 +171,12 @@ def _checked(
     """How far the output is from the reference, and what a call asks of the machine."""
     from tuner.compare import fidelity_of
     from tuner.limit import work_of
+    from tuner.measure import MINIMUM_SAMPLES
 
     seen = no_effect(build, job.config)
     if seen:
         raise NoEffect(seen)
-    capped = job.cap_s is not None and timed.seconds["steady"][0] > job.cap_s * images
+    capped = len(timed.seconds["steady"]) < MINIMUM_SAMPLES
     likeness = fidelity_of(build, job, timed.output, can_win=not capped)
     # Once for a workload: by the trial that everything else is compared with.
     work = work_of(build, images) if job.output is not None and not job.config else {}

@@ -2,22 +2,34 @@
 
     python -m tests.benchmarks.hand_timing [--rounds 5]
 
-Prints the ratio of the two medians for each round, and the spread of the ratios.
+Prints the ratio of the two medians for each round, and the spread of the ratios: of all rounds, and
+of those in which either had enough calls at the processor's full pace. By hand, the pace is taken
+between the calls, and calls beside which it was slow do not count.
 """
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
-from tests.benchmarks.one_config import one_config, parser, say, spread, tried
+from search_space.trial import Trial
+from tests.benchmarks.one_config import after, one_config, parser, say, spread, tried
+from tuner.measure import MINIMUM_SAMPLES
+from tuner.pace import SLOW
+from tuner.worker import Job
 
 BY_HAND = """
-import json, sys, time
+import json, os, sys, time
 import torch
 from diffusers import DiffusionPipeline
+from tuner.pace import few, slowest_s
 
 folder, device, dtype, height, width, steps, count, prompt = sys.argv[1:]
 options = {} if dtype == "fp32" else {"dtype": torch.bfloat16}
@@ -29,45 +41,62 @@ for call in range(2 + int(count)):
     began = time.perf_counter()
     pipe(prompt, height=int(height), width=int(width), num_inference_steps=int(steps),
          generator=generator, output_type="np")
-    samples.append(time.perf_counter() - began)
-print(json.dumps(samples[2:]))
+    spent = time.perf_counter() - began
+    samples.append((spent, slowest_s(few(sorted(os.sched_getaffinity(0))))))
+print(json.dumps(samples[1:]))
 """
+
+
+def calm_s(samples: Sequence[tuple[float, float]], best_s: float) -> list[float]:
+    """The calls after the first of these, before and after which the pace was not slow."""
+    paces = [pace_s for _, pace_s in samples]
+    calls = zip(samples[1:], itertools.pairwise(paces), strict=True)
+    return [call_s for (call_s, _), beside in calls if max(beside) <= SLOW * best_s]
+
+
+def by_hand(asked: argparse.Namespace, job: Job, count: int) -> list[tuple[float, float]]:
+    """The seconds and the pace after each of so many calls, and of the one before them."""
+    size = map(str, (asked.height, asked.width, asked.steps, count))
+    words = [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
+    command = [sys.executable, "-W", "ignore", "-c", BY_HAND, *words]
+    printed = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
+    return [tuple(sample) for sample in json.loads(printed.splitlines()[-1])]
+
+
+def compared(trial: Trial, samples: Sequence[tuple[float, float]], best_s: float) -> dict[str, Any]:
+    """What is told of a round."""
+    measured = trial.measurement
+    assert measured is not None
+    calm = calm_s(samples, min(best_s, *(pace_s for _, pace_s in samples)))
+    enough = len(calm) >= MINIMUM_SAMPLES
+    by_hand_s = median(calm if enough else [call_s for call_s, _ in samples[1:]])
+    return {
+        "trial_s": round(measured.latency_s, 4),
+        "by_hand_s": round(by_hand_s, 4),
+        "counted": len(measured.seconds["steady"]),
+        "calm_by_hand": len(calm),
+        "ratio": round(measured.latency_s / by_hand_s, 4),
+        "calm": enough and measured.disturbed is None,
+    }
 
 
 def main() -> None:
     """Measure in turns."""
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--calls", type=int, default=10, help="by hand, in each round")
     asked = options.parse_args()
-    ratios = []
+    rounds = []
     with one_config(asked) as (children, job):
-        for number in range(asked.rounds):
-            measured = tried(children, job).measurement
-            assert measured is not None
-            count = len(measured.seconds["steady"])
-            size = (asked.height, asked.width, asked.steps, count)
-            words = [
-                job.folder,
-                asked.device,
-                asked.precision,
-                *map(str, size),
-                job.workload.prompts[0],
-            ]
-            command = [sys.executable, "-W", "ignore", "-c", BY_HAND, *words]
-            printed = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
-            by_hand_s = median(json.loads(printed.splitlines()[-1]))
-            ratios.append(measured.latency_s / by_hand_s)
-            say(
-                {
-                    "round": number,
-                    "trial_s": round(measured.latency_s, 4),
-                    "by_hand_s": round(by_hand_s, 4),
-                    "samples": count,
-                    "ratio": round(ratios[-1], 4),
-                    "disturbed": measured.disturbed,
-                }
-            )
-    say({"ratio": spread(ratios)})
+        for _ in range(asked.rounds):
+            trial = tried(children, job)
+            job = after(job, trial)
+            samples = by_hand(asked, job, asked.calls)
+            rounds.append(compared(trial, samples, job.pace_s or math.inf))
+            say({"round": len(rounds), **rounds[-1]})
+    say({"ratio": spread([told["ratio"] for told in rounds])})
+    if calm := [told["ratio"] for told in rounds if told["calm"]]:
+        say({"ratio of calm rounds": spread(calm)})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -16,6 +17,7 @@ import platformdirs
 from search_space.trial import Trial
 from search_space.workload import Workload
 from tuner.children import Children
+from tuner.pace import best_pace_s
 from tuner.run import Request, prepare
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import Job
@@ -55,6 +57,12 @@ def tried(children: Children, job: Job) -> Trial:
     if trial.measurement is None:
         sys.exit(f"the trial failed: {trial.outcome}")
     return trial
+
+
+def after(job: Job, trial: Trial) -> Job:
+    """The job, which knows by now what the processor's pace is."""
+    known = [pace_s for pace_s in (job.pace_s, best_pace_s([trial])) if pace_s is not None]
+    return replace(job, pace_s=min(known, default=None))
 
 
 def spread(samples: Sequence[float]) -> dict[str, Any]:

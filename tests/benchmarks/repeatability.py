@@ -18,7 +18,8 @@ from statistics import median
 import psutil
 
 from search_space.trial import Trial
-from tests.benchmarks.one_config import one_config, parser, say, spread, tried
+from tests.benchmarks.one_config import after, one_config, parser, say, spread, tried
+from tuner.pace import PACE
 
 WRONG = 0.03
 """A median further from that of the quiet trials than this is wrong."""
@@ -43,18 +44,19 @@ def told(trial: Trial) -> dict[str, object]:
     """What a trial reports."""
     measured = trial.measurement
     assert measured is not None
-    others = [
-        seen.value
-        for seen in measured.conditions
-        if (seen.kind, seen.sample) == ("others_cores", "steady")
-    ]
+
+    def seen(kind: str) -> list[float]:
+        found = [seen for seen in measured.conditions if seen.sample == "steady"]
+        return [seen.value for seen in found if seen.kind == kind]
+
     return {
         "median_s": round(measured.latency_s, 4),
         "steady_s": [round(sample_s, 4) for sample_s in measured.seconds["steady"]],
-        "repeated": len(measured.seconds.get("disturbed", ())),
+        "not_counted": len(measured.seconds.get("disturbed", ())),
         "disturbed": measured.disturbed,
         "unstable": measured.unstable,
-        "most_others_cores": round(max(others), 3),
+        "most_others_cores": round(max(seen("others_cores")), 3),
+        "pace_ms": [round(1000 * pace_s, 2) for pace_s in seen(PACE)],
         "cost_s": round(trial.cost_s, 2),
     }
 
@@ -71,6 +73,7 @@ def main() -> None:
     with one_config(asked) as (children, job):
         for number in range(asked.trials):
             trial = tried(children, job)
+            job = after(job, trial)
             quiet.append(trial)
             say({"trial": number, **told(trial)})
             if asked.neighbour:
@@ -79,14 +82,20 @@ def main() -> None:
                     trial = tried(children, job)
                 noisy.append(trial)
                 say({"trial": number, "neighbour_s": busy_s, **told(trial)})
-    medians = [trial.measurement.latency_s for trial in quiet if trial.measurement]
-    say({"quiet_median_s": spread(medians), "quiet_flagged": sum(flagged(t) for t in quiet)})
+    say({"quiet": spread(medians_s(quiet))})
+    trusted = [trial for trial in quiet if not flagged(trial)] or quiet
+    say({"not flagged": spread(medians_s(trusted))})
     if noisy:
-        true_s = median(medians)
+        true_s = median(medians_s(trusted))
         wrong = [t for t in noisy if not flagged(t) and far(t, true_s)]
         say(
             {"noisy": len(noisy), "flagged": sum(map(flagged, noisy)), "silently_wrong": len(wrong)}
         )
+
+
+def medians_s(trials: list[Trial]) -> list[float]:
+    """What the trials report, in seconds."""
+    return [trial.measurement.latency_s for trial in trials if trial.measurement]
 
 
 def flagged(trial: Trial) -> bool:

@@ -133,6 +133,18 @@ def test_where_no_calm_returns_the_call_counts_and_is_marked():
     assert [seen.position for seen in found.conditions if seen.complaint] == [1]
 
 
+def test_three_calm_calls_count_alone_though_calm_did_not_last():
+    neighbour = Neighbour(3, 5, 7, calms=False)
+    found, _ = timed(1.0, 1.0, 8.0, 1.0, 9.0, 1.0, 7.0, 1.0, guard=neighbour)
+    assert found.seconds["steady"] == (1.0, 1.0, 1.0)
+    assert found.seconds["disturbed"] == (8.0, 9.0, 7.0)
+    marked = [seen for seen in found.conditions if seen.complaint]
+    assert [(seen.sample, seen.position) for seen in marked] == [
+        ("disturbed", place) for place in range(3)
+    ]
+    assert len(found.seconds["step"]) == 2 * 3
+
+
 @pytest.mark.parametrize(("compiled", "marks"), [(2, []), (4, [1.0])])
 def test_compiling_while_calls_count_is_seen(monkeypatch, compiled, marks):
     counters = {"frames": {"total": 0}}
