@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from tuner.run import Request, prepare
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import Job
 
+ROOT = str(Path(__file__).parents[2])
 CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
 
 
@@ -43,6 +45,8 @@ def parser(purpose: str | None) -> argparse.ArgumentParser:
 @contextmanager
 def one_config(asked: argparse.Namespace) -> Iterator[tuple[Children, Job]]:
     """Processes for trials, and the job that each of them does."""
+    # A child does not search the current folder.
+    os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
     workload = Workload(asked.model, "", asked.height, asked.width, steps=asked.steps)
     with Children() as children:
         context = prepare(children, Request(workload, asked.cache_dir, asked.device))

@@ -29,7 +29,6 @@ from tuner.noise import Guard
 from tuner.stages import Stopwatch
 from tuner.worker import Job, leave_result
 
-ROOT = str(Path(__file__).parents[2])
 HOLD = """
 import mmap, os, sys, time
 memory = mmap.mmap(-1, int(sys.argv[1]))
@@ -80,8 +79,6 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=20)
     options.add_argument("--trials", type=int, default=5)
     asked = options.parse_args()
-    # A child does not search the current folder.
-    os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
     with one_config(asked) as (children, job):
         request = {"job": asdict(job), "calls": asked.calls}
         found = children.call("tests.benchmarks.overhead:in_turns", request)
