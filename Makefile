@@ -14,8 +14,10 @@ tune: $(VENV)/.installed
 	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 40s --trial-timeout 75s --no-ablation \
 		--exclude engine --exclude vae_engine --exclude text_encoder_engine
 
+# Two processes with a thread each; then what times itself, with the machine to itself.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

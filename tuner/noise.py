@@ -176,6 +176,7 @@ class Guard:
             self._gpu.begin()
             time.sleep(CALM_S)
             seen = (*self._gpu.end(), *self._since(before, self._counters.read()))
+            self._pace.take()  # It wakes the cores.
             seen += self._pace.seen(self._pace.take())
             if not any(condition.complaint for condition in seen):
                 return True

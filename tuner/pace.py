@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from statistics import median
 
 from search_space.trial import Condition, Trial
 
@@ -25,7 +24,7 @@ WORK = bytes(2**20)
 """What is hashed, by BLAKE2b, which keeps all of a core's arithmetic busy: what waits for its own
 results, as SHA-256 does, hardly feels who is on the core's other thread."""
 
-ROUNDS = 3
+ROUNDS = 4
 MOST_CORES = 4
 LEARN_S = 1.0
 RECENT_S = 0.05
@@ -94,10 +93,11 @@ def slowest_s(cores: Sequence[int]) -> float:
 
 
 def _work_s(core: int) -> float:
-    """Without what others have of the core, which is counted elsewhere."""
+    """The best of a few rounds, less what others have of the core, which is counted elsewhere."""
     with suppress(OSError):  # A core that is gone: any other one is as good.
         os.sched_setaffinity(0, {core})
-    return median(_hash_s() for _ in range(ROUNDS))
+    # A core that has slept does not begin at its full clock.
+    return min(_hash_s() for _ in range(ROUNDS))
 
 
 def _hash_s() -> float:
