@@ -128,7 +128,6 @@ def test_a_cpu_has_no_streams(build):
         build("sd15-tiny", {"placement": STREAMED})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", ["sd15-tiny", "sdxl-tiny", "flux-tiny", "wan-tiny", "ltx-tiny"])
 def test_blocks_that_are_moved_cannot_be_compiled(family, build, describe):
     # Traced without a compiler: what cannot be traced, no compiler gets to see.
@@ -145,7 +144,6 @@ def test_blocks_that_are_moved_cannot_be_compiled(family, build, describe):
             images(placed)
 
 
-@pytest.mark.slow
 def test_the_hooks_of_model_offload_are_not_traced_anew_with_every_call(build, untouched):
     placed = build("sd15-tiny", {"placement": "model-offload"})
     torch._dynamo.reset()

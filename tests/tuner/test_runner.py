@@ -287,7 +287,6 @@ def test_the_tree_of_a_child_with_an_environment_is_killed(children, tmp_path):
     assert_gone(*map(int, seen.read_text().split()[:2]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{}, ENVIRONMENT], ids=["forked", "new interpreter"])
 def test_a_killed_controller_leaves_nothing_behind(tmp_path, environment):
     code = (
