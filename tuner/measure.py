@@ -60,6 +60,9 @@ class Watched(Protocol):
     def end(self) -> tuple[Condition, ...]:
         """What was seen since then."""
 
+    def judged(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        """What was seen beside a call, judged by all that is known by now."""
+
     def calm(self) -> bool:
         """Wait until nothing disturbs; False where that does not come about."""
 
@@ -153,10 +156,6 @@ class _Sample:
     call: Call
     seen: tuple[Condition, ...]
 
-    @property
-    def calm(self) -> bool:
-        return not any(condition.complaint for condition in self.seen)
-
 
 class _Calls:
     """Makes calls one by one and keeps all that was read."""
@@ -182,12 +181,12 @@ class _Calls:
     def make_steady(self) -> None:
         """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
         sample = self._watched("steady")
-        repeated = not sample.calm and self._calm_again()
+        repeated = not self._calm(sample) and self._calm_again()
         (self._disturbed if repeated else self.steady).append(sample)
 
     def counting(self) -> list[_Sample]:
         """The steady calls that count: the calm ones, where these are enough, or all."""
-        calm = [sample for sample in self.steady if sample.calm]
+        calm = [sample for sample in self.steady if self._calm(sample)]
         return calm if len(calm) >= MINIMUM_SAMPLES else self.steady
 
     def timed(self, recompiled: int) -> Timed:
@@ -214,6 +213,9 @@ class _Calls:
         self._output = made.output
         return _Sample(replace(made, output=None), seen)
 
+    def _calm(self, sample: _Sample) -> bool:
+        return not any(condition.complaint for condition in self._guard.judged(sample.seen))
+
     def _calm_again(self) -> bool:
         if len(self._disturbed) >= MAXIMUM_REPEATS:
             return False
@@ -224,7 +226,8 @@ class _Calls:
         samples = self._seconds.setdefault(kind, [])
         place = len(samples)
         samples.append(sample.call.call_s)
-        self._conditions += [replace(found, sample=kind, position=place) for found in sample.seen]
+        judged = self._guard.judged(sample.seen)
+        self._conditions += [replace(found, sample=kind, position=place) for found in judged]
 
 
 def _warm(calls_s: list[float], device: str) -> bool:

@@ -133,25 +133,22 @@ class Counters:
 class Guard:
     """Watches the machine while a trial's calls are timed, and waits until it is calm.
 
-    ``pace_s`` is the best pace of the processor so far, see ``tuner.pace``.
+    ``pace_s`` is the best pace of the processor in this run so far, see ``tuner.pace``.
     """
 
     def __init__(self, device: str, pace_s: float | None = None) -> None:
         self._counters = Counters(int(os.environ.get(CONTROLLER, os.getpid())))
         self._gpu = GpuWatch(device)
-        self._pace = Pace(self._counters.places, pace_s)
+        # Beside an accelerator one thread works, and the other cores sleep.
+        self.pace = Pace(self._counters.places if device == "cpu" else (), pace_s)
         self._pace_s: float | None = None
         self._readings = [self._counters.read()]
         self._called_s = 0.0
         self._waited_s = 0.0
 
-    def learn(self) -> None:
-        """Find out what the processor's pace is, before the first call of a run."""
-        self._pace.learn()
-
     def begin(self) -> None:
         """A call begins."""
-        self._pace_s = self._pace.recent()
+        self._pace_s = self.pace.recent()
         now = self._counters.read()
         self._readings.append(now)
         while now.taken_s - self._readings[1].taken_s > WINDOW_S:
@@ -165,7 +162,7 @@ class Guard:
         self._called_s += now.taken_s - self._readings[-1].taken_s
         old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
         before = old[-1] if old else self._readings[0]
-        return self._since(before, now) + gpu + self._pace.seen(self._pace_s, self._pace.take())
+        return self._since(before, now) + gpu + self.pace.seen(self._pace_s, self.pace.take())
 
     def calm(self) -> bool:
         """Wait until nothing disturbs; whether that came about within the trial's patience."""
@@ -176,11 +173,14 @@ class Guard:
             self._gpu.begin()
             time.sleep(CALM_S)
             seen = (*self._gpu.end(), *self._since(before, self._counters.read()))
-            self._pace.take()  # It wakes the cores.
-            seen += self._pace.seen(self._pace.take())
+            seen += self.pace.seen(self.pace.now())
             if not any(condition.complaint for condition in seen):
                 return True
         return False
+
+    def judged(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        """What was seen beside a call, judged by all that is known by now."""
+        return self.pace.judged(seen)
 
     def _since(self, before: Reading, now: Reading) -> tuple[Condition, ...]:
         return seen_between(before, now, self._counters.cores)

@@ -91,6 +91,7 @@ class Loop:
         self._run = run
         self._progress = progress
         self._trials: list[Trial] = []
+        self._pace_s: float | None = None
         self._began_s = time.monotonic()
         self._forget_compiled()
         objective = None if plan.objective == LATENCY else str(plan.objective)
@@ -197,6 +198,9 @@ class Loop:
         tried = self._run(self._job(config, purpose), deadlines, self._progress.phase)
         kept = replace(tried, purpose=purpose, race=race, round=round)
         trial = self._store.add(self.study_id, kept)
+        # Of this run alone: another day the machine may be another one under the same name.
+        known_s = filter(None, (self._pace_s, best_pace_s([trial])))
+        self._pace_s = min(known_s, default=None)
         if searched:
             self._trials.append(trial)
         self._progress.finished(trial)
@@ -219,7 +223,7 @@ class Loop:
             cap_s=self._cap_s(purpose),
             budget=self.plan.budget,
             compile_cache=self._compile_cache(config, purpose),
-            pace_s=best_pace_s(self.known()),
+            pace_s=self._pace_s,
         )
 
     def _compile_cache(self, config: Config, purpose: str) -> str | None:

@@ -33,7 +33,7 @@ class Job:
     own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
     steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
     folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
-    enforced. ``pace_s`` is the best pace of the processor so far, see ``tuner.pace``.
+    enforced. ``pace_s`` is the best pace of the processor in this run, see ``tuner.pace``.
     """
 
     workload: Workload
@@ -145,8 +145,6 @@ def _timed(
     from tuner.stages import Stopwatch
 
     stopwatch, before, guard = Stopwatch(job.device), standing(), Guard(job.device, job.pace_s)
-    if not job.config and job.pace_s is None:
-        guard.learn()
     with latents_in_float32(build.pipe), latents_kept(build) as latents, stopwatch.on(build):
 
         def call() -> Call:
@@ -161,7 +159,7 @@ def _timed(
             first=build.inputs_kept(kept) if not job.config else nullcontext(),
             guard=guard,
         )
-    conditions = (*before, *timed.conditions)
+    conditions = (*before, *guard.pace.own(), *timed.conditions)
     return replace(timed, conditions=conditions, output=made(timed.output, latents))
 
 

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.hand_timing [--rounds 5]
 
 Prints the ratio of the two medians for each round, and the spread of the ratios: of all rounds, and
-of those in which either had enough calls at the processor's full pace. By hand, the pace is taken
-between the calls, and calls beside which it was slow do not count.
+of those in which both had enough calls at the processor's best pace. By hand, too, the pace is
+taken between the calls, and where enough were calm, they alone count.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ for call in range(2 + int(count)):
     pipe(prompt, height=int(height), width=int(width), num_inference_steps=int(steps),
          generator=generator, output_type="np")
     spent = time.perf_counter() - began
-    samples.append((spent, slowest_s(few(sorted(os.sched_getaffinity(0))))))
+    samples.append((spent, slowest_s(few(range(os.cpu_count())))))
 print(json.dumps(samples[1:]))
 """
 

@@ -116,6 +116,7 @@ def test_a_process_of_the_run_is_counted_as_ours(busy):
     assert ours_s > 0.1
 
 
+@pytest.mark.slow  # Other tests beside it are such neighbours.
 @pytest.mark.skipif(sys.platform != "linux", reason="a process leaves its parent by sh here")
 def test_a_process_of_another_family_is_not(busy):
     busy(detached=True)
@@ -133,6 +134,7 @@ def test_a_process_that_ends_stays_ours():
     assert counters.read().ours_s - before.ours_s > 0.25
 
 
+@pytest.mark.slow  # Other tests beside it are such neighbours.
 @pytest.mark.skipif(sys.platform != "linux", reason="a process leaves its parent by sh here")
 def test_a_guard_sees_a_neighbour_and_does_not_wait_for_ever(busy, monkeypatch):
     monkeypatch.setenv("TUNE_CONTROLLER_PID", str(os.getpid()))

@@ -13,6 +13,7 @@ from search_space.trial import Condition, Failure, FailureKind, Measurement, Pea
 from storage import Store
 from tests.tuner.simulation import BEST, FACTORS, GIB, Quiet, Simulation, context
 from tuner.objective import best, front
+from tuner.pace import BEST_PACE
 from tuner.plan import Plan
 from tuner.run import Run
 from tuner.study import Study
@@ -181,6 +182,27 @@ def test_a_lost_reference_is_measured_again(tmp_path, store):
     go(aim, store, again)
     assert [job.config for job in again.jobs] == [{}]
     assert aim.reference.exists()
+
+
+class PacedMachine(Simulation):
+    """Its trials tell a better pace than the one before."""
+
+    def outcome(self, config, job):
+        found = super().outcome(config, job)
+        pace = Condition(BEST_PACE, 1.0 / len(self.jobs))
+        return replace(found, conditions=(pace,))
+
+
+def test_each_trial_is_told_the_best_pace_of_this_run(tmp_path, store):
+    simulation = PacedMachine()
+    go(plan(tmp_path, trials=4), store, simulation)
+    told = [job.pace_s for job in simulation.jobs]
+    assert told[0] is None
+    assert told[1:] == [1.0 / number for number in range(1, len(told))]
+    # Another day it may be another machine under the same name.
+    later = PacedMachine()
+    go(plan(tmp_path, trials=6), store, later)
+    assert later.jobs[0].pace_s is None
 
 
 class BusyMachine(Simulation):
