@@ -60,8 +60,10 @@ def keep_calls(build: Build, entry: Entry, calls: KeptCalls) -> Path:
 def calibration_calls(build: Build, graph: Graph) -> list[list[Any]]:
     """The input tensors of each call that the pipeline makes of a denoiser or a decoder, in order.
 
-    Where none were kept the pipeline is run, with the engines that its other models have by now.
+    Where none were kept the pipeline is run, with the engines that its other models have by now,
+    from a noise that is always the same.
     """
+    import torch
     from safetensors.torch import load_file
 
     path = calibration_file(build, graph)
@@ -70,7 +72,7 @@ def calibration_calls(build: Build, graph: Graph) -> list[list[Any]]:
         kept: dict[str, list[tuple[Any, Any]]] = {}
         part = "engine" if graph.entry.attribute == "forward" else "vae_engine"
         with build.inputs_kept(kept, (part,)):
-            build.pipe(**build.call)
+            build.pipe(**build.call, generator=torch.Generator("cpu").manual_seed(0))
         path = keep_calls(build, graph.entry, kept[graph.entry.name])
     tensors = load_file(path)
     count = 1 + max(int(key.partition(".")[0]) for key in tensors)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from search_space.build import Build
-from search_space.calibration import keep_calibration
+from search_space.calibration import calibration_calls, keep_calibration
 from search_space.construct import construct
+from search_space.graph import graph_of
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 2}
 pytestmark = pytest.mark.filterwarnings(
@@ -53,3 +56,16 @@ def test_ranges_that_another_call_has_shown_are_not_taken_for_its_own(constructe
         assert {"calibrate", "quantize"} <= set(phases)
     _, phases = constructed(IN_INT8)
     assert not {"calibrate", "quantize"} & set(phases)
+
+
+def test_without_a_baseline_the_inputs_are_the_same_whoever_keeps_them(constructed, tmp_path):
+    found = []
+    for _ in range(2):
+        build, phases = constructed({})
+        (entry,) = build.entries("engine")
+        graph = graph_of(entry, build.record()[entry.name])
+        found.append([tensor for call in calibration_calls(build, graph) for tensor in call])
+        assert "calibrate" in phases
+        shutil.rmtree(tmp_path / "calibration")
+    for first, second in zip(*found, strict=True):
+        assert torch.equal(first, second)
