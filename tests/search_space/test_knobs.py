@@ -65,10 +65,18 @@ upcast_vae = pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:Futur
 every_knob = pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
 
 
-def of_choices(holds: Callable[[Knob, Choice], bool]) -> pytest.MarkDecorator:
+def alone(knob: Knob) -> tuple[pytest.MarkDecorator, ...]:
+    """Threads are not to choose from while tests run side by side with one each."""
+    return (pytest.mark.slow,) if knob.stage is Stage.ENVIRONMENT else ()
+
+
+def of_choices(
+    holds: Callable[[Knob, Choice], bool],
+    marks: Callable[[Knob], tuple[pytest.MarkDecorator, ...]] = lambda knob: (),
+) -> pytest.MarkDecorator:
     """Parametrize over the choices, but for each knob's first, for which ``holds`` says so."""
     found = [
-        pytest.param(knob, choice, id=f"{knob.name}={choice.value}")
+        pytest.param(knob, choice, id=f"{knob.name}={choice.value}", marks=marks(knob))
         for knob in KNOBS
         for choice in knob.choices[1:]
         if holds(knob, choice)
@@ -265,7 +273,7 @@ def test_a_choice_acts_and_keeps_the_image(knob, choice, suitable, make, baselin
     assert psnr_db(images[: len(reference)], reference) >= least_db(config)
 
 
-@of_choices(needs_a_process)
+@of_choices(needs_a_process, alone)
 def test_an_engine_acts_and_keeps_the_image(knob, choice, suitable, baseline, try_here):
     # In a process of its own, because compilers leave their state in it.
     family, workload, config = suitable(knob, choice, QUICK_TO_COMPILE)
