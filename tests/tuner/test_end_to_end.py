@@ -69,7 +69,7 @@ def pixels(path):
 def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     output = tmp_path / "tuned"
     store = tmp_path / "history.db"
-    arguments = [*pins, "--trials", 3, "--store", store, "--output", output, "--json"]
+    arguments = [*pins, "--trials", 2, "--store", store, "--output", output, "--json"]
     arguments += ["--race-rounds", 2, "--no-ablation"]
     printed, progress = finished(tune(tiny_cache, *arguments))
     result = json.loads(printed)
@@ -81,7 +81,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
         assert result[part]["peak_share"] > 0
         assert "disturbed" in result[part]
     assert result["output"] == str(output)
-    assert f"[{result['trials']}/3]" in progress
+    assert f"[{result['trials']}/2]" in progress
     with Store(str(store)) as ledger:
         baseline = ledger.trial(1).trial.measurement
     assert {"text_encoding", "step", "decode", "second_call"} <= set(baseline.seconds)
@@ -100,11 +100,11 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
 
 def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, tmp_path):
     store = tmp_path / "history.db"
-    arguments = [*QUICK, "--trials", 5, "--race-rounds", 0, "--store", store]
+    arguments = [*QUICK, "--trials", 4, "--race-rounds", 0, "--store", store]
     arguments += ["--output", tmp_path / "tuned"]
     killed = tune(tiny_cache, *arguments)
     for line in killed.stderr:
-        if line.startswith("[2/5]"):
+        if line.startswith("[2/4]"):
             break
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -117,7 +117,7 @@ def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, t
         after = [stored.trial for stored in ledger.trials()]
     assert after[: len(before)] == [stored.trial for stored in before]
     configs = [json.dumps(dict(trial.config)) for trial in after]
-    assert len(configs) == len(set(configs)) == 5
+    assert len(configs) == len(set(configs)) == 4
 
 
 def test_an_interrupt_ends_the_run_with_what_was_found(tiny_cache, tmp_path):
