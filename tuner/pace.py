@@ -49,12 +49,12 @@ class Pace:
     @property
     def best_s(self) -> float | None:
         """The best pace so far, in seconds."""
-        return min(filter(None, (self._known_s, self._own_s)), default=None)
+        return shorter_s(self._known_s, self._own_s)
 
     def take(self) -> float | None:
         """The seconds of the work now, at the begin or the end of a call."""
         found_s = self.now()
-        self._own_s = min(filter(None, (found_s, self._own_s)), default=None)
+        self._own_s = shorter_s(found_s, self._own_s)
         self._taken = (time.monotonic(), found_s)
         return found_s
 
@@ -70,7 +70,7 @@ class Pace:
         """
         found_s = slowest_s(self._cores)
         if found_s is not None and self._slow(found_s):
-            found_s = min(found_s, slowest_s(self._cores) or found_s)
+            found_s = shorter_s(found_s, slowest_s(self._cores))
         return found_s
 
     def seen(self, *paces_s: float | None) -> tuple[Condition, ...]:
@@ -111,7 +111,7 @@ def slowest_s(cores: Sequence[int]) -> float | None:
         return _work_s()
     allowed = os.sched_getaffinity(0)
     try:
-        return max((_work_s(core) or 0.0 for core in cores), default=0.0) or None
+        return max(_work_s(core) or 0.0 for core in cores) or None
     finally:
         with suppress(OSError):
             os.sched_setaffinity(0, allowed)
@@ -129,6 +129,11 @@ def _hash_s() -> float:
     began_s = time.thread_time()
     hashlib.blake2b(WORK)
     return time.thread_time() - began_s
+
+
+def shorter_s(*paces_s: float | None) -> float | None:
+    """The best of these paces, as far as they are known."""
+    return min((pace_s for pace_s in paces_s if pace_s is not None), default=None)
 
 
 def best_pace_s(trials: Iterable[Trial]) -> float | None:

@@ -17,7 +17,7 @@ from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
 from storage import Store
 from tuner.objective import LATENCY, best, latency_s
-from tuner.pace import best_pace_s
+from tuner.pace import best_pace_s, shorter_s
 from tuner.plan import Plan
 from tuner.runner import Deadlines
 from tuner.worker import Job
@@ -199,8 +199,7 @@ class Loop:
         kept = replace(tried, purpose=purpose, race=race, round=round)
         trial = self._store.add(self.study_id, kept)
         # Of this run alone: another day the machine may be another one under the same name.
-        known_s = filter(None, (self._pace_s, best_pace_s([trial])))
-        self._pace_s = min(known_s, default=None)
+        self._pace_s = shorter_s(self._pace_s, best_pace_s([trial]))
         if searched:
             self._trials.append(trial)
         self._progress.finished(trial)

@@ -15,10 +15,12 @@ from typing import Any
 
 import platformdirs
 
+from search_space.build import Build
+from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
 from tuner.children import Children
-from tuner.pace import best_pace_s
+from tuner.pace import best_pace_s, shorter_s
 from tuner.run import Request, prepare
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import Job
@@ -65,8 +67,16 @@ def tried(children: Children, job: Job) -> Trial:
 
 def after(job: Job, trial: Trial) -> Job:
     """The job, which knows by now what the processor's pace is."""
-    known = [pace_s for pace_s in (job.pace_s, best_pace_s([trial])) if pace_s is not None]
-    return replace(job, pace_s=min(known, default=None))
+    return replace(job, pace_s=shorter_s(job.pace_s, best_pace_s([trial])))
+
+
+def constructed(job: Job) -> tuple[Any, Build]:
+    """In a child: the pipeline of the job with its config, and what it was built by."""
+    arguments = {**job.workload.call(), "output_type": "np"}
+    build = Build(job.folder, job.device, arguments, Path(job.cache_dir))
+    pipe = construct(build, job.config)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe, build
 
 
 def spread(samples: Sequence[float]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from statistics import median
 from typing import Any
 
 from search_space.build import Build
-from search_space.construct import construct
-from tests.benchmarks.one_config import one_config, parser, say, spread, tried
+from tests.benchmarks.one_config import constructed, one_config, parser, say, spread, tried
 from tuner.measure import generators, timed_call
 from tuner.noise import Guard
 from tuner.stages import Stopwatch
@@ -45,10 +44,7 @@ def in_turns(folder: Path) -> None:
     """The task of a child: plain and watched calls of one pipeline."""
     request = json.loads((folder / "request.json").read_text())
     job = Job.from_json(request["job"])
-    arguments = {**job.workload.call(), "output_type": "np"}
-    build = Build(job.folder, job.device, arguments, Path(job.cache_dir))
-    pipe = construct(build, job.config)
-    pipe.set_progress_bar_config(disable=True)
+    pipe, build = constructed(job)
     guard, stopwatch = Guard(job.device), Stopwatch(job.device)
     found: dict[str, list[float]] = {"plain_s": [], "sample_s": [], "beside_s": []}
     for _ in range(2):

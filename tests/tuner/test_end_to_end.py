@@ -85,7 +85,8 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     with Store(str(store)) as ledger:
         baseline = ledger.trial(1).trial.measurement
     assert {"text_encoding", "step", "decode", "second_call"} <= set(baseline.seconds)
-    assert {"others_cores", "load_average"} <= {seen.kind for seen in baseline.conditions}
+    kinds = {seen.kind for seen in baseline.conditions}
+    assert {"others_cores", "load_average", "pace_s", "best_pace_s"} <= kinds
 
     alone = tmp_path / "alone.png"
     script = [sys.executable, "-c", WITHOUT_US, str(output / "load.py"), str(alone)]
