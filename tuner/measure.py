@@ -15,6 +15,9 @@ from tuner.stages import Stopwatch
 
 MINIMUM_SAMPLES = 3
 MAXIMUM_SAMPLES = 10
+MAXIMUM_CALLS = 20
+"""So many steady calls are made at most, where some of them were disturbed."""
+
 MAXIMUM_WARM_UPS = {"cpu": 3}
 MAXIMUM_WARM_UPS_ACCELERATOR = 5
 """CUDA graphs are recorded in the second and third call."""
@@ -30,7 +33,8 @@ HALF_WIDTH = {"cpu": 0.02}
 HALF_WIDTH_ACCELERATOR = 0.01
 
 STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
-"""The 97.5 % quantile for 1, 2 ... degrees of freedom: of three samples little is known."""
+"""The 97.5 % quantile for 1, 2 ... degrees of freedom, the last also for more: of three samples
+little is known."""
 
 
 @dataclass(frozen=True)
@@ -181,12 +185,12 @@ class _Calls:
     def make_steady(self) -> None:
         """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
         sample = self._watched("steady")
-        repeated = not self._calm(sample) and self._calm_again()
+        repeated = not self.calm(sample) and self._calm_again()
         (self._disturbed if repeated else self.steady).append(sample)
 
     def counting(self) -> list[_Sample]:
         """The steady calls that count: the calm ones, where these are enough, or all."""
-        calm = [sample for sample in self.steady if self._calm(sample)]
+        calm = [sample for sample in self.steady if self.calm(sample)]
         return calm if len(calm) >= MINIMUM_SAMPLES else self.steady
 
     def timed(self, recompiled: int) -> Timed:
@@ -213,7 +217,8 @@ class _Calls:
         self._output = made.output
         return _Sample(replace(made, output=None), seen)
 
-    def _calm(self, sample: _Sample) -> bool:
+    def calm(self, sample: _Sample) -> bool:
+        """Whether nothing disturbed the call, by all that is known by now."""
         return not any(condition.complaint for condition in self._guard.judged(sample.seen))
 
     def _calm_again(self) -> bool:
@@ -244,7 +249,8 @@ def _settled(calls: _Calls, device: str, cap_s: float | None) -> bool:
         return True
     if len(made_s) < MINIMUM_SAMPLES:
         return False
-    if len(made_s) >= MAXIMUM_SAMPLES or sum(made_s) > STEADY_LIMIT_S:
+    calm = sum(map(calls.calm, calls.steady))
+    if calm >= MAXIMUM_SAMPLES or len(made_s) >= MAXIMUM_CALLS or sum(made_s) > STEADY_LIMIT_S:
         return True
     share = HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR)
     counting_s = [sample.call.call_s for sample in calls.counting()]
@@ -252,7 +258,7 @@ def _settled(calls: _Calls, device: str, cap_s: float | None) -> bool:
 
 
 def half_width_s(samples_s: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of the median of two to ten normal samples."""
+    """Half the width of the 95 % interval of the median of two or more normal samples."""
     # The standard error of a median is 1.2533 times that of a mean.
-    quantile = STUDENT_T[len(samples_s) - 2]
+    quantile = STUDENT_T[min(len(samples_s) - 1, len(STUDENT_T)) - 1]
     return float(quantile * 1.2533 * stdev(samples_s) / len(samples_s) ** 0.5)

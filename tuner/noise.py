@@ -141,14 +141,13 @@ class Guard:
         self._gpu = GpuWatch(device)
         # Beside an accelerator one thread works, and the other cores sleep.
         self.pace = Pace(self._counters.places if device == "cpu" else (), pace_s)
-        self._pace_s: float | None = None
         self._readings = [self._counters.read()]
         self._called_s = 0.0
         self._waited_s = 0.0
 
     def begin(self) -> None:
         """A call begins."""
-        self._pace_s = self.pace.recent()
+        self.pace.begin()
         now = self._counters.read()
         self._readings.append(now)
         while now.taken_s - self._readings[1].taken_s > WINDOW_S:
@@ -162,7 +161,7 @@ class Guard:
         self._called_s += now.taken_s - self._readings[-1].taken_s
         old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
         before = old[-1] if old else self._readings[0]
-        return self._since(before, now) + gpu + self.pace.seen(self._pace_s, self.pace.take())
+        return self._since(before, now) + gpu + self.pace.end()
 
     def calm(self) -> bool:
         """Wait until nothing disturbs; whether that came about within the trial's patience."""
@@ -171,9 +170,8 @@ class Guard:
             self._waited_s += CALM_S
             before = self._counters.read()
             self._gpu.begin()
-            time.sleep(CALM_S)
-            seen = (*self._gpu.end(), *self._since(before, self._counters.read()))
-            seen += self.pace.seen(self.pace.now())
+            seen = self.pace.resting(CALM_S)
+            seen += (*self._gpu.end(), *self._since(before, self._counters.read()))
             if not any(condition.complaint for condition in seen):
                 return True
         return False

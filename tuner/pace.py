@@ -1,4 +1,4 @@
-"""How fast the processor computes: a fixed piece of work, timed between the calls.
+"""How fast the processor computes: a fixed piece of work, timed between the calls and in them.
 
 A virtual machine is slowed down from outside, by a third or a half where another tenant computes on
 the second thread of its cores. The kernel counts that as time of our own, and no counter shows it.
@@ -6,14 +6,13 @@ the second thread of its cores. The kernel counts that as time of our own, and n
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from search_space.trial import Condition, Trial
+from tuner.hashing import few, slowest_s
+from tuner.pace_within import Within
 
 PACE = "pace_s"
 """The kind of the condition of a call: how long the work took beside it."""
@@ -21,15 +20,17 @@ PACE = "pace_s"
 BEST_PACE = "best_pace_s"
 """The kind of the condition of a trial: the shortest time of the work beside its calls."""
 
+WITHIN = "pace_within_s"
+"""The kind of the condition of a call: the mean of smaller pieces of work during it."""
+
 SLOW = 1.15
 """Beyond so many times the best pace a call is disturbed."""
 
-WORK = bytes(2**20)
-"""What is hashed, by BLAKE2b, which keeps all of a core's arithmetic busy: what waits for its own
-results, as SHA-256 does, hardly feels who is on the core's other thread."""
+SLOW_WITHIN = 1.1
+"""Beyond so many times the pace within the best calls of the trial a call is disturbed, too."""
 
+WORK = bytes(2**20)
 ROUNDS = 4
-MOST_CORES = 4
 RECENT_S = 0.05
 """As long as a pace stands for now: from the end of a call to the begin of the next."""
 
@@ -42,46 +43,55 @@ class Pace:
 
     def __init__(self, cores: Sequence[int], best_s: float | None = None) -> None:
         self._cores = few(cores)
+        self._within = Within(self._cores)
         self._known_s = best_s
         self._own_s: float | None = None
+        self._before_s: float | None = None
         self._taken: tuple[float, float | None] = (float("-inf"), None)
+        self._best_within_s: list[float] = []
 
     @property
     def best_s(self) -> float | None:
         """The best pace so far, in seconds."""
         return shorter_s(self._known_s, self._own_s)
 
-    def take(self) -> float | None:
-        """The seconds of the work now, at the begin or the end of a call."""
-        found_s = self.now()
-        self._own_s = shorter_s(found_s, self._own_s)
-        self._taken = (time.monotonic(), found_s)
-        return found_s
-
-    def recent(self) -> float | None:
-        """What was taken last, or now where that is long ago."""
+    def begin(self) -> None:
+        """A call begins."""
         taken_s, found_s = self._taken
-        return found_s if time.monotonic() - taken_s < RECENT_S else self.take()
+        self._before_s = found_s if time.monotonic() - taken_s < RECENT_S else self._take()
+        self._within.start()
 
-    def now(self) -> float | None:
-        """The seconds of the work; what looks slow is looked at twice, for a core may have slept.
+    def end(self) -> tuple[Condition, ...]:
+        """The pace within the call, and the slower one of those before and after it."""
+        within_s = self._within.stop()
+        return self.called(max(known_s(self._before_s, self._take()), default=None), within_s)
 
-        None where the thread's clock is too coarse.
-        """
-        found_s = slowest_s(self._cores)
-        if found_s is not None and self._slow(found_s):
-            found_s = shorter_s(found_s, slowest_s(self._cores))
-        return found_s
+    def called(self, pace_s: float | None, within_s: float | None) -> tuple[Condition, ...]:
+        """What is known of a call, as conditions; others are held to the best of them."""
+        self._best_within_s = sorted(known_s(*self._best_within_s, within_s))[:2]
+        return self.seen(pace_s, within_s)
 
-    def seen(self, *paces_s: float | None) -> tuple[Condition, ...]:
-        """The slowest of these paces as a condition of the call that lies between them."""
-        known_s = [pace_s for pace_s in paces_s if pace_s is not None]
-        return self.judged((Condition(PACE, max(known_s)),)) if known_s else ()
+    def resting(self, rest_s: float) -> tuple[Condition, ...]:
+        """The pace while no call runs, for so many seconds."""
+        self._within.start()
+        time.sleep(rest_s)
+        within_s = self._within.stop()
+        return self.seen(self._now(), within_s)
+
+    def seen(self, pace_s: float | None, within_s: float | None) -> tuple[Condition, ...]:
+        """The two as conditions, as far as they are known."""
+        told = ((PACE, pace_s), (WITHIN, within_s))
+        return self.judged(tuple(Condition(kind, s) for kind, s in told if s is not None))
 
     def judged(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """The conditions, those of the pace judged by the best one that is known by now."""
+        """The conditions, those of the pace judged by the best ones that are known by now."""
+        # One call may be an odd one, as the first is; what two have reached can be had.
+        within_s = self._best_within_s[1] if len(self._best_within_s) == 2 else None
+        limits = {PACE: (self.best_s, SLOW), WITHIN: (within_s, SLOW_WITHIN)}
         return tuple(
-            replace(seen, complaint=self._complaint(seen.value)) if seen.kind == PACE else seen
+            replace(seen, complaint=complaint(seen.value, *limits[seen.kind]))
+            if seen.kind in limits
+            else seen
             for seen in conditions
         )
 
@@ -89,51 +99,35 @@ class Pace:
         """The best pace of this trial, as a condition of the trial."""
         return () if self._own_s is None else (Condition(BEST_PACE, self._own_s),)
 
-    def _slow(self, pace_s: float) -> bool:
-        return self.best_s is not None and pace_s > SLOW * self.best_s
+    def _take(self) -> float | None:
+        found_s = self._now()
+        self._own_s = shorter_s(found_s, self._own_s)
+        self._taken = (time.monotonic(), found_s)
+        return found_s
 
-    def _complaint(self, pace_s: float) -> str:
-        if self.best_s is None or not self._slow(pace_s):
-            return ""
-        return f"the processor computed at {self.best_s / pace_s:.0%} of its best pace"
-
-
-def few(cores: Sequence[int]) -> Sequence[int]:
-    """Some of the cores, evenly spread; none where a thread cannot choose its core."""
-    if not hasattr(os, "sched_setaffinity"):
-        return ()
-    return cores[:: -(-len(cores) // MOST_CORES) or 1]
+    def _now(self) -> float | None:
+        """What looks slow is looked at twice, for a core may have slept."""
+        found_s = slowest_s(self._cores, WORK, ROUNDS)
+        if found_s is not None and complaint(found_s, self.best_s, SLOW):
+            found_s = shorter_s(found_s, slowest_s(self._cores, WORK, ROUNDS))
+        return found_s
 
 
-def slowest_s(cores: Sequence[int]) -> float | None:
-    """The seconds of the work on the slowest of these cores, or where the thread is; or None."""
-    if not cores:
-        return _work_s()
-    allowed = os.sched_getaffinity(0)
-    try:
-        return max(_work_s(core) or 0.0 for core in cores) or None
-    finally:
-        with suppress(OSError):
-            os.sched_setaffinity(0, allowed)
+def complaint(pace_s: float, best_s: float | None, slow: float) -> str:
+    """What is wrong with this pace, or nothing."""
+    if best_s is None or pace_s <= slow * best_s:
+        return ""
+    return f"the processor computed at {best_s / pace_s:.0%} of its best pace"
 
 
-def _work_s(core: int | None = None) -> float | None:
-    """The best of a few rounds, less what others have of the core, which is counted elsewhere."""
-    if core is not None:
-        with suppress(OSError):  # A core that is gone, or may not be chosen: any is as good.
-            os.sched_setaffinity(0, {core})
-    return min(_hash_s() for _ in range(ROUNDS)) or None
-
-
-def _hash_s() -> float:
-    began_s = time.thread_time()
-    hashlib.blake2b(WORK)
-    return time.thread_time() - began_s
+def known_s(*paces_s: float | None) -> list[float]:
+    """Those of these paces that are known."""
+    return [pace_s for pace_s in paces_s if pace_s is not None]
 
 
 def shorter_s(*paces_s: float | None) -> float | None:
     """The best of these paces, as far as they are known."""
-    return min((pace_s for pace_s in paces_s if pace_s is not None), default=None)
+    return min(known_s(*paces_s), default=None)
 
 
 def best_pace_s(trials: Iterable[Trial]) -> float | None:

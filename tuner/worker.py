@@ -19,6 +19,7 @@ from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind
 from search_space.workload import Workload
 from tuner.measure import Timed
 from tuner.memory_limits import lift_data_limit, limit_memory, near_data_limit
+from tuner.noise import Guard, standing
 from tuner.phases import Phases
 
 OUT_OF_HOST_MEMORY = ("can't alloc", "Failed to allocate memory", "std::bad_alloc")
@@ -98,13 +99,15 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
 
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
+    # Its threads are there from the first: once memory is short, starting one may never return.
+    guard = Guard(job.device, job.pace_s)
     phases.enter("load")
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
     build = _built(job, phases)
     # With throughput the steady samples are seconds per image.
     images = image_count(build.call) if job.workload.throughput else 1
     kept: dict[str, list[tuple[Any, Any]]] = {}
-    timed = _timed(build, job, phases, images, kept)
+    timed = _timed(build, job, phases, guard, images, kept)
     phases.enter("check")
     if not job.config:
         keep_calibration(build, kept)
@@ -133,18 +136,22 @@ def _built(job: Job, phases: Phases) -> Build:
 
 
 def _timed(
-    build: Build, job: Job, phases: Phases, images: int, kept: dict[str, list[tuple[Any, Any]]]
+    build: Build,
+    job: Job,
+    phases: Phases,
+    guard: Guard,
+    images: int,
+    kept: dict[str, list[tuple[Any, Any]]],
 ) -> Timed:
     """The calls of the trial; what the baseline's models are given is added to ``kept``."""
     from contextlib import nullcontext
 
     from tuner.fidelity import latents_in_float32
     from tuner.measure import Call, measure, timed_call
-    from tuner.noise import Guard, standing
     from tuner.outputs import latents_kept, made
     from tuner.stages import Stopwatch
 
-    stopwatch, before, guard = Stopwatch(job.device), standing(), Guard(job.device, job.pace_s)
+    stopwatch, before = Stopwatch(job.device), standing()
     with latents_in_float32(build.pipe), latents_kept(build) as latents, stopwatch.on(build):
 
         def call() -> Call:

@@ -4,15 +4,13 @@
 
 Prints the ratio of the two medians for each round, and the spread of the ratios: of all rounds, and
 of those in which both had enough calls at the processor's best pace. By hand, too, the pace is
-taken between the calls, and where enough were calm, they alone count.
+taken, and where enough calls were calm, they alone count.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,54 +20,49 @@ from typing import Any
 from search_space.trial import Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, spread, tried
 from tuner.measure import MINIMUM_SAMPLES
-from tuner.pace import SLOW
 from tuner.worker import Job
 
 BY_HAND = """
 import json, os, sys, time
 import torch
 from diffusers import DiffusionPipeline
-from tuner.pace import few, slowest_s
+from tuner.pace import Pace
 
-folder, device, dtype, height, width, steps, count, prompt = sys.argv[1:]
+folder, device, dtype, height, width, steps, count, best_s, prompt = sys.argv[1:]
 options = {} if dtype == "fp32" else {"dtype": torch.bfloat16}
 pipe = DiffusionPipeline.from_pretrained(folder, **options).to(device)
 pipe.set_progress_bar_config(disable=True)
-samples = []
+pace = Pace(range(os.cpu_count()), float(best_s) or None)
+calls = []
 for call in range(2 + int(count)):
     generator = torch.Generator("cpu").manual_seed(0)
+    pace.begin()
     began = time.perf_counter()
     pipe(prompt, height=int(height), width=int(width), num_inference_steps=int(steps),
          generator=generator, output_type="np")
     spent = time.perf_counter() - began
-    samples.append((spent, slowest_s(few(range(os.cpu_count())))))
-print(json.dumps(samples[1:]))
+    calls.append((spent, pace.end()))
+calm = [not any(seen.complaint for seen in pace.judged(beside)) for _, beside in calls]
+print(json.dumps([(spent, quiet) for (spent, _), quiet in zip(calls, calm)][2:]))
 """
 
 
-def calm_s(samples: Sequence[tuple[float, float]], best_s: float) -> list[float]:
-    """The calls after the first of these, before and after which the pace was not slow."""
-    paces = [pace_s for _, pace_s in samples]
-    calls = zip(samples[1:], itertools.pairwise(paces), strict=True)
-    return [call_s for (call_s, _), beside in calls if max(beside) <= SLOW * best_s]
-
-
-def by_hand(asked: argparse.Namespace, job: Job, count: int) -> list[tuple[float, float]]:
-    """The seconds and the pace after each of so many calls, and of the one before them."""
-    size = map(str, (asked.height, asked.width, asked.steps, count))
+def by_hand(asked: argparse.Namespace, job: Job, count: int) -> list[tuple[float, bool]]:
+    """The seconds of each of so many calls, and whether the processor kept its pace."""
+    size = map(str, (asked.height, asked.width, asked.steps, count, job.pace_s or 0.0))
     words = [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
     command = [sys.executable, "-W", "ignore", "-c", BY_HAND, *words]
     printed = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
     return [tuple(sample) for sample in json.loads(printed.splitlines()[-1])]
 
 
-def compared(trial: Trial, samples: Sequence[tuple[float, float]], best_s: float) -> dict[str, Any]:
+def compared(trial: Trial, samples: Sequence[tuple[float, bool]]) -> dict[str, Any]:
     """What is told of a round."""
     measured = trial.measurement
     assert measured is not None
-    calm = calm_s(samples, min(best_s, *(pace_s for _, pace_s in samples)))
+    calm = [call_s for call_s, quiet in samples if quiet]
     enough = len(calm) >= MINIMUM_SAMPLES
-    by_hand_s = median(calm if enough else [call_s for call_s, _ in samples[1:]])
+    by_hand_s = median(calm if enough else [call_s for call_s, _ in samples])
     return {
         "trial_s": round(measured.latency_s, 4),
         "by_hand_s": round(by_hand_s, 4),
@@ -92,7 +85,7 @@ def main() -> None:
             trial = tried(children, job)
             job = after(job, trial)
             samples = by_hand(asked, job, asked.calls)
-            rounds.append(compared(trial, samples, job.pace_s or math.inf))
+            rounds.append(compared(trial, samples))
             say({"round": len(rounds), **rounds[-1]})
     say({"ratio": spread([told["ratio"] for told in rounds])})
     if calm := [told["ratio"] for told in rounds if told["calm"]]:

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.pace_truth [--minutes 3]
 
 For each piece of work: how the time of a call goes with that of the work beside it, as the
-correlation of the logarithms. Then the calls beside which the pace, as a trial takes it, was good,
-against all calls.
+correlation of the logarithms; and with the pace within the call, as a trial takes it. Then the
+calls beside which, and those within which the pace was good, against all calls.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,11 +22,15 @@ from typing import Any
 import numpy
 
 from tests.benchmarks.one_config import constructed, one_config, parser, say, spread
+from tuner.hashing import few, slowest_s
 from tuner.measure import timed_call
-from tuner.pace import SLOW, few, slowest_s
+from tuner.pace import ROUNDS, SLOW, SLOW_WITHIN, WORK
+from tuner.pace_within import Within
 from tuner.worker import Job, leave_result
 
 ZEROS = bytes(2**22)
+PACE = "the pace"
+CORES = few(range(os.cpu_count() or 1))
 
 
 def works() -> dict[str, Callable[[], Any]]:
@@ -42,20 +47,23 @@ def works() -> dict[str, Callable[[], Any]]:
         "product in fp32": lambda: matrix @ matrix,
         "product in bf16": lambda: halves @ halves,
         "copy of 64 MiB": large.clone,
-        "pace": lambda: slowest_s(few(range(os.cpu_count() or 1))),
+        PACE: lambda: slowest_s(CORES, WORK, ROUNDS),
     }
 
 
 def beside_calls(folder: Path) -> None:
-    """The task of a child: rows of the call's seconds and, for each work, those around it."""
+    """The task of a child: the seconds of calls, the pace within, and what the work beside took."""
     request = json.loads((folder / "request.json").read_text())
     job = Job.from_json(request["job"])
     pipe, build = constructed(job)
-    pieces, rows = works(), []
+    pieces, within, rows = works(), Within(CORES), []
     end_s = time.monotonic() + 60 * request["minutes"]
     while time.monotonic() < end_s:
+        within.start()
         called_s = timed_call(pipe, build.call, job.device, job.workload.seed).call_s
-        rows.append((called_s, {name: seconds(name, work) for name, work in pieces.items()}))
+        within_s = within.stop()
+        beside_s = {name: seconds(name, work) for name, work in pieces.items()}
+        rows.append((called_s, within_s, beside_s))
     leave_result(folder, {"rows": rows[2:]})
 
 
@@ -63,7 +71,12 @@ def seconds(name: str, work: Callable[[], Any]) -> float:
     """What the work took; the pace times itself."""
     began_s = time.perf_counter()
     found = work()
-    return float(found) if name == "pace" else time.perf_counter() - began_s
+    return float(found) if name == PACE else time.perf_counter() - began_s
+
+
+def goes_with(work_s: Any, calls_s: Any) -> float:
+    """The correlation of the logarithms."""
+    return round(float(numpy.corrcoef(numpy.log(work_s), numpy.log(calls_s))[0, 1]), 2)
 
 
 def main() -> None:
@@ -74,17 +87,29 @@ def main() -> None:
     with one_config(asked) as (children, job):
         request = {"job": asdict(job), "minutes": asked.minutes}
         rows = children.call("tests.benchmarks.pace_truth:beside_calls", request)["rows"]
-    calls_s = numpy.array([called_s for called_s, _ in rows[1:]])
-    for name in rows[0][1]:
-        work_s = numpy.array([beside[name] for _, beside in rows])
+    calls_s = numpy.array([called_s for called_s, *_ in rows[1:]])
+    for name in rows[0][2]:
+        work_s = numpy.array([beside_s[name] for *_, beside_s in rows])
         around_s = (work_s[:-1] + work_s[1:]) / 2
-        goes_with = numpy.corrcoef(numpy.log(around_s), numpy.log(calls_s))[0, 1]
-        say({"work": name, "correlation": round(float(goes_with), 2), **spread(list(work_s))})
-    pace_s = numpy.array([beside["pace"] for _, beside in rows])
-    calm = numpy.maximum(pace_s[:-1], pace_s[1:]) <= SLOW * pace_s.min()
+        say({"work": name, "correlation": goes_with(around_s, calls_s), **spread(list(work_s))})
     say({"calls": "all", **spread(list(calls_s))})
-    if calm.any():
-        say({"calls": "at a good pace", **spread(list(calls_s[calm]))})
+    pace_s = numpy.array([beside_s[PACE] for *_, beside_s in rows])
+    calm = numpy.maximum(pace_s[:-1], pace_s[1:]) <= SLOW * pace_s.min()
+    tell("the pace beside them was good", calls_s[calm])
+    if any(within_s is None for _, within_s, _ in rows):
+        sys.exit("the calls are too short to be looked at within")
+    within_s = numpy.array([within_s for _, within_s, _ in rows[1:]])
+    correlation = goes_with(within_s, calls_s)
+    say({"work": "the pace within", "correlation": correlation, **spread(list(within_s))})
+    calm_within = within_s <= SLOW_WITHIN * numpy.sort(within_s)[1]
+    tell("the pace within was good", calls_s[calm_within])
+    tell("both were good", calls_s[calm & calm_within])
+
+
+def tell(which: str, calls_s: Any) -> None:
+    """The spread of some of the calls, if there are any."""
+    if len(calls_s):
+        say({"calls": which, **spread(list(calls_s))})
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import psutil
 
 from search_space.trial import Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, spread, tried
-from tuner.pace import PACE
+from tuner.pace import PACE, WITHIN
 
 WRONG = 0.03
 """A median further from that of the quiet trials than this is wrong."""
@@ -57,6 +57,7 @@ def told(trial: Trial) -> dict[str, object]:
         "unstable": measured.unstable,
         "most_others_cores": round(max(seen("others_cores")), 3),
         "pace_ms": [round(1000 * pace_s, 2) for pace_s in seen(PACE)],
+        "pace_within_us": [round(1e6 * pace_s, 1) for pace_s in seen(WITHIN)],
         "cost_s": round(trial.cost_s, 2),
     }
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from search_space.trial import Condition
-from tuner.measure import MAXIMUM_REPEATS, STUDENT_T, Call, half_width_s, measure
+from tuner.measure import MAXIMUM_CALLS, MAXIMUM_REPEATS, Call, half_width_s, measure
 
 
 class Neighbour:
@@ -103,7 +103,7 @@ def test_the_interval_of_few_samples_is_wide():
     # Two samples say little: a fifth of them lies further off than the difference.
     assert half_width_s([1.0, 1.1]) > 0.1
     assert half_width_s([1.0, 1.1] * 5) < half_width_s([1.0, 1.1] * 2)
-    assert len(STUDENT_T) == 9
+    assert half_width_s([1.0, 1.1] * 10) < half_width_s([1.0, 1.1] * 5)
 
 
 def test_a_disturbed_call_is_kept_apart_waited_out_and_repeated():
@@ -146,6 +146,25 @@ def test_three_calm_calls_count_alone_though_calm_did_not_last():
         ("disturbed", place) for place in range(3)
     ]
     assert len(found.seconds["step"]) == 2 * 3
+
+
+def test_more_calls_are_made_until_three_were_calm():
+    neighbour = Neighbour(*range(3, 17), calms=False)
+    found, _ = timed(1.0, 1.0, *[1.0, 1.5] * 7, 1.0, 1.0, 1.0, guard=neighbour)
+    assert found.seconds["steady"] == (1.0, 1.0, 1.0)
+    assert len(found.seconds["disturbed"]) == 14
+
+
+def test_calls_end_though_few_were_calm():
+    neighbour = Neighbour(*range(3, 100), calms=False)
+    found, _ = timed(1.0, 1.0, *[1.0, 1.5] * 20, guard=neighbour)
+    assert len(found.seconds["steady"]) == MAXIMUM_CALLS
+
+
+def test_ten_calm_calls_are_enough_whatever_was_disturbed():
+    neighbour = Neighbour(3, 4, calms=False)
+    found, _ = timed(1.0, 1.0, 9.0, 9.0, *[1.0, 1.5] * 20, guard=neighbour)
+    assert found.seconds["steady"] == (1.0, 1.5) * 5
 
 
 @pytest.mark.parametrize(("compiled", "marks"), [(2, []), (4, [1.0])])

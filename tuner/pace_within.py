@@ -1,0 +1,65 @@
+"""How fast the processor computes while a call runs, by looks between the call's own work.
+
+What slows a machine down from outside comes and goes within seconds, and so within a call.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from statistics import fmean
+
+from tuner.hashing import slowest_s
+
+WORK = bytes(2**14)
+"""Small enough for a core's first cache, whatever the call has left there: the first of a few
+rounds brings it in."""
+
+ROUNDS = 3
+SHARE = 0.005
+"""Of one core's time, at most: the call is to feel nothing of it."""
+
+LEAST_REST_S = 0.02
+LEAST_LOOKS = 5
+"""Of fewer looks nothing is said: the call was short, or held the interpreter."""
+
+
+class Within:
+    """Looks at these cores again and again when told to, in a thread of its own; without any at
+    nothing.
+    """
+
+    def __init__(self, cores: Sequence[int]) -> None:
+        self._cores = cores
+        self._looks_s: list[float] = []
+        self._wanted = threading.Event()
+        self._looking = threading.Lock()
+        if cores:
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._looks_s.clear()
+        self._wanted.set()
+
+    def stop(self) -> float | None:
+        """Look no more; the mean of the looks, each in seconds of the slowest core."""
+        self._wanted.clear()
+        with self._looking:
+            return fmean(self._looks_s) if len(self._looks_s) >= LEAST_LOOKS else None
+
+    def _run(self) -> None:
+        while self._wanted.wait():
+            began_s = time.thread_time()
+            # A thread that dies of it would look no more; memory may be short for a moment.
+            with suppress(MemoryError):
+                self._look()
+            time.sleep(max(LEAST_REST_S, (time.thread_time() - began_s) / SHARE))
+
+    def _look(self) -> None:
+        with self._looking:
+            found_s = slowest_s(self._cores, WORK, ROUNDS)
+            if found_s is not None and self._wanted.is_set():
+                self._looks_s.append(found_s)
