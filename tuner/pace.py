@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from statistics import fmean, quantiles
 
 from search_space.trial import Condition, Trial
 from tuner.hashing import few, slowest_s
-from tuner.pace_within import Within
+from tuner.pace_within import Within, may_be_shared
 
 PACE = "pace_s"
 """The kind of the condition of a call: how long the work took beside it."""
@@ -21,13 +22,19 @@ BEST_PACE = "best_pace_s"
 """The kind of the condition of a trial: the shortest time of the work beside its calls."""
 
 WITHIN = "pace_within_s"
-"""The kind of the condition of a call: the mean of smaller pieces of work during it."""
+"""The kind of the condition of a call: the mean of many looks at smaller work during it."""
+
+BEST_WITHIN = "best_pace_within_s"
+"""The kind of the condition of a trial: the pace of the best tenth of all looks."""
 
 SLOW = 1.15
 """Beyond so many times the best pace a call is disturbed."""
 
 SLOW_WITHIN = 1.1
-"""Beyond so many times the pace within the best calls of the trial a call is disturbed, too."""
+"""Beyond so many times the pace of the best tenth of all looks of the trial a call is disturbed."""
+
+LEAST_LOOKS = 5
+"""Of fewer looks nothing is said: the call was short, or held the interpreter."""
 
 WORK = bytes(2**20)
 ROUNDS = 4
@@ -43,12 +50,13 @@ class Pace:
 
     def __init__(self, cores: Sequence[int], best_s: float | None = None) -> None:
         self._cores = few(cores)
-        self._within = Within(self._cores)
+        self._within = Within(self._cores if may_be_shared(self._cores) else ())
         self._known_s = best_s
         self._own_s: float | None = None
         self._before_s: float | None = None
         self._taken: tuple[float, float | None] = (float("-inf"), None)
-        self._best_within_s: list[float] = []
+        self._looks_s: list[float] = []
+        self._best_look_s: float | None = None
 
     @property
     def best_s(self) -> float | None:
@@ -63,31 +71,30 @@ class Pace:
 
     def end(self) -> tuple[Condition, ...]:
         """The pace within the call, and the slower one of those before and after it."""
-        within_s = self._within.stop()
-        return self.called(max(known_s(self._before_s, self._take()), default=None), within_s)
+        looks_s = self._within.stop()
+        return self.called(max(known_s(self._before_s, self._take()), default=None), looks_s)
 
-    def called(self, pace_s: float | None, within_s: float | None) -> tuple[Condition, ...]:
-        """What is known of a call, as conditions; others are held to the best of them."""
-        self._best_within_s = sorted(known_s(*self._best_within_s, within_s))[:2]
-        return self.seen(pace_s, within_s)
+    def called(self, pace_s: float | None, looks_s: Sequence[float]) -> tuple[Condition, ...]:
+        """What is known of a call, as conditions; other calls are held to the best looks in it."""
+        self._looks_s += looks_s
+        if len(self._looks_s) >= LEAST_LOOKS:
+            self._best_look_s = quantiles(self._looks_s, n=10)[0]
+        return self.seen(pace_s, looks_s)
 
     def resting(self, rest_s: float) -> tuple[Condition, ...]:
         """The pace while no call runs, for so many seconds."""
         self._within.start()
         time.sleep(rest_s)
-        within_s = self._within.stop()
-        return self.seen(self._now(), within_s)
+        return self.seen(self._now(), self._within.stop())
 
-    def seen(self, pace_s: float | None, within_s: float | None) -> tuple[Condition, ...]:
-        """The two as conditions, as far as they are known."""
-        told = ((PACE, pace_s), (WITHIN, within_s))
-        return self.judged(tuple(Condition(kind, s) for kind, s in told if s is not None))
+    def seen(self, pace_s: float | None, looks_s: Sequence[float]) -> tuple[Condition, ...]:
+        """The pace beside a call or a rest, and within it, as conditions."""
+        within_s = fmean(looks_s) if len(looks_s) >= LEAST_LOOKS else None
+        return self.judged(known(((PACE, pace_s), (WITHIN, within_s))))
 
     def judged(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """The conditions, those of the pace judged by the best ones that are known by now."""
-        # One call may be an odd one, as the first is; what two have reached can be had.
-        within_s = self._best_within_s[1] if len(self._best_within_s) == 2 else None
-        limits = {PACE: (self.best_s, SLOW), WITHIN: (within_s, SLOW_WITHIN)}
+        limits = {PACE: (self.best_s, SLOW), WITHIN: (self._best_look_s, SLOW_WITHIN)}
         return tuple(
             replace(seen, complaint=complaint(seen.value, *limits[seen.kind]))
             if seen.kind in limits
@@ -96,8 +103,8 @@ class Pace:
         )
 
     def own(self) -> tuple[Condition, ...]:
-        """The best pace of this trial, as a condition of the trial."""
-        return () if self._own_s is None else (Condition(BEST_PACE, self._own_s),)
+        """The best of this trial, as conditions of the trial."""
+        return known(((BEST_PACE, self._own_s), (BEST_WITHIN, self._best_look_s)))
 
     def _take(self) -> float | None:
         found_s = self._now()
@@ -118,6 +125,11 @@ def complaint(pace_s: float, best_s: float | None, slow: float) -> str:
     if best_s is None or pace_s <= slow * best_s:
         return ""
     return f"the processor computed at {best_s / pace_s:.0%} of its best pace"
+
+
+def known(told: Iterable[tuple[str, float | None]]) -> tuple[Condition, ...]:
+    """The conditions of these kinds, as far as they are known."""
+    return tuple(Condition(kind, pace_s) for kind, pace_s in told if pace_s is not None)
 
 
 def known_s(*paces_s: float | None) -> list[float]:

@@ -1,6 +1,6 @@
 """How fast the processor computes while a call runs, by looks between the call's own work.
 
-What slows a machine down from outside comes and goes within seconds, and so within a call.
+What slows a virtual machine down from outside comes and goes within a second: within a call.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from statistics import fmean
+from pathlib import Path
 
 from tuner.hashing import slowest_s
 
@@ -22,14 +22,10 @@ SHARE = 0.005
 """Of one core's time, at most: the call is to feel nothing of it."""
 
 LEAST_REST_S = 0.02
-LEAST_LOOKS = 5
-"""Of fewer looks nothing is said: the call was short, or held the interpreter."""
 
 
 class Within:
-    """Looks at these cores again and again when told to, in a thread of its own; without any at
-    nothing.
-    """
+    """Looks at these cores again and again when told to, in a thread; without any at nothing."""
 
     def __init__(self, cores: Sequence[int]) -> None:
         self._cores = cores
@@ -44,11 +40,11 @@ class Within:
         self._looks_s.clear()
         self._wanted.set()
 
-    def stop(self) -> float | None:
-        """Look no more; the mean of the looks, each in seconds of the slowest core."""
+    def stop(self) -> list[float]:
+        """Look no more; what the looks have seen, each in seconds on the slowest core."""
         self._wanted.clear()
         with self._looking:
-            return fmean(self._looks_s) if len(self._looks_s) >= LEAST_LOOKS else None
+            return list(self._looks_s)
 
     def _run(self) -> None:
         while self._wanted.wait():
@@ -63,3 +59,23 @@ class Within:
             found_s = slowest_s(self._cores, WORK, ROUNDS)
             if found_s is not None and self._wanted.is_set():
                 self._looks_s.append(found_s)
+
+
+def may_be_shared(
+    cores: Sequence[int],
+    processors: Path = Path("/proc/cpuinfo"),
+    system: Path = Path("/sys/devices/system/cpu"),
+) -> bool:
+    """Whether others may compute on the second threads of these cores, by Linux's account.
+
+    So it is in a virtual machine that is shown no second threads. Elsewhere a core is faster or
+    slower by what the call itself does on the others, and a look says nothing about anyone else.
+    """
+    with suppress(OSError):
+        siblings = [
+            (system / f"cpu{core}" / "topology" / "thread_siblings_list").read_text().strip()
+            for core in cores
+        ]
+        virtual = "hypervisor" in processors.read_text(encoding="utf-8", errors="replace").split()
+        return virtual and all(sibling.isdigit() for sibling in siblings)
+    return False
