@@ -36,7 +36,7 @@ SLOW_WITHIN = 1.1
 LEAST_LOOKS = 5
 """Of fewer looks nothing is said: the call was short, or held the interpreter."""
 
-WORK = bytes(2**20)
+WORK = bytes(2**18)
 ROUNDS = 4
 RECENT_S = 0.05
 """As long as a pace stands for now: from the end of a call to the begin of the next."""
