@@ -25,7 +25,7 @@ def slowest_s(cores: Sequence[int], work: bytes, rounds: int) -> float | None:
     elsewhere. None where the thread's clock is too coarse.
     """
     if not cores:
-        return _best_s(work, rounds)
+        return best_s(work, rounds)
     allowed = os.sched_getaffinity(0)
     try:
         return max(_on(core, work, rounds) for core in cores) or None
@@ -35,12 +35,18 @@ def slowest_s(cores: Sequence[int], work: bytes, rounds: int) -> float | None:
 
 
 def _on(core: int, work: bytes, rounds: int) -> float:
-    with suppress(OSError):  # A core that is gone, or may not be chosen: any is as good.
+    choose(core)
+    return best_s(work, rounds) or 0.0
+
+
+def choose(core: int) -> None:
+    """Put this thread on a core; where that is gone, or may not be chosen, any is as good."""
+    with suppress(OSError):
         os.sched_setaffinity(0, {core})
-    return _best_s(work, rounds) or 0.0
 
 
-def _best_s(work: bytes, rounds: int) -> float | None:
+def best_s(work: bytes, rounds: int) -> float | None:
+    """The seconds of the work where the thread is, the best of so many rounds."""
     return min(_hash_s(work) for _ in range(rounds)) or None
 
 

@@ -11,42 +11,41 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tuner.hashing import slowest_s
+from tuner.hashing import best_s, choose
 
-WORK = bytes(2**14)
-"""Small enough for a core's first cache, whatever the call has left there: the first of a few
-rounds brings it in."""
+WORK = bytes(2**13)
+"""Small enough for a core's first cache, whatever the call has left there: the first of the rounds
+brings it in."""
 
-ROUNDS = 3
-SHARE = 0.005
-"""Of one core's time, at most: the call is to feel nothing of it."""
+ROUNDS = 2
+SHARE = 0.0025
+"""Of a core's time, at most: the call is to feel nothing of it."""
 
-LEAST_REST_S = 0.02
+LEAST_REST_S = 0.04
 
 
 class Within:
-    """Looks at these cores again and again when told to, in a thread; without any at nothing."""
+    """Looks at these cores again and again when told to, by a thread on each."""
 
     def __init__(self, cores: Sequence[int]) -> None:
-        self._cores = cores
         self._looks_s: list[float] = []
         self._wanted = threading.Event()
-        self._looking = threading.Lock()
-        if cores:
-            threading.Thread(target=self._run, daemon=True).start()
+        for core in cores:
+            threading.Thread(target=self._run, args=(core,), daemon=True).start()
 
     def start(self) -> None:
         """Begin to look."""
-        self._looks_s.clear()
+        self._looks_s = []
         self._wanted.set()
 
     def stop(self) -> list[float]:
-        """Look no more; what the looks have seen, each in seconds on the slowest core."""
+        """Look no more; what the looks have seen, in seconds each."""
         self._wanted.clear()
-        with self._looking:
-            return list(self._looks_s)
+        return self._looks_s
 
-    def _run(self) -> None:
+    def _run(self, core: int) -> None:
+        # To change the core for each look would cost the call more than the look does.
+        choose(core)
         while self._wanted.wait():
             began_s = time.thread_time()
             # A thread that dies of it would look no more; memory may be short for a moment.
@@ -55,10 +54,10 @@ class Within:
             time.sleep(max(LEAST_REST_S, (time.thread_time() - began_s) / SHARE))
 
     def _look(self) -> None:
-        with self._looking:
-            found_s = slowest_s(self._cores, WORK, ROUNDS)
-            if found_s is not None and self._wanted.is_set():
-                self._looks_s.append(found_s)
+        looks_s, found_s = self._looks_s, best_s(WORK, ROUNDS)
+        # A look that began in one call and ended in another is no look at either.
+        if found_s is not None and self._wanted.is_set() and looks_s is self._looks_s:
+            looks_s.append(found_s)
 
 
 def may_be_shared(
