@@ -94,17 +94,20 @@ class Pace:
 
     def judged(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """The conditions, those of the pace judged by the best ones that are known by now."""
-        limits = {PACE: (self.best_s, SLOW), WITHIN: (self._best_look_s, SLOW_WITHIN)}
         return tuple(
-            replace(seen, complaint=complaint(seen.value, *limits[seen.kind]))
-            if seen.kind in limits
-            else seen
+            replace(seen, complaint=self._complaint(seen)) if seen.kind in (PACE, WITHIN) else seen
             for seen in conditions
         )
 
     def own(self) -> tuple[Condition, ...]:
         """The best of this trial, as conditions of the trial."""
         return known(((BEST_PACE, self._own_s), (BEST_WITHIN, self._best_look_s)))
+
+    def _complaint(self, seen: Condition) -> str:
+        if seen.kind == PACE:
+            return complaint(seen.value, self.best_s, SLOW)
+        within = complaint(seen.value, self._best_look_s, SLOW_WITHIN)
+        return f"{within} within calls" if within else ""
 
     def _take(self) -> float | None:
         found_s = self._now()

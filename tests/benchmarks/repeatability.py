@@ -84,10 +84,11 @@ def main() -> None:
                 noisy.append(trial)
                 say({"trial": number, "neighbour_s": busy_s, **told(trial)})
     say({"quiet": spread(medians_s(quiet))})
-    trusted = [trial for trial in quiet if not flagged(trial)] or quiet
-    say({"not flagged": spread(medians_s(trusted))})
+    trusted = [trial for trial in quiet if not flagged(trial)]
+    if trusted:
+        say({"not flagged": spread(medians_s(trusted))})
     if noisy:
-        true_s = median(medians_s(trusted))
+        true_s = median(medians_s(trusted or quiet))
         wrong = [t for t in noisy if not flagged(t) and far(t, true_s)]
         say(
             {"noisy": len(noisy), "flagged": sum(map(flagged, noisy)), "silently_wrong": len(wrong)}

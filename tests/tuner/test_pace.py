@@ -83,7 +83,7 @@ def looked(pace, *looks_s):
 def test_a_call_within_which_the_processor_was_slow_is_disturbed():
     pace = Pace([])
     assert looked(pace, 0.001) == [""]
-    assert looked(pace, 0.001, 0.003) == [SLOW]
+    assert looked(pace, 0.001, 0.003) == [f"{SLOW} within calls"]
     assert looked(pace, 0.001, 0.00115) == [""]
 
 
@@ -92,7 +92,7 @@ def test_what_was_slow_within_is_seen_once_better_looks_are_known():
     first = pace.called(None, [0.002] * 10)
     assert complaints(first, WITHIN) == [""]
     pace.called(None, [0.001] * 10)
-    assert complaints(pace.judged(first), WITHIN) == [SLOW]
+    assert complaints(pace.judged(first), WITHIN) == [f"{SLOW} within calls"]
     assert pace.own() == (Condition(BEST_WITHIN, pytest.approx(0.001)),)
 
 
