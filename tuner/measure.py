@@ -16,7 +16,7 @@ from tuner.stages import Stopwatch
 MINIMUM_SAMPLES = 3
 MAXIMUM_SAMPLES = 10
 MAXIMUM_CALLS = 20
-"""So many steady calls are made at most, where some of them were disturbed."""
+"""So many calls that may count are made at most, where some of them were disturbed."""
 
 MAXIMUM_WARM_UPS = {"cpu": 3}
 MAXIMUM_WARM_UPS_ACCELERATOR = 5
@@ -185,12 +185,12 @@ class _Calls:
     def make_steady(self) -> None:
         """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
         sample = self._watched("steady")
-        repeated = not self.calm(sample) and self._calm_again()
+        repeated = not self.is_calm(sample) and self._calm_again()
         (self._disturbed if repeated else self.steady).append(sample)
 
     def counting(self) -> list[_Sample]:
         """The steady calls that count: the calm ones, where these are enough, or all."""
-        calm = [sample for sample in self.steady if self.calm(sample)]
+        calm = [sample for sample in self.steady if self.is_calm(sample)]
         return calm if len(calm) >= MINIMUM_SAMPLES else self.steady
 
     def timed(self, recompiled: int) -> Timed:
@@ -217,7 +217,7 @@ class _Calls:
         self._output = made.output
         return _Sample(replace(made, output=None), seen)
 
-    def calm(self, sample: _Sample) -> bool:
+    def is_calm(self, sample: _Sample) -> bool:
         """Whether nothing disturbed the call, by all that is known by now."""
         return not any(condition.complaint for condition in self._guard.judged(sample.seen))
 
@@ -249,7 +249,7 @@ def _settled(calls: _Calls, device: str, cap_s: float | None) -> bool:
         return True
     if len(made_s) < MINIMUM_SAMPLES:
         return False
-    calm = sum(map(calls.calm, calls.steady))
+    calm = sum(map(calls.is_calm, calls.steady))
     if calm >= MAXIMUM_SAMPLES or len(made_s) >= MAXIMUM_CALLS or sum(made_s) > STEADY_LIMIT_S:
         return True
     share = HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from search_space.trial import Condition
+from tuner.hashing import few
 from tuner.nvml import GpuWatch
 from tuner.pace import Pace
+from tuner.pace_within import Within, may_be_shared
 from tuner.processes import CONTROLLER
 
 LEAST_CORES = 0.1
@@ -140,28 +142,32 @@ class Guard:
         self._counters = Counters(int(os.environ.get(CONTROLLER, os.getpid())))
         self._gpu = GpuWatch(device)
         # Beside an accelerator one thread works, and the other cores sleep.
-        self.pace = Pace(self._counters.places if device == "cpu" else (), pace_s)
+        cores = few(self._counters.places) if device == "cpu" else ()
+        self.pace = Pace(cores, pace_s, Within(cores if may_be_shared(cores) else ()))
         self._readings = [self._counters.read()]
         self._called_s = 0.0
         self._waited_s = 0.0
 
     def begin(self) -> None:
         """A call begins."""
-        self.pace.begin()
         now = self._counters.read()
+        if now.taken_s - self._readings[-1].taken_s > WINDOW_S:
+            # The model was loaded since, or a neighbour waited out.
+            self._readings.clear()
         self._readings.append(now)
-        while now.taken_s - self._readings[1].taken_s > WINDOW_S:
+        while len(self._readings) > 1 and now.taken_s - self._readings[1].taken_s > WINDOW_S:
             del self._readings[0]
         self._gpu.begin()
+        self.pace.begin()
 
     def end(self) -> tuple[Condition, ...]:
         """What was seen since the call began, or a little before where it was short."""
-        gpu = self._gpu.end()
+        gpu, pace = self._gpu.end(), self.pace.end()
         now = self._counters.read()
         self._called_s += now.taken_s - self._readings[-1].taken_s
         old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
         before = old[-1] if old else self._readings[0]
-        return self._since(before, now) + gpu + self.pace.end()
+        return self._since(before, now) + gpu + pace
 
     def calm(self) -> bool:
         """Wait until nothing disturbs; whether that came about within the trial's patience."""
@@ -175,6 +181,10 @@ class Guard:
             if not any(condition.complaint for condition in seen):
                 return True
         return False
+
+    def close(self) -> None:
+        """No more calls are made."""
+        self.pace.close()
 
     def judged(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """What was seen beside a call, judged by all that is known by now."""

@@ -13,7 +13,7 @@ from statistics import fmean, quantiles
 
 from search_space.trial import Condition, Trial
 from tuner.hashing import few, slowest_s
-from tuner.pace_within import Within, may_be_shared
+from tuner.pace_within import Within
 
 PACE = "pace_s"
 """The kind of the condition of a call: how long the work took beside it."""
@@ -22,7 +22,7 @@ BEST_PACE = "best_pace_s"
 """The kind of the condition of a trial: the shortest time of the work beside its calls."""
 
 WITHIN = "pace_within_s"
-"""The kind of the condition of a call: the mean of many looks at smaller work during it."""
+"""The kind of the condition of a call: the mean of many looks, on the slowest core."""
 
 BEST_WITHIN = "best_pace_within_s"
 """The kind of the condition of a trial: the pace of the best tenth of all looks."""
@@ -34,7 +34,9 @@ SLOW_WITHIN = 1.1
 """Beyond so many times the pace of the best tenth of all looks of the trial a call is disturbed."""
 
 LEAST_LOOKS = 5
-"""Of fewer looks nothing is said: the call was short, or held the interpreter."""
+"""Of fewer looks at a core nothing is said: the call was short, or held the interpreter."""
+
+LOOKS_AT_REST = 4
 
 WORK = bytes(2**18)
 ROUNDS = 4
@@ -45,23 +47,27 @@ RECENT_S = 0.05
 class Pace:
     """The pace of these cores or, without any, of the one that the thread is on.
 
-    ``best_s`` is the best pace that was seen beside a call of this run.
+    ``best_s`` is the best pace that was seen beside a call of this run. ``within`` looks at it
+    while calls run.
     """
 
-    def __init__(self, cores: Sequence[int], best_s: float | None = None) -> None:
+    def __init__(
+        self, cores: Sequence[int], best_s: float | None = None, within: Within | None = None
+    ) -> None:
         self._cores = few(cores)
-        self._within = Within(self._cores if may_be_shared(self._cores) else ())
-        self._known_s = best_s
+        self._within = within or Within()
+        self._earlier_s = best_s
         self._own_s: float | None = None
         self._before_s: float | None = None
         self._taken: tuple[float, float | None] = (float("-inf"), None)
         self._looks_s: list[float] = []
         self._best_look_s: float | None = None
+        self._calls = 0
 
     @property
     def best_s(self) -> float | None:
         """The best pace so far, in seconds."""
-        return shorter_s(self._known_s, self._own_s)
+        return shorter_s(self._earlier_s, self._own_s)
 
     def begin(self) -> None:
         """A call begins."""
@@ -72,25 +78,32 @@ class Pace:
     def end(self) -> tuple[Condition, ...]:
         """The pace within the call, and the slower one of those before and after it."""
         looks_s = self._within.stop()
-        return self.called(max(known_s(self._before_s, self._take()), default=None), looks_s)
+        return self.called(longer_s(self._before_s, self._take()), looks_s)
 
-    def called(self, pace_s: float | None, looks_s: Sequence[float]) -> tuple[Condition, ...]:
+    def called(
+        self, pace_s: float | None, looks_s: Sequence[Sequence[float]]
+    ) -> tuple[Condition, ...]:
         """What is known of a call, as conditions; other calls are held to the best looks in it."""
-        self._looks_s += looks_s
+        self._calls += 1
+        # The first call may compile, and leave most of the cores to the looks.
+        if self._calls > 1:
+            self._looks_s += [look_s for of_core_s in looks_s for look_s in of_core_s]
         if len(self._looks_s) >= LEAST_LOOKS:
-            self._best_look_s = quantiles(self._looks_s, n=10)[0]
-        return self.seen(pace_s, looks_s)
+            self._best_look_s = quantiles(self._looks_s, n=10, method="inclusive")[0]
+        means_s = [fmean(of_core_s) for of_core_s in looks_s if len(of_core_s) >= LEAST_LOOKS]
+        return self.judged(told(((PACE, pace_s), (WITHIN, longer_s(*means_s)))))
 
     def resting(self, rest_s: float) -> tuple[Condition, ...]:
-        """The pace while no call runs, for so many seconds."""
-        self._within.start()
-        time.sleep(rest_s)
-        return self.seen(self._now(), self._within.stop())
+        """The slowest pace while no call runs, for so many seconds."""
+        paces_s = []
+        for _ in range(LOOKS_AT_REST):
+            time.sleep(rest_s / LOOKS_AT_REST)
+            paces_s.append(self._now())
+        return self.judged(told([(PACE, longer_s(*paces_s))]))
 
-    def seen(self, pace_s: float | None, looks_s: Sequence[float]) -> tuple[Condition, ...]:
-        """The pace beside a call or a rest, and within it, as conditions."""
-        within_s = fmean(looks_s) if len(looks_s) >= LEAST_LOOKS else None
-        return self.judged(known(((PACE, pace_s), (WITHIN, within_s))))
+    def close(self) -> None:
+        """No more calls are made."""
+        self._within.close()
 
     def judged(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """The conditions, those of the pace judged by the best ones that are known by now."""
@@ -101,7 +114,7 @@ class Pace:
 
     def own(self) -> tuple[Condition, ...]:
         """The best of this trial, as conditions of the trial."""
-        return known(((BEST_PACE, self._own_s), (BEST_WITHIN, self._best_look_s)))
+        return told(((BEST_PACE, self._own_s), (BEST_WITHIN, self._best_look_s)))
 
     def _complaint(self, seen: Condition) -> str:
         if seen.kind == PACE:
@@ -130,23 +143,23 @@ def complaint(pace_s: float, best_s: float | None, slow: float) -> str:
     return f"the processor computed at {best_s / pace_s:.0%} of its best pace"
 
 
-def known(told: Iterable[tuple[str, float | None]]) -> tuple[Condition, ...]:
+def told(paces_s: Iterable[tuple[str, float | None]]) -> tuple[Condition, ...]:
     """The conditions of these kinds, as far as they are known."""
-    return tuple(Condition(kind, pace_s) for kind, pace_s in told if pace_s is not None)
-
-
-def known_s(*paces_s: float | None) -> list[float]:
-    """Those of these paces that are known."""
-    return [pace_s for pace_s in paces_s if pace_s is not None]
+    return tuple(Condition(kind, pace_s) for kind, pace_s in paces_s if pace_s is not None)
 
 
 def shorter_s(*paces_s: float | None) -> float | None:
     """The best of these paces, as far as they are known."""
-    return min(known_s(*paces_s), default=None)
+    return min((pace_s for pace_s in paces_s if pace_s is not None), default=None)
+
+
+def longer_s(*paces_s: float | None) -> float | None:
+    """The worst of these paces, as far as they are known."""
+    return max((pace_s for pace_s in paces_s if pace_s is not None), default=None)
 
 
 def best_pace_s(trials: Iterable[Trial]) -> float | None:
     """The best pace that was seen beside any call of these trials, in seconds."""
     measured = [trial.measurement for trial in trials]
-    found = [known for one in measured if one for known in one.conditions]
-    return min((known.value for known in found if known.kind == BEST_PACE), default=None)
+    found = [seen for one in measured if one for seen in one.conditions]
+    return shorter_s(*(seen.value for seen in found if seen.kind == BEST_PACE))

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tuner.hashing import best_s, choose
 
-WORK = bytes(2**13)
+WORK = bytes(2**15)
 """Small enough for a core's first cache, whatever the call has left there: the first of the rounds
-brings it in."""
+brings it in. Large enough that getting the interpreter back after it does not matter."""
 
 ROUNDS = 2
 SHARE = 0.0025
@@ -27,37 +27,48 @@ LEAST_REST_S = 0.04
 class Within:
     """Looks at these cores again and again when told to, by a thread on each."""
 
-    def __init__(self, cores: Sequence[int]) -> None:
-        self._looks_s: list[float] = []
+    def __init__(self, cores: Sequence[int] = ()) -> None:
+        self._looks_s: dict[int, list[float]] = {core: [] for core in cores}
         self._wanted = threading.Event()
-        for core in cores:
-            threading.Thread(target=self._run, args=(core,), daemon=True).start()
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(core,), daemon=True) for core in cores
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def start(self) -> None:
         """Begin to look."""
-        self._looks_s = []
+        self._looks_s = {core: [] for core in self._looks_s}
         self._wanted.set()
 
-    def stop(self) -> list[float]:
-        """Look no more; what the looks have seen, in seconds each."""
+    def stop(self) -> list[list[float]]:
+        """Look no more; what the looks at each core have seen, in seconds."""
         self._wanted.clear()
-        return self._looks_s
+        return list(self._looks_s.values())
+
+    def close(self) -> None:
+        """End the threads: whoever counts those of the process is to find none of ours."""
+        self._closed.set()
+        self._wanted.set()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self, core: int) -> None:
-        # To change the core for each look would cost the call more than the look does.
+        # To go from core to core would cost the call more than the looks do.
         choose(core)
-        while self._wanted.wait():
+        while self._wanted.wait() and not self._closed.is_set():
             began_s = time.thread_time()
             # A thread that dies of it would look no more; memory may be short for a moment.
             with suppress(MemoryError):
-                self._look()
-            time.sleep(max(LEAST_REST_S, (time.thread_time() - began_s) / SHARE))
+                self._look(core)
+            self._closed.wait(max(LEAST_REST_S, (time.thread_time() - began_s) / SHARE))
 
-    def _look(self) -> None:
+    def _look(self, core: int) -> None:
         looks_s, found_s = self._looks_s, best_s(WORK, ROUNDS)
         # A look that began in one call and ended in another is no look at either.
         if found_s is not None and self._wanted.is_set() and looks_s is self._looks_s:
-            looks_s.append(found_s)
+            looks_s[core].append(found_s)
 
 
 def may_be_shared(

@@ -166,6 +166,7 @@ def _timed(
             first=build.inputs_kept(kept) if not job.config else nullcontext(),
             guard=guard,
         )
+    guard.close()
     conditions = (*before, *guard.pace.own(), *timed.conditions)
     return replace(timed, conditions=conditions, output=made(timed.output, latents))
 

@@ -155,7 +155,7 @@ def test_more_calls_are_made_until_three_were_calm():
     assert len(found.seconds["disturbed"]) == 14
 
 
-def test_calls_end_though_few_were_calm():
+def test_calls_end_though_none_was_calm():
     neighbour = Neighbour(*range(3, 100), calms=False)
     found, _ = timed(1.0, 1.0, *[1.0, 1.5] * 20, guard=neighbour)
     assert len(found.seconds["steady"]) == MAXIMUM_CALLS

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
@@ -31,19 +32,19 @@ def complaints(conditions, kind=PACE):
 
 def test_a_call_beside_which_the_processor_was_slow_is_disturbed():
     pace = Pace([], best_s=0.001)
-    (seen,) = pace.seen(0.002, [])
+    (seen,) = pace.called(0.002, [])
     assert (seen.kind, seen.value, seen.complaint) == (PACE, 0.002, SLOW)
-    (seen,) = pace.seen(0.0011, [])
+    (seen,) = pace.called(0.0011, [])
     assert (seen.value, seen.complaint) == (0.0011, "")
 
 
 def test_what_was_not_measured_is_not_told():
-    assert Pace([], best_s=0.001).seen(None, [0.001] * (LEAST_LOOKS - 1)) == ()
+    assert Pace([], best_s=0.001).called(None, [[0.001] * (LEAST_LOOKS - 1)]) == ()
     assert Pace([]).own() == ()
 
 
 def test_without_a_pace_to_compare_with_nothing_is_slow():
-    assert complaints(Pace([]).seen(1.0, [])) == [""]
+    assert complaints(Pace([]).called(1.0, [])) == [""]
 
 
 @pytest.mark.parametrize("cores", [[], [0], [10**6]], ids=["here", "chosen", "not there"])
@@ -59,9 +60,9 @@ def test_the_work_takes_time_wherever_it_is_done(cores):
 def test_calls_are_judged_anew_once_a_better_pace_is_known():
     pace = Pace([])
     pace.begin()
-    before = (Condition("others_cores", 0.0), *pace.seen(2 * pace.best_s, []))
+    before = (Condition("others_cores", 0.0), *pace.called(2 * pace.best_s, []))
     assert complaints(before) == [SLOW]
-    first = Pace([]).seen(2 * pace.best_s, [])
+    first = Pace([]).called(2 * pace.best_s, [])
     assert complaints(first) == [""]
     assert pace.judged((Condition("others_cores", 0.0), *first)) == before
 
@@ -77,30 +78,42 @@ def test_a_guard_tells_the_pace_and_judges_it():
 
 
 def looked(pace, *looks_s):
-    return complaints(pace.called(None, [*looks_s] * 10), WITHIN)
+    return pace.called(None, [[*looks_s] * 10])
 
 
-def test_a_call_within_which_the_processor_was_slow_is_disturbed():
-    pace = Pace([])
-    assert looked(pace, 0.001) == [""]
-    assert looked(pace, 0.001, 0.003) == [f"{SLOW} within calls"]
-    assert looked(pace, 0.001, 0.00115) == [""]
+@pytest.fixture
+def pace():
+    """One after the first call, whose looks are no measure of others."""
+    found = Pace([])
+    assert complaints(looked(found, 0.0001), WITHIN) == [""]
+    return found
 
 
-def test_what_was_slow_within_is_seen_once_better_looks_are_known():
-    pace = Pace([])
-    first = pace.called(None, [0.002] * 10)
+def test_a_call_within_which_the_processor_was_slow_is_disturbed(pace):
+    assert complaints(looked(pace, 0.001), WITHIN) == [""]
+    assert complaints(looked(pace, 0.001, 0.003), WITHIN) == [f"{SLOW} within calls"]
+    assert complaints(looked(pace, 0.001, 0.00115), WITHIN) == [""]
+
+
+def test_what_was_slow_within_is_seen_once_better_looks_are_known(pace):
+    first = looked(pace, 0.002)
     assert complaints(first, WITHIN) == [""]
-    pace.called(None, [0.001] * 10)
+    looked(pace, 0.001)
     assert complaints(pace.judged(first), WITHIN) == [f"{SLOW} within calls"]
     assert pace.own() == (Condition(BEST_WITHIN, pytest.approx(0.001)),)
 
 
-def test_what_is_seen_at_rest_is_no_measure_of_a_call():
-    pace = Pace([])
-    pace.called(None, [0.002] * 10)
-    pace.seen(None, [0.001] * 10)
-    assert looked(pace, 0.002) == [""]
+def test_a_call_is_as_slow_as_the_slowest_core(pace):
+    cores_s = [[0.001] * 10] * 3 + [[0.002] * 10]
+    (seen,) = pace.called(None, cores_s)
+    assert (seen.value, seen.complaint) == (0.002, f"{SLOW} within calls")
+
+
+def test_the_best_of_few_looks_is_one_of_them(pace):
+    looks_s = [0.001, 0.002, 0.003, 0.004, 0.005]
+    pace.called(None, [looks_s])
+    (best,) = pace.own()
+    assert 0.001 <= best.value < 0.002
 
 
 @pytest.mark.parametrize(
@@ -127,31 +140,43 @@ def test_others_may_be_on_the_cores_of_a_virtual_machine_without_threads(
 
 
 @pytest.mark.skipif(not may_be_shared(few([0])), reason="nobody else can be on these cores")
-def test_a_guard_looks_within_a_call_and_at_rest():
+def test_a_guard_looks_within_a_call_until_it_is_closed():
+    before = threading.active_count()
     guard = Guard("cpu")
     guard.begin()
     time.sleep(1.0)
     (within,) = [seen for seen in guard.end() if seen.kind == WITHIN]
     assert 0 < within.value < 0.5
-    assert {seen.kind for seen in guard.pace.resting(1.0)} == {PACE, WITHIN}
+    assert threading.active_count() > before
+    guard.close()
+    assert threading.active_count() == before
 
 
 @pinned
-def test_a_call_is_looked_at_from_within():
-    within = Within([0])
+def test_each_core_is_looked_at_within_a_call():
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    within = Within(cores)
     within.start()
     time.sleep(1.0)
-    assert all(0 < look_s < 0.5 for look_s in within.stop())
+    looks_s = within.stop()
+    assert len(looks_s) == len(cores)
+    assert all(len(of_core_s) >= LEAST_LOOKS and min(of_core_s) > 0 for of_core_s in looks_s)
     time.sleep(0.2)
     within.start()
-    assert within.stop() == []  # Nothing is left of the looks before.
+    assert within.stop() == [[] for _ in cores]  # Nothing is left of the looks before.
+    within.close()
+
+
+def test_at_rest_the_pace_alone_is_judged():
+    (seen,) = Pace([], best_s=1e-9).resting(0.1)
+    assert (seen.kind, seen.complaint) == (PACE, "the processor computed at 0% of its best pace")
 
 
 def test_without_a_core_to_choose_nothing_is_seen_within():
     within = Within([])
     within.start()
-    time.sleep(0.1)
     assert within.stop() == []
+    within.close()
 
 
 @pinned
