@@ -12,7 +12,8 @@ from pathlib import Path
 from search_space.errors import UsageError
 from search_space.knob import Stage
 from search_space.space import Step, final_call, steps
-from search_space.units import format_duration, format_size
+from search_space.units import format_size
+from tuner.report import latency
 from tuner.sources import cut
 from tuner.tuned import TunedConfig
 
@@ -133,7 +134,6 @@ def _body(todo: tuple[Step, ...]) -> list[str]:
 
 def _evidence(tuned: TunedConfig) -> str:
     machine = tuned.machine
-    latency = format_duration(tuned.tuned["latency_s"])
     peak = format_size(tuned.tuned["peak_bytes"])
     faster = ", not raced against the default"
     if tuned.speedup is not None:
@@ -142,5 +142,5 @@ def _evidence(tuned: TunedConfig) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     return (
         f"Measured on {machine.device_name} ({machine.device}) on {tuned.created_at[:10]}:\n"
-        f"{latency} a call{faster}, {peak} at most.\nVersions: {packages}.\n"
+        f"{latency(tuned.tuned)} a call{faster}, {peak} at most.\nVersions: {packages}.\n"
     )

@@ -62,7 +62,7 @@ def invalid(images: Any) -> str | None:
 
     if not numpy.isfinite(images).all():
         return "the output holds NaN or infinity"
-    if any(frame.std() < 1e-3 for frame in frames(images)):
+    if any(frame.std(axis=(0, 1)).max() < 1e-3 for frame in frames(images)):
         return "the output is one constant colour"
     return None
 
@@ -105,10 +105,11 @@ def _ssim_of_frame(image: Any, other: Any) -> float:
 
 
 def latent_error(latents: Any, reference: Any) -> float:
-    """How far latents are from the reference's, as a share of their length (relative L2)."""
+    """How far the worst image's latents are from the reference's, as a share of these (L2)."""
     import numpy
 
-    return float(numpy.linalg.norm(latents - reference) / numpy.linalg.norm(reference))
+    pairs = zip(latents, reference, strict=True)
+    return max(float(numpy.linalg.norm(a - b) / numpy.linalg.norm(b)) for a, b in pairs)
 
 
 def frames(images: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search_space.budget import Budget
 from search_space.space import Space, changes
@@ -49,11 +49,13 @@ def drift(trials: Iterable[Trial]) -> float:
 
 
 def _baselines(trials: Iterable[Trial]) -> list[tuple[int, Measurement]]:
-    return [
+    found = [
         (trial.number, trial.measurement)
         for trial in trials
         if trial.config == {} and trial.purpose in ("baseline", "drift") and trial.measurement
     ]
+    # A neighbour that came and went is not the machine's drift.
+    return [known for known in found if known[1].disturbed is None] or found
 
 
 def finalists(loop: Loop, trials: Sequence[Trial], known: Sequence[Trial]) -> list[Trial]:
@@ -143,7 +145,19 @@ class Finals:
         if winner is None:
             return None
         rounds = max(trial.round or 0 for trial in trials)
-        return Conclusion(dict(sorted(winner)), standing.speedup(winner), tuple(trials), rounds)
+        alone = self._only_change(standing, winner) if self._loop.plan.ablation else ()
+        config, speedup = dict(sorted(winner)), standing.speedup(winner)
+        return Conclusion(config, speedup, tuple(trials), rounds, alone)
+
+    def _only_change(self, standing: Standing, winner: Entrant) -> tuple[Change, ...]:
+        """Of a winner with one change: what it brings. The race itself has reverted it."""
+        if len(winner) != 1:
+            return ()
+        ((knob, choice),) = winner
+        without, found = reverted(dict(winner), self._loop.plan.space)
+        for one in without.values():
+            found[knob] = replace(judged(standing, winner, knob, choice, one), kept=True)
+        return tuple(found.values())
 
     def _race(self, entrants: Sequence[Entrant], purpose: str) -> Race:
         plan = self._loop.plan

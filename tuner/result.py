@@ -56,6 +56,13 @@ def limit_text(tuned: TunedConfig) -> str | None:
     return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{beside}."
 
 
+def throughput_text(tuned: TunedConfig) -> str:
+    """How many images a second the best config makes, and the default."""
+    default_s = (tuned.baseline or {}).get("latency_s")
+    beside = f", the default {1 / default_s:.3g}" if tuned.config and default_s else ""
+    return f"The best config makes {1 / tuned.tuned['latency_s']:.3g} images a second{beside}."
+
+
 def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
     """Baseline and best, side by side."""
     from rich.table import Table
@@ -105,6 +112,8 @@ def closing_remarks(tuned: TunedConfig) -> list[str]:
             f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "
             "ranked by the baseline nearest in time as well, and the race compares in turns."
         )
+    if tuned.objective == "throughput":
+        remarks.append(throughput_text(tuned))
     if tuned.config == {}:
         raced = "" if tuned.speedup is None else " significantly"
         remarks.append(f"No config was{raced} better than the default: the default is kept.")

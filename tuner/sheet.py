@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search_space.units import format_duration
 from tuner.compare import OTHER_PROMPT
 from tuner.fidelity import IDENTICAL_DB, psnr_db, ssim
 from tuner.outputs import Reference, shown
+from tuner.report import latency
 from tuner.tuned import TunedConfig
 
 if TYPE_CHECKING:
@@ -146,10 +146,10 @@ def heading_of(tuned: TunedConfig) -> list[str]:
 
 def columns(tuned: TunedConfig, factor: int) -> tuple[str, str, str]:
     """The names of the columns, with what the images took."""
-    before_s = tuned.baseline["latency_s"] if tuned.baseline else None
-    baseline = "baseline" if before_s is None else f"baseline, {format_duration(before_s)}"
+    known = tuned.baseline and tuned.baseline["latency_s"] is not None
+    baseline = f"baseline, {latency(tuned.baseline)}" if tuned.baseline and known else "baseline"
     faster = f" ({tuned.speedup:.2f}x)" if tuned.speedup else ""
-    ours = f"tuned, {format_duration(tuned.tuned['latency_s'])}{faster}"
+    ours = f"tuned, {latency(tuned.tuned)}{faster}"
     return baseline, ours, f"difference x {factor}"
 
 

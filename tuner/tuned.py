@@ -75,13 +75,25 @@ class TunedConfig:
 
 
 def raced_figures(trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
-    """The figures of a config: of its first trial, with latency and peak memory from a race."""
+    """The figures of a config: of its first trial; latency, its flags and the peak from a race."""
     measured = [known.measurement for known in raced if known.measurement is not None]
     if not measured:
         return figures(trial)
     peaks = [known.peak_bytes for known in (trial.measurement, *measured) if known is not None]
     latency_s = geometric_mean(known.latency_s for known in measured)
-    return {**figures(trial), "latency_s": latency_s, "peak_bytes": max(peaks)}
+    return {
+        **figures(trial),
+        "latency_s": latency_s,
+        "peak_bytes": max(peaks),
+        "disturbed": in_rounds([known.disturbed for known in measured]),
+        "unstable": in_rounds([known.unstable for known in measured]),
+    }
+
+
+def in_rounds(complaints: Sequence[str | None]) -> str | None:
+    """What spoiled a race: the first complaint, and of how many rounds there was one."""
+    found = [complaint for complaint in complaints if complaint]
+    return f"{found[0]}, in {len(found)} of {len(complaints)} rounds" if found else None
 
 
 def figures(trial: Trial) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def faded(images):
 CORRUPTIONS = {
     nan: "the output holds NaN or infinity",
     black: "the output is one constant colour",
+    one_colour: "the output is one constant colour",
     noise: "the image is another one: its PSNR to the reference is",
     swapped_colours: "the image is another one: its PSNR to the reference is",
     shifted: "the image is another one: its PSNR to the reference is",

@@ -96,6 +96,10 @@ def test_an_error_of_latents_is_a_share_of_their_length():
     latents = numpy.array([[3.0, 4.0]])
     assert latent_error(latents * 1.01, latents) == pytest.approx(0.01)
     assert latent_error(latents, latents) == 0.0
+    several = numpy.repeat(latents, 10, axis=0)
+    one_off = several.copy()
+    one_off[3] *= 1.1
+    assert latent_error(one_off, several) == pytest.approx(0.1)
 
 
 class Drawing:

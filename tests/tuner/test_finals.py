@@ -8,7 +8,7 @@ import pytest
 
 from search_space.budget import UNLIMITED, Budget
 from search_space.space import Space
-from search_space.trial import FailureKind
+from search_space.trial import Condition, FailureKind
 from storage import Store
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context
 from tuner.finals import drift
@@ -17,6 +17,7 @@ from tuner.plan import Plan
 from tuner.run import Run
 from tuner.winners import winners
 
+NEIGHBOUR = Condition("others_cores", 0.9, "", "steady")
 TRUE_SPEEDUP = 1 / (0.5 * 0.9 * 0.6)
 
 
@@ -210,6 +211,32 @@ def test_a_change_that_brings_nothing_is_dropped(plan, store):
     assert {change["note"] for change in tuned.changes} >= {"it is fixed"}
 
 
+def test_of_a_winner_with_one_change_the_race_says_what_it_brings(plan, store):
+    space = Space(context(), include=("precision",))
+    tuned = go(replace(plan, space=space, trials=2), store).tuned()
+    (change,) = tuned.changes
+    assert (change["knob"], change["kept"]) == ("precision", True)
+    assert change["speedup"] == pytest.approx(tuned.speedup)
+    assert of(store, "ablation") == []
+    assert go(replace(plan, space=space, trials=2, ablation=False), store).tuned().changes == ()
+
+
+def test_a_race_that_was_disturbed_says_so(plan, store):
+    class Busy(Simulation):
+        """Someone else is at work during the first race trial of each config."""
+
+        def outcome(self, config, job):
+            second = [dict(known.config) for known in self.jobs].count(config) == 2
+            busy = replace(NEIGHBOUR, complaint="someone" if second else "")
+            return replace(super().outcome(config, job), conditions=(busy,))
+
+    space = Space(context(), include=("precision",))
+    tuned = go(replace(plan, space=space, trials=2), store, Busy(noise=0.003)).tuned()
+    assert {trial.outcome.disturbed for trial in of(store, "search")} == {None}
+    for known in (tuned.tuned, tuned.baseline):
+        assert known["disturbed"] == "someone (1 x steady), in 1 of 3 rounds"
+
+
 def test_no_ablation_when_it_is_not_wanted(plan, store):
     assert go(replace(plan, ablation=False), store).tuned().changes == ()
     assert of(store, "ablation") == []
@@ -229,6 +256,19 @@ def test_drift_is_told_and_finalists_are_ranked_without_it(plan, found):
     assert run.tuned().drift == pytest.approx(drift(run.known))
     assert run.tuned().drift > 0.1
     assert run.tuned().config == BEST
+
+
+def test_a_neighbour_at_the_baseline_is_no_drift(plan, store):
+    class OnceBusy(Simulation):
+        def outcome(self, config, job):
+            made = super().outcome(config, job)
+            slow = {**made.seconds, "steady": (14.0,)}
+            busy = (replace(NEIGHBOUR, complaint="someone"),)
+            return replace(made, seconds=slow, conditions=busy) if job.cap_s == 0.0 else made
+
+    run = go(replace(plan, trials=22, race_rounds=0), store, OnceBusy())
+    assert len(of(store, "drift")) == 2
+    assert run.tuned().drift == 0.0
 
 
 def test_one_slow_measurement_of_the_baseline_excludes_nobody(plan, found):

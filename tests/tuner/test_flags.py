@@ -10,10 +10,11 @@ from search_space.machine import Machine
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
-from tuner.emit import emit
+from tuner.emit import emit, load_script
 from tuner.limit import known_work, reached
 from tuner.report import latency, stored_json, stored_text, trials_table
-from tuner.result import limit_text, result_json
+from tuner.result import closing_remarks, limit_text, result_json
+from tuner.sheet import columns
 from tuner.tuned import TunedConfig, figures
 
 NEIGHBOUR = Condition("others_cores", 0.9, "other processes took 0.9 cores", "steady", 1)
@@ -79,6 +80,8 @@ def test_the_flags_are_in_the_result_and_in_what_is_emitted(tmp_path, tuned):
     result = tuned(trial(NEIGHBOUR), trial(work=WORK))
     told = result_json(result, 2, "tuned", trial())
     assert told["best"]["disturbed"] and told["baseline"]["disturbed"] is None
+    assert "2.5 s (disturbed) a call" in load_script(result)
+    assert columns(result, 10)[1] == "tuned, 2.5 s (disturbed)"
     written = json.loads((emit(result, tmp_path / "out") / "config.json").read_text())
     assert written["tuned"]["disturbed"] == told["best"]["disturbed"]
     assert TunedConfig.read(tmp_path / "out").tuned["peak_share"] == pytest.approx(0.5)
@@ -95,3 +98,10 @@ def test_the_share_of_the_limit_is_told_for_the_best_and_the_default(tuned):
         == "The default reaches 25 % of this machine's bf16 peak."
     )
     assert limit_text(tuned(trial(), trial())) is None
+
+
+def test_images_a_second_are_told_where_they_are_what_counts(tuned):
+    best = tuned(replace(trial(latency_s=0.5), config={"precision": "bf16"}), trial(latency_s=2.0))
+    assert closing_remarks(best) == []
+    (told,) = closing_remarks(replace(best, objective="throughput"))
+    assert told == "The best config makes 2 images a second, the default 0.5."
