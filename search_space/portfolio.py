@@ -42,6 +42,14 @@ KNOWN_GOOD: dict[str, tuple[dict[str, str], ...]] = {
         {"precision": "bf16", "engine": "compile-default", "cache": "first-block-0.1"},
     ),
 }
+SPARING: tuple[dict[str, str], ...] = (
+    {"placement": "model-offload"},
+    {"attention_slicing": "max"},
+    {"placement": "sequential-offload"},
+)
+"""What needs less memory than the baseline, in its precision and with its image. Where the baseline
+ran out of memory these come first: the first that fits is what others are compared with."""
+
 ANYWHERE = ({"precision": "bf16"}, {"precision": "fp16"})
 
 
@@ -58,6 +66,16 @@ def portfolio(space: Space) -> list[dict[str, str]]:
         if seed and seed not in seeds and _promising(known, kept, space) and space.holds(seed):
             seeds.append(seed)
     return seeds
+
+
+def sparing(space: Space) -> list[dict[str, str]]:
+    """The sparing configs that the space holds, with the pins applied."""
+    seeds = [changes({**known, **space.fix}) for known in SPARING if _possible(known, space)]
+    return [seed for seed in seeds if space.holds(seed)]
+
+
+def _possible(known: Mapping[str, str], space: Space) -> bool:
+    return all(value in space.choices[name] for name, value in known.items())
 
 
 def _promising(known: Mapping[str, str], kept: Mapping[str, str], space: Space) -> bool:

@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.budget import Budget
 from search_space.likeness import excess
-from search_space.portfolio import portfolio
+from search_space.portfolio import portfolio, sparing
 from search_space.space import Space, changes, completed
-from search_space.trial import Failure, FailureKind, Measurement, Trial
+from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Measurement, Trial
 from tuner.objective import LATENCY, Objective
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -135,14 +135,18 @@ class Study:
         self._baseline: Measurement | None = None
         self._tried: set[str] = set()
         self._pending: optuna.Trial | None = None
-        seeds = portfolio(space)
-        startup = max(MINIMUM_STARTUP_TRIALS, len(seeds) + 1)
+        self._seeds = portfolio(space)
+        startup = max(MINIMUM_STARTUP_TRIALS, len(self._seeds) + 1)
         inner = GPSampler(seed=seed, n_startup_trials=startup)
         self._study = optuna.create_study(
             sampler=GuardedSampler(inner, space, self._tried, seed), direction="minimize"
         )
-        for config in seeds:
+
+    def _enqueue_seeds(self) -> None:
+        """Once the baseline is known: where it did not fit, what spares memory comes first."""
+        for config in self._seeds:
             self._study.enqueue_trial(self._open(config))
+        self._seeds = []
 
     def _open(self, config: Mapping[str, str]) -> dict[str, str]:
         chosen = completed(config)
@@ -154,6 +158,7 @@ class Study:
             # With nothing to choose Optuna asks no sampler: there is one config or none.
             only = changes(self._space.fix)
             return only if key(only) not in self._tried and self._space.holds(only) else None
+        self._enqueue_seeds()
         while True:
             try:
                 with warnings.catch_warnings():
@@ -173,6 +178,8 @@ class Study:
         self._tried.add(key(trial.config))
         if trial.config == {}:
             self._baseline = trial.measurement
+            if isinstance(trial.outcome, Failure) and trial.outcome.kind in OUT_OF_MEMORY:
+                self._seeds = [*sparing(self._space), *self._seeds]
         if not self._space.holds(trial.config):
             return
         value, constraints = self._value(trial), self.constraints(trial)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from search_space.knob import Tier
-from search_space.portfolio import ANYWHERE, KNOWN_GOOD, portfolio
+from search_space.portfolio import ANYWHERE, KNOWN_GOOD, SPARING, portfolio, sparing
 from search_space.space import Space, changes, check_known
 
 DEVICES = ["cpu", "cuda", "mps", "xpu", "hpu"]
 FAMILIES = ["sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny"]
-KNOWN = [config for configs in (*KNOWN_GOOD.values(), ANYWHERE) for config in configs]
+KNOWN = [config for configs in (*KNOWN_GOOD.values(), ANYWHERE, SPARING) for config in configs]
 
 
 @pytest.mark.parametrize("config", KNOWN, ids=str)
@@ -81,3 +81,11 @@ def test_a_pin_at_the_first_choice_is_not_spelled_out(describe):
     seeds = portfolio(Space(describe("cpu"), fix={"precision": "fp32"}))
     assert {"engine": "onnxruntime", "vae_engine": "onnxruntime"} in seeds
     assert all("precision" not in seed for seed in seeds)
+
+
+def test_what_spares_memory_keeps_the_precision_of_the_baseline(describe):
+    assert sparing(Space(describe("cuda"))) == list(SPARING)
+    assert sparing(Space(describe("cpu"))) == [{"attention_slicing": "max"}]
+    pinned = sparing(Space(describe("cuda"), fix={"precision": "fp16"}))
+    assert pinned and all(seed["precision"] == "fp16" for seed in pinned)
+    assert sparing(Space(describe("cuda"), exclude=["placement", "attention_slicing"])) == []

@@ -48,11 +48,12 @@ class Simulation:
         self.jobs.append(job)
         self.deadlines.append(deadlines)
         on_phase("load")
-        if job.output is not None:
-            Path(job.output).touch()
         config = dict(job.config)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return Trial(config, self.outcome(config, job), 1.0, now)
+        outcome = self.outcome(config, job)
+        if job.output is not None and isinstance(outcome, Measurement):
+            Path(job.output).touch()
+        return Trial(config, outcome, 1.0, now)
 
     def outcome(self, config: dict[str, str], job: Job) -> Measurement | Failure:
         kind = self.failing(config)

@@ -52,6 +52,18 @@ def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
     assert run.trials[0].measurement.psnr_db is None
 
 
+def test_where_the_baseline_does_not_fit_what_spares_memory_is_tried_first(tmp_path, store):
+    def short(config):
+        return FailureKind.HOST_OUT_OF_MEMORY if config == {} else None
+
+    simulation = Simulation(failing=short)
+    run = go(plan(tmp_path, trials=4), store, simulation)
+    _, second, third, _ = simulation.jobs
+    assert second.config == run.reference.config == {"attention_slicing": "max"}
+    assert second.output == third.reference
+    assert third.config == {"precision": "bf16", "memory_format": "channels_last"}
+
+
 def test_the_best_config_is_found_within_a_few_trials(tmp_path, store):
     run = go(plan(tmp_path, trials=15), store)
     assert len(run.trials) == 15
@@ -267,19 +279,8 @@ def test_a_baseline_out_of_memory_leaves_the_first_that_runs_as_reference(tmp_pa
 
     simulation = Simulation(failing=fail)
     aim = plan(tmp_path, trials=4)
-    run = Run(aim)
-    first_output = []
-
-    def runner(job, deadlines, on_phase):
-        trial = simulation(job, deadlines, on_phase)
-        if isinstance(trial.outcome, Failure):
-            aim.reference.unlink()
-        else:
-            first_output.append(job.output)
-        return trial
-
-    run.go(store, runner, Quiet())
-    assert first_output == [str(aim.reference), None, None]
+    run = go(aim, store, simulation)
+    assert [job.output for job in simulation.jobs[1:]] == [str(aim.reference), None, None]
     assert run.reference == run.trials[1]
     tuned = run.tuned()
     assert tuned.speedup is None
@@ -294,14 +295,7 @@ def test_nothing_is_compared_with_another_image(tmp_path, store):
     simulation = Simulation(
         failing=lambda config: None if config else FailureKind.DEVICE_OUT_OF_MEMORY
     )
-
-    def runner(job, deadlines, on_phase):
-        trial = simulation(job, deadlines, on_phase)
-        if job.config == {}:
-            aim.reference.unlink()
-        return trial
-
-    Run(aim).go(store, runner, Quiet())
+    go(aim, store, simulation)
     assert [job.config.get("steps") for job in simulation.jobs] == [None, *["half"] * 3]
     assert [job.output for job in simulation.jobs[1:]] == [None] * 3
 
