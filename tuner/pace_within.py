@@ -13,15 +13,15 @@ from pathlib import Path
 
 from tuner.hashing import best_s, choose
 
-WORK = bytes(2**15)
+WORK = bytes(2**14)
 """Small enough for a core's first cache, whatever the call has left there: the first of the rounds
-brings it in. Large enough that getting the interpreter back after it does not matter."""
+brings it in."""
 
 ROUNDS = 2
 SHARE = 0.0025
 """Of a core's time, at most: the call is to feel nothing of it."""
 
-LEAST_REST_S = 0.04
+LEAST_REST_S = 0.08
 
 
 class Within:
@@ -62,7 +62,9 @@ class Within:
             # A thread that dies of it would look no more; memory may be short for a moment.
             with suppress(MemoryError):
                 self._look(core)
-            self._closed.wait(max(LEAST_REST_S, (time.thread_time() - began_s) / SHARE))
+            rest_s = max(LEAST_REST_S, (time.thread_time() - began_s) / SHARE)
+            # All at the same moments: threads of the call that wait for each other wait once.
+            self._closed.wait(rest_s - time.monotonic() % rest_s)
 
     def _look(self, core: int) -> None:
         looks_s, found_s = self._looks_s, best_s(WORK, ROUNDS)
