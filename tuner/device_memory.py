@@ -79,6 +79,11 @@ class DeviceMemory:
         for index, highest in enumerate(self._highest_used):
             self._highest_used[index] = max(highest, self._counters.used(index))
 
+    def highest_bytes(self) -> int:
+        """The most that the samples of this phase have shown on one device."""
+        pairs = zip(self._highest_used, self._idle_bytes, strict=True)
+        return max(used - idle for used, idle in pairs)
+
     def peak(self, phase: str) -> Peak:
         """The peak of the fullest device; raises RuntimeError where its driver tells nothing."""
         self.look()

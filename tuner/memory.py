@@ -117,6 +117,19 @@ class Gauge:
         self.device = DeviceMemory.of(device)
         self._phase = ""
         self._sampler = Sampler()
+        self._limit_bytes: int | None = None
+        self._stop: Callable[[int], None] = lambda held_bytes: None
+
+    def stop_beyond(self, limit_bytes: int, stop: Callable[[int], None]) -> None:
+        """Have the trial stopped by what it holds of a device that nothing else limits."""
+        self._limit_bytes, self._stop = limit_bytes, stop
+
+    def _look_at_device(self) -> None:
+        assert self.device is not None
+        self.device.look()
+        held_bytes = self.device.highest_bytes()
+        if self._limit_bytes is not None and held_bytes > self._limit_bytes:
+            self._stop(held_bytes)
 
     def begin(self, phase: str) -> None:
         """A phase begins. Nothing is sampled while the steady calls are timed."""
@@ -128,7 +141,7 @@ class Gauge:
         if self.device is not None:
             self.device.reset()
             if phase != "steady":
-                looks.append(self.device.look)
+                looks.append(self._look_at_device)
         self._sampler.start(*looks)
 
     def end(self) -> list[Peak]:

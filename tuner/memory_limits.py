@@ -20,6 +20,9 @@ might take the machine with it.
 STOP_SLACK_BYTES = 2**30
 """Granted on top, so that a small pipeline is measured beside what the imported libraries hold."""
 
+WITHOUT_LIMIT = ("hpu",)
+"""Devices whose allocator takes no limit: the trial looks at what it holds and stops itself."""
+
 POOLS = 4
 """How many runtimes may have a thread for each core: OpenMP, TBB, ONNX Runtime, torch's own."""
 
@@ -37,7 +40,7 @@ def stop_bytes(budget: Budget, device: str) -> int | None:
 def limit_memory(budget: Budget, device: str, memory: DeviceMemory | None, folder: Path) -> None:
     """Hold this process to the budget; ``folder`` is the model's."""
     limit_bytes = budget.on_device(device)
-    if limit_bytes is not None and memory is not None:
+    if limit_bytes is not None and memory is not None and device not in WITHOUT_LIMIT:
         limit_device(device, memory, limit_bytes)
     stop = stop_bytes(budget, device)
     # Beside a device the drivers reserve far more than they use, so only the watcher limits.
@@ -99,8 +102,6 @@ def limit_device(device: str, memory: DeviceMemory, limit_bytes: int) -> None:
     """
     import torch
 
-    if device == "hpu":
-        return
     if device == "mps":
         share = fraction(limit_bytes, 0, int(torch.mps.recommended_max_memory()))
         torch.mps.set_per_process_memory_fraction(share)

@@ -16,9 +16,10 @@ from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.knob import Stage
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind
+from search_space.units import format_size
 from search_space.workload import Workload
 from tuner.measure import Timed
-from tuner.memory_limits import lift_data_limit, limit_memory, near_data_limit
+from tuner.memory_limits import WITHOUT_LIMIT, lift_data_limit, limit_memory, near_data_limit
 from tuner.noise import Guard, standing
 from tuner.phases import Phases
 
@@ -103,6 +104,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     guard = Guard(job.device, job.pace_s)
     phases.enter("load")
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
+    stop_beyond_budget(job, folder, phases)
     build = _built(job, phases)
     # With throughput the steady samples are seconds per image.
     images = image_count(build.call) if job.workload.throughput else 1
@@ -124,6 +126,22 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
         "conditions": [asdict(condition) for condition in timed.conditions],
         "work": work,
     }
+
+
+def stop_beyond_budget(job: Job, folder: Path, phases: Phases) -> None:
+    """On a device that nothing else limits, end this process once it holds more than the budget."""
+    limit_bytes = job.budget.on_device(job.device)
+    if limit_bytes is None or job.device not in WITHOUT_LIMIT:
+        return
+
+    def stop(held_bytes: int) -> None:
+        message = f"it held {format_size(held_bytes)} of the device"
+        kind = FailureKind.DEVICE_OUT_OF_MEMORY
+        failure = Failure(kind, message, phases.name, peak_bytes=held_bytes)
+        leave_result(folder, {"failure": asdict(failure)})
+        os._exit(0)
+
+    phases.gauge.stop_beyond(limit_bytes, stop)
 
 
 def _built(job: Job, phases: Phases) -> Build:

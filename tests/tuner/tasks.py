@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from search_space.errors import ModelError
+from tuner.device_memory import COUNTERS, Counters
 from tuner.memory_limits import data_bytes, limit_data, limit_memory
 from tuner.phases import Phases
 from tuner.probing import answer_each
 from tuner.processes import CONTROLLER
-from tuner.worker import Job, failed, leave_result
+from tuner.worker import Job, failed, leave_result, stop_beyond_budget
 
 
 def enter(folder: Path, phase: str) -> None:
@@ -65,6 +66,23 @@ def allocates_in_grandchild(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     phases.leave()
     leave_peaks(folder, phases)
+
+
+def fills_a_device(folder: Path) -> None:
+    """A Gaudi whose driver tells of 100 MiB more at each look; its allocator takes no limit."""
+    looks = []
+
+    def used(index: int) -> int:
+        looks.append(index)
+        return 100 * 2**20 * len(looks)
+
+    told = Counters("described", used, lambda index: 0, lambda index: 0, print, lambda: 1)
+    COUNTERS["hpu"] = lambda: told
+    job = Job.from_json(json.loads((folder / "request.json").read_text()))
+    phases = Phases(folder, job.device)
+    stop_beyond_budget(job, folder, phases)
+    phases.enter("load")
+    time.sleep(20)
 
 
 MIB = 2**20

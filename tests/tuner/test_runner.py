@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -56,6 +57,15 @@ def run(
 ):
     deadlines = Deadlines(trial_s, call_s)
     return run_trial(children, job(config, budget), deadlines, on_phase, TASKS + task)
+
+
+def test_a_trial_ends_itself_over_the_budget_of_a_device_without_a_limit(children):
+    asked = replace(job(budget=Budget(2**30)), device="hpu")
+    task = TASKS + "fills_a_device"
+    failure = run_trial(children, asked, Deadlines(60.0), lambda phase: None, task).outcome
+    assert (failure.kind, failure.phase) == (FailureKind.DEVICE_OUT_OF_MEMORY, "load")
+    assert failure.peak_bytes == 1100 * 2**20
+    assert failure.message == "it held 1.07 GiB of the device"
 
 
 def test_a_measurement_comes_back_with_every_sample(children):
