@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 
 from search_space.detect import KINDS
 from search_space.knob import Choice, Knob, Need, nothing
-from search_space.portfolio import KNOWN_GOOD
+from search_space.portfolio import KNOWN_GOOD, SPARING
 from search_space.space import all_knobs
 from storage.schema import metadata
 from tuner.cli import main
@@ -76,6 +76,11 @@ def portfolio_table() -> str:
         for config in configs
     ]
     return table(("device", "config"), rows)
+
+
+def sparing_list() -> str:
+    """The configs that are tried first where the baseline ran out of memory."""
+    return ", ".join(code(f"{name}={value}") for known in SPARING for name, value in known.items())
 
 
 def cli_reference() -> str:
