@@ -104,7 +104,7 @@ def request_of(model: str, **asked: Any) -> Request:
     rounds = asked.get("race_rounds", MINIMUM_ROUNDS)
     if 0 < rounds < MINIMUM_ROUNDS:
         raise UsageError(f"one round has no spread: give --race-rounds 0 or {MINIMUM_ROUNDS}")
-    asked["objective"] = objective_of(asked["objective"], asked.pop("images"))
+    asked["objective"] = objective_of(asked["objective"], asked.pop("images"), asked["batch_size"])
     asked["ablation"] = not asked.pop("no_ablation", False)
     workload = Workload(
         model=model,

@@ -12,6 +12,7 @@ from tuner.objective import best, value_of
 from tuner.race import BASELINE, Entrant, Race, Standing, entrant, run_race
 from tuner.statistics import Interval
 from tuner.tune import SEARCHED, Loop
+from tuner.tuned import among
 
 FINALISTS = 4
 REACH = 1.15
@@ -29,6 +30,7 @@ class Change:
     gain: Interval | None
     kept: bool
     note: str = ""
+    disturbed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,7 @@ class Finals:
         again = self._raced([winner, *simpler]) if simpler else None
         chosen = again if again and entrant(again.winner) <= winner else raced
         table = tuple(
-            Change(knob, change.choice, change.gain, knob in chosen.winner, change.note)
-            for knob, change in sorted(found.items())
+            replace(change, kept=knob in chosen.winner) for knob, change in sorted(found.items())
         )
         return Conclusion(chosen.winner, chosen.speedup, chosen.trials, chosen.rounds, table)
 
@@ -215,7 +216,9 @@ def judged(standing: Standing, winner: Entrant, knob: str, choice: str, without:
     if unfit or winner not in standing.eligible:
         return Change(knob, choice, None, True, "without it the config does not do")
     gain = standing.value_ratio(without, winner)
-    return Change(knob, choice, gain, gain.low > 1)
+    pair = [one for one in standing.trials if entrant(one.config) in (without, winner)]
+    spoiled = among([one.outcome.disturbed for one in pair], "trials")
+    return Change(knob, choice, gain, gain.low > 1, disturbed=spoiled)
 
 
 def reverted(config: Config, space: Space) -> tuple[dict[str, Entrant], dict[str, Change]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from search_space.budget import Budget
+from search_space.knobs.batch import images_in_call
 from search_space.space import changes
-from search_space.trial import Measurement, Trial
+from search_space.trial import Config, Measurement, Trial
+from search_space.workload import Workload
 
 START_UP = ("load", "record", "calibrate", "engine", "session", "first_call")
 """What a user waits for until the first image; exported and quantized graphs are kept."""
@@ -17,19 +20,26 @@ NO_WORSE = 1.01
 
 @dataclass(frozen=True)
 class Objective:
-    """``latency``, ``throughput``, ``session`` of so many images, or ``memory``."""
+    """``latency``, ``throughput``, ``session`` of so many images, or ``memory``.
+
+    The images of a session come ``batch_size`` at a time.
+    """
 
     name: str = "latency"
     images: int | None = None
+    batch_size: int = 1
 
     def __str__(self) -> str:
-        return self.name if self.images is None else f"{self.name} of {self.images} images"
+        if self.images is None:
+            return self.name
+        each = f", {self.batch_size} a call" if self.batch_size > 1 else ""
+        return f"{self.name} of {self.images} images{each}"
 
     @classmethod
     def parse(cls, text: str) -> Objective:
         """The inverse of ``str``."""
-        name, _, rest = text.partition(" of ")
-        return cls(name, int(rest.split()[0]) if rest else None)
+        name, *counts = re.findall(r"^\w+|\d+", text)
+        return cls(name, *map(int, counts))
 
     def value(self, measured: Measurement) -> float:
         """The figure to be made small, in seconds or bytes.
@@ -39,7 +49,8 @@ class Objective:
         if self.name == "memory":
             return float(measured.peak_bytes)
         if self.images is not None:
-            return start_up_s(measured) + (self.images - 1) * measured.latency_s
+            calls = -(-self.images // self.batch_size)
+            return start_up_s(measured) + (calls - 1) * measured.latency_s
         return measured.latency_s
 
     def excess(self, measured: Measurement, baseline: Measurement | None) -> float:
@@ -112,13 +123,19 @@ def smallest(trials: list[Trial]) -> Trial | None:
     return min(measured, key=peak_bytes, default=None)
 
 
-def break_even_images(tuned: Measurement, baseline: Measurement) -> int | None:
+def break_even_images(
+    tuned: Measurement, baseline: Measurement, workload: Workload, config: Config
+) -> int | None:
     """From how many images on the tuned config has saved what it takes to start; None for never."""
-    saved_s = baseline.latency_s - tuned.latency_s
-    extra_s = start_up_s(tuned) - start_up_s(baseline)
-    if extra_s <= 0:
-        return 1
-    if saved_s <= 0:
+    made, made_before = images_in_call(workload, config), images_in_call(workload, {})
+    counted = 1 if workload.throughput else workload.batch_size
+    image_s, image_before_s = tuned.latency_s / counted, baseline.latency_s / counted
+    if start_up_s(tuned) <= start_up_s(baseline):
+        return made
+    if image_s >= image_before_s:
         return None
-    # The first call is part of starting up; each image after it saves.
-    return 1 + -int(-extra_s // saved_s)
+    # Starting up has made the images of the first call; each after them takes its share of a call.
+    ahead_s = start_up_s(baseline) - made_before * image_before_s
+    behind_s = start_up_s(tuned) - made * image_s - ahead_s
+    calls = -(-behind_s // (made * (image_before_s - image_s)))
+    return made * max(1, int(calls))

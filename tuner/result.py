@@ -98,7 +98,8 @@ def changes_table(tuned: TunedConfig) -> Table:
     for change in tuned.changes:
         brings = raced_times(change["speedup"], change["low"], change["high"])
         note = change["note"] or ("kept" if change["kept"] else "brings nothing: dropped")
-        known = brings if change["speedup"] is not None else UNKNOWN
+        flag = " (disturbed)" if change.get("disturbed") else ""
+        known = brings + flag if change["speedup"] is not None else UNKNOWN
         table.add_row(f"{change['knob']}={change['choice']}", known, escape(note))
     return table
 

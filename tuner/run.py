@@ -81,11 +81,11 @@ def prepare(children: Children, request: Request) -> Context:
     )
 
 
-def objective_of(name: str, images: int | None) -> Objective:
+def objective_of(name: str, images: int | None, batch_size: int) -> Objective:
     """The objective that was asked for; raises UsageError where images do not go with it."""
     if (name == "session") != (images is not None):
         raise UsageError("a session has a number of images: give --objective session --images 20")
-    return Objective(name, images)
+    return Objective(name, images, batch_size if images else 1)
 
 
 def own_defaults(model: str) -> dict[str, int]:
@@ -164,12 +164,17 @@ class Run:
             speedup_low=speedup.low if speedup else None,
             speedup_high=speedup.high if speedup else None,
             objective=str(self.plan.objective),
-            break_even_images=break_even_images(winner.measurement, baseline.measurement)
-            if winner.config and winner.measurement and baseline and baseline.measurement
-            else None,
+            break_even_images=self._break_even_images(winner),
             drift=drift(self.known),
             changes=tuple(map(change_json, self.conclusion.changes)) if self.conclusion else (),
         )
+
+    def _break_even_images(self, winner: Trial) -> int | None:
+        baseline = self.baseline.measurement if self.baseline else None
+        if not winner.config or winner.measurement is None or baseline is None:
+            return None
+        workload = self.plan.space.context.workload
+        return break_even_images(winner.measurement, baseline, workload, winner.config)
 
     def _figures(self, trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
         """The figures of a trial, from its config's trials in the race where there were any."""
@@ -251,4 +256,5 @@ def change_json(change: Change) -> dict[str, Any]:
         "high": gain.high if gain else None,
         "kept": change.kept,
         "note": change.note or None,
+        "disturbed": change.disturbed,
     }

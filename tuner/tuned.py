@@ -85,15 +85,15 @@ def raced_figures(trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
         **figures(trial),
         "latency_s": latency_s,
         "peak_bytes": max(peaks),
-        "disturbed": in_rounds([known.disturbed for known in measured]),
-        "unstable": in_rounds([known.unstable for known in measured]),
+        "disturbed": among([known.disturbed for known in measured], "rounds"),
+        "unstable": among([known.unstable for known in measured], "rounds"),
     }
 
 
-def in_rounds(complaints: Sequence[str | None]) -> str | None:
-    """What spoiled a race: the first complaint, and of how many rounds there was one."""
+def among(complaints: Sequence[str | None], kind: str) -> str | None:
+    """What spoiled a race: the first complaint, and of how many rounds or trials there was one."""
     found = [complaint for complaint in complaints if complaint]
-    return f"{found[0]}, in {len(found)} of {len(complaints)} rounds" if found else None
+    return f"{found[0]}, in {len(found)} of {len(complaints)} {kind}" if found else None
 
 
 def figures(trial: Trial) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tuner.race import Race, Standing, entrant
 from tuner.report import describe, latency, limits, quality, raced_times, size, trial_json
 from tuner.statistics import Interval
 from tuner.tune import SEARCHED
-from tuner.tuned import figures
+from tuner.tuned import raced_figures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +29,12 @@ class Winner:
     speedup: Interval | None
     budget: Budget
     objective: str
+    raced: tuple[Trial, ...] = ()
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """Its figures, with latency, flags and peak of the race that it won."""
+        return raced_figures(self.stored.trial, self.raced)
 
 
 def winners(found: list[StoredTrial]) -> list[Winner]:
@@ -70,16 +76,17 @@ def _winner(group: list[StoredTrial], budget: Budget, objective: str | None) -> 
         baseline = next((trial.measurement for trial in searched if trial.config == {}), None)
         fits = [trial for trial in searched if entrant(trial.config) not in over]
         fastest = best(fits, budget, minimized, baseline)
-        found = None if fastest is None else (fastest, None)
+        found = None if fastest is None else (fastest, None, ())
     if found is None:
         return None
-    return Winner(by_number[found[0].number], found[1], budget, str(minimized))
+    first, speedup, raced = found
+    return Winner(by_number[first.number], speedup, budget, str(minimized), raced)
 
 
 def _raced(
     mine: list[Trial], known: list[Trial], budget: Budget, objective: Objective
-) -> tuple[Trial, Interval | None] | None:
-    """The first trial of the winner of the last race, with its speed-up, if there was a race."""
+) -> tuple[Trial, Interval | None, tuple[Trial, ...]] | None:
+    """The winner of the last race, if any: its first trial, its speed-up, its trials in it."""
     races = [trial.race for trial in mine if trial.purpose == "race"]
     trials = [trial for trial in mine if races and trial.race == races[-1]]
     entrants = tuple(dict.fromkeys(entrant(trial.config) for trial in trials))
@@ -87,12 +94,15 @@ def _raced(
     standing = Standing(Race(entrants, 0, budget, objective, barred), trials)
     evidence = first_measured(known)
     winner = standing.winner(evidence)
-    return None if winner is None else (evidence[winner], standing.speedup(winner))
+    if winner is None:
+        return None
+    raced = tuple(trial for trial in trials if entrant(trial.config) == winner)
+    return evidence[winner], standing.speedup(winner), raced
 
 
 def best_json(winner: Winner) -> dict[str, Any]:
     """The stable form of a winner."""
-    stored = winner.stored
+    stored, raced = winner.stored, winner.figures
     return {
         "model": stored.workload.model,
         "device": stored.machine.device_name,
@@ -104,6 +114,7 @@ def best_json(winner: Winner) -> dict[str, Any]:
         "speedup_low": winner.speedup.low if winner.speedup else None,
         "speedup_high": winner.speedup.high if winner.speedup else None,
         **trial_json(stored.trial),
+        **{name: raced[name] for name in ("latency_s", "peak_bytes", "disturbed", "unstable")},
     }
 
 
@@ -114,7 +125,7 @@ def best_table(found: list[Winner]) -> Table:
     columns = ("budget", "quality", "trial", "config", "latency", "speed-up", "peak memory")
     table = Table("model", *columns)
     for winner in found:
-        known, raced = figures(winner.stored.trial), winner.speedup
+        known, raced = winner.figures, winner.speedup
         table.add_row(
             winner.stored.workload.model,
             limits(winner.budget),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.trial import Config
+from search_space.workload import Workload
 
 
 def counts_images(context: Context) -> str | None:
@@ -13,10 +15,20 @@ def counts_images(context: Context) -> str | None:
     return "one call is what counts in this workload: give --objective throughput"
 
 
+def images_in_call(workload: Workload, config: Config) -> int:
+    """How many images or videos one call makes."""
+    return workload.batch_size * times(config.get("batch", "as-asked"))
+
+
+def times(choice: str) -> int:
+    """By how much the choice lengthens the list of prompts."""
+    return int(choice.removeprefix("times-")) if choice.startswith("times-") else 1
+
+
 def batch_effect(build: Build, choice: str) -> str | None:
     """The call must hold a list of prompts, a multiple of the choice long."""
     prompts = build.call["prompt"]
-    if isinstance(prompts, list) and len(prompts) % int(choice.removeprefix("times-")) == 0:
+    if isinstance(prompts, list) and len(prompts) % times(choice) == 0:
         return None
     return "the call holds a single prompt"
 
@@ -36,4 +48,4 @@ def batch(build: Build, choice: str) -> None:
     """Several times as many prompts in one call, where seconds per image are what counts."""
     prompts = build.call["prompt"]
     asked = prompts if isinstance(prompts, list) else [prompts]
-    build.call["prompt"] = asked * int(choice.removeprefix("times-"))
+    build.call["prompt"] = asked * times(choice)

@@ -14,8 +14,9 @@ from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context
 from tuner.finals import drift
 from tuner.objective import Objective
 from tuner.plan import Plan
+from tuner.result import changes_table
 from tuner.run import Run
-from tuner.winners import winners
+from tuner.winners import best_json, best_table, winners
 
 NEIGHBOUR = Condition("others_cores", 0.9, "", "steady")
 TRUE_SPEEDUP = 1 / (0.5 * 0.9 * 0.6)
@@ -235,6 +236,11 @@ def test_a_race_that_was_disturbed_says_so(plan, store):
     assert {trial.outcome.disturbed for trial in of(store, "search")} == {None}
     for known in (tuned.tuned, tuned.baseline):
         assert known["disturbed"] == "someone (1 x steady), in 1 of 3 rounds"
+    (stored,) = best_table(winners(store.trials())).columns[5].cells
+    assert stored.endswith("(disturbed)")
+    assert tuned.changes[0]["disturbed"] == "someone (1 x steady), in 2 of 6 trials"
+    (brings,) = changes_table(tuned).columns[1].cells
+    assert brings.endswith("(disturbed)")
 
 
 def test_no_ablation_when_it_is_not_wanted(plan, store):
@@ -289,6 +295,7 @@ def test_the_store_tells_the_same_winner_as_the_run(plan, found):
     (winner,) = winners(found.trials())
     assert dict(winner.stored.trial.config) == tuned.config
     assert (winner.speedup.ratio, winner.speedup.low) == (tuned.speedup, tuned.speedup_low)
+    assert best_json(winner)["latency_s"] == tuned.tuned["latency_s"]
 
 
 def test_a_short_session_is_won_by_what_starts_fast(plan, found):

@@ -7,6 +7,7 @@ import pytest
 
 from search_space.budget import UNLIMITED, Budget
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.workload import Workload
 from tests.benchmarks.race_simulation import simulate
 from tuner.objective import LATENCY, Objective, best, break_even_images, start_up_s
 from tuner.race import BASELINE, Race, Standing, entrant, preferred, run_race
@@ -166,11 +167,15 @@ def test_the_objective_is_one_figure_of_a_measurement():
     measured = measurement(2.0, peak_bytes=7, load_s=3.0, first_s=5.0)
     assert LATENCY.value(measured) == 2.0
     assert Objective("session", 20).value(measured) == 3.0 + 5.0 + 19 * 2.0
+    assert Objective("session", 20, 4).value(measured) == 3.0 + 5.0 + 4 * 2.0
     assert Objective("memory").value(measured) == 7
     assert start_up_s(measured) == 8.0
 
 
-@pytest.mark.parametrize("objective", [LATENCY, Objective("session", 20), Objective("memory")])
+@pytest.mark.parametrize(
+    "objective",
+    [LATENCY, Objective("session", 20), Objective("session", 20, 4), Objective("memory")],
+)
 def test_an_objective_is_read_back(objective):
     assert Objective.parse(str(objective)) == objective
 
@@ -187,7 +192,20 @@ def test_the_best_of_memory_is_no_slower_than_the_baseline():
 )
 def test_break_even_counts_the_images(first_s, latency_s, images):
     tuned, baseline = measurement(latency_s, first_s=first_s), measurement(2.0, first_s=2.0)
-    assert break_even_images(tuned, baseline) == images
+    assert break_even_images(tuned, baseline, Workload("toy"), A) == images
+    four = None if images is None else 4 * images
+    assert break_even_images(tuned, baseline, Workload("toy", batch_size=4), A) == four
+
+
+@pytest.mark.parametrize(
+    ("first_s", "image_s", "images"),
+    [(6.0, 1.5, 4), (7.9, 1.5, 4), (8.1, 1.5, 8), (30.0, 1.5, 48), (30.0, 2.0, None)],
+)
+def test_break_even_counts_all_images_of_a_first_call(first_s, image_s, images):
+    # Four images take the baseline 8 s, and its first call makes a single one.
+    tuned, baseline = measurement(image_s, first_s=first_s), measurement(2.0, first_s=2.0)
+    workload = Workload("toy", throughput=True)
+    assert break_even_images(tuned, baseline, workload, {"batch": "times-4"}) == images
 
 
 def test_the_race_picks_well_and_its_interval_holds():
