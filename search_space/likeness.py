@@ -15,15 +15,16 @@ Fidelity = Mapping[str, float]
 
 LIMITS: Mapping[Tier, Fidelity] = {
     Tier.EXACT: {"psnr_db": 50.0, "ssim": 0.99, "latent_error": 1e-3},
-    Tier.LOSSLESS: {"psnr_db": 30.0, "ssim": 0.95},
-    Tier.NEAR: {"psnr_db": 25.0, "ssim": 0.90},
-    Tier.LOSSY: {"psnr_db": 20.0, "ssim": 0.75},
+    Tier.LOSSLESS: {"psnr_db": 30.0, "ssim": 0.95, "lpips": 0.05},
+    Tier.NEAR: {"psnr_db": 25.0, "ssim": 0.90, "lpips": 0.10},
+    Tier.LOSSY: {"psnr_db": 20.0, "ssim": 0.75, "lpips": 0.25},
 }
 ANOTHER_IMAGE: Fidelity = {"psnr_db": 20.0, "ssim": 0.5}
 """Below one of these it is another image, and its trial has failed."""
 
 FLOOR_MARGIN_DB = 6.0
-"""An error of twice the floor's is always granted: 6 dB of PSNR, four times of what SSIM lacks."""
+"""An error of twice the floor's is always granted: 6 dB of PSNR, and four times
+what SSIM lacks or LPIPS is."""
 
 
 def measured_tier(fidelity: Fidelity) -> Tier | None:
@@ -49,6 +50,8 @@ def eased(name: str, limit: float, fidelity: Fidelity) -> float:
         return min(limit, fidelity.get("floor_psnr_db", math.inf) - FLOOR_MARGIN_DB)
     if name == "ssim":
         return min(limit, 1 - 4 * (1 - fidelity.get("floor_ssim", 1.0)))
+    if name == "lpips":
+        return max(limit, 4 * fidelity.get("floor_lpips", 0.0))
     return limit
 
 
@@ -57,4 +60,6 @@ def _excess_of(name: str, value: float, limit: float) -> float:
         return (limit - value) / 10
     if name == "ssim":
         return (limit - value) / 0.1
+    if name == "lpips":
+        return (value - limit) / 0.1
     return -1.0 if value == 0 else math.log10(value / limit)

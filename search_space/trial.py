@@ -231,4 +231,6 @@ def too_far(measured: Measurement, quality: Tier) -> Failure | None:
     metrics = f"PSNR {measured.fidelity['psnr_db']:.1f} dB"
     if "ssim" in measured.fidelity:
         metrics += f", SSIM {measured.fidelity['ssim']:.3f}"
+    if "lpips" in measured.fidelity:
+        metrics += f", LPIPS {measured.fidelity['lpips']:.3f}"
     return Failure(FailureKind.TOO_FAR, f"{found}: {metrics}", peak_bytes=measured.peak_bytes)

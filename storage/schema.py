@@ -189,7 +189,11 @@ fidelity = Table(
     "fidelity",
     metadata,
     _of_trial(),
-    _key("metric", CleanText, "The measure: psnr_db, ssim, latent_error, prompts, floor_psnr_db."),
+    _key(
+        "metric",
+        CleanText,
+        "The measure: psnr_db, ssim, lpips, latent_error, prompts, floor_psnr_db.",
+    ),
     _fact("value", Double, "Its value, in the unit that the metric is named after."),
     comment="How close the output is to the reference, which has its noise floor alone.",
 )

@@ -46,7 +46,7 @@ def fidelity_of(build: Build, job: Job, first: Made, can_win: bool) -> dict[str,
         return floor
     if makes_another_image(job.config):
         return {}
-    return compared(outputs, reference)
+    return compared(outputs, reference, job.lpips)
 
 
 def again(build: Build, job: Job, prompt: str | None = None, seed: int = 0) -> Made:
@@ -67,7 +67,7 @@ def again(build: Build, job: Job, prompt: str | None = None, seed: int = 0) -> M
 def noise_floor(build: Build, job: Job, first: Made) -> dict[str, float]:
     """How far the output is from itself when nothing changes but rounding."""
     with keys_reversed():
-        found = likeness(again(build, job), first)
+        found = likeness(again(build, job), first, job.lpips)
     return {f"floor_{name}": value for name, value in found.items()}
 
 
@@ -114,15 +114,17 @@ def checked(output: Made, reference: Reference | None, number: int) -> Made:
     return Made(images, latents)
 
 
-def compared(outputs: list[Made], reference: Reference) -> dict[str, float]:
+def compared(
+    outputs: list[Made], reference: Reference, lpips_folder: str | None = None
+) -> dict[str, float]:
     """The worst of each metric over the prompts; raises InvalidOutput for another image."""
     found: list[Fidelity] = []
     for number, (ours, theirs) in enumerate(zip(outputs, reference.outputs, strict=False)):
-        found.append(likeness(ours, theirs))
+        found.append(likeness(ours, theirs, lpips_folder))
         another = another_image({**found[-1], **reference.floor})
         if another:
             raise InvalidOutput(WHERE[number] + another)
-    worst = {"psnr_db": min, "ssim": min, "latent_error": max}
+    worst = {"psnr_db": min, "ssim": min, "lpips": max, "latent_error": max}
     metrics = {
         name: pick(one[name] for one in found)
         for name, pick in worst.items()
@@ -131,14 +133,17 @@ def compared(outputs: list[Made], reference: Reference) -> dict[str, float]:
     return {**metrics, "prompts": float(len(found)), **reference.floor}
 
 
-def likeness(output: Made, reference: Made) -> dict[str, float]:
+def likeness(output: Made, reference: Made, lpips_folder: str | None = None) -> dict[str, float]:
     """The metrics of one output beside another of the same shape."""
     from tuner.fidelity import latent_error, psnr_db, ssim
+    from tuner.lpips import lpips
 
     metrics = {
         "psnr_db": psnr_db(output.images, reference.images),
         "ssim": ssim(output.images, reference.images),
     }
+    if lpips_folder is not None:
+        metrics["lpips"] = lpips(output.images, reference.images, lpips_folder)
     ours, theirs = output.latents, reference.latents
     if ours is not None and theirs is not None and ours.shape == theirs.shape:
         metrics["latent_error"] = latent_error(ours, theirs)

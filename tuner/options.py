@@ -161,6 +161,11 @@ search_options = options(
         is_flag=True,
         help="Do not find out what each change of the winner brings.",
     ),
+    click.option(
+        "--lpips",
+        type=click.Path(file_okay=False, exists=True, path_type=Path),
+        help="Measure LPIPS too, with the weights in this folder. [default: not measured]",
+    ),
 )
 quality_options = options(
     click.option(

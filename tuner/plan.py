@@ -17,7 +17,8 @@ from tuner.objective import LATENCY, Objective
 class Plan:
     """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over.
 
-    With no ``race_rounds`` the winner is not raced, and so not ablated either.
+    With no ``race_rounds`` the winner is not raced, and so not ablated either. LPIPS is measured
+    too where ``lpips`` names the folder of its weights.
     """
 
     space: Space
@@ -29,6 +30,7 @@ class Plan:
     objective: Objective = LATENCY
     race_rounds: int = 0
     ablation: bool = True
+    lpips: str | None = None
 
     @property
     def workload(self) -> Workload:

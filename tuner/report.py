@@ -48,6 +48,7 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "host_peak_bytes": known["host_peak_bytes"],
         "psnr_db": known["psnr_db"],
         "ssim": known["ssim"],
+        "lpips": known["lpips"],
         "tier": known["tier"],
         "disturbed": known["disturbed"],
         "unstable": known["unstable"],

@@ -54,6 +54,7 @@ class Request:
     fix: Mapping[str, str] = field(default_factory=dict)
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    lpips: Path | None = None
 
 
 def prepare(children: Children, request: Request) -> Context:
@@ -62,7 +63,12 @@ def prepare(children: Children, request: Request) -> Context:
     check_pins(request.fix, (*request.include, *request.exclude))
     asked = request.workload
     device, _ = find_device(children, request.device)
-    question = {"model": asked.model, "cache_dir": str(request.cache_dir), "device": device}
+    question = {
+        "model": asked.model,
+        "cache_dir": str(request.cache_dir),
+        "device": device,
+        "lpips": weights_folder(request),
+    }
     found = children.call("tuner.worker:prepare", question)
     spec = PipelineSpec.from_json(found["spec"])
     children.preload(spec.classes)
@@ -109,7 +115,13 @@ def plan_run(context: Context, request: Request) -> Plan:
         objective=request.objective,
         race_rounds=request.race_rounds,
         ablation=request.ablation,
+        lpips=weights_folder(request),
     )
+
+
+def weights_folder(request: Request) -> str | None:
+    """The folder of the weights for LPIPS, whatever the working folder, or None."""
+    return None if request.lpips is None else str(request.lpips.absolute())
 
 
 @dataclass

@@ -134,6 +134,8 @@ def heading_of(tuned: TunedConfig) -> list[str]:
         known.append(f"PSNR {figures['psnr_db']:.1f} dB")
     if figures.get("ssim") is not None:
         known.append(f"SSIM {figures['ssim']:.4f}")
+    if figures.get("lpips") is not None:
+        known.append(f"LPIPS {figures['lpips']:.3f}")
     if figures.get("tier") is not None:
         known.append(f"measured as {figures['tier']}")
     likeness = ", ".join(known) or "another image by design: not compared"

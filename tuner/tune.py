@@ -223,6 +223,7 @@ class Loop:
             budget=self.plan.budget,
             compile_cache=self._compile_cache(config, purpose),
             pace_s=self._pace_s,
+            lpips=self.plan.lpips,
         )
 
     def _compile_cache(self, config: Config, purpose: str) -> str | None:

@@ -107,6 +107,7 @@ def figures(trial: Trial) -> dict[str, Any]:
         "host_peak_bytes": measured.host_peak_bytes if measured else None,
         "psnr_db": measured.psnr_db if measured else None,
         "ssim": measured.fidelity.get("ssim") if measured else None,
+        "lpips": measured.fidelity.get("lpips") if measured else None,
         "tier": tier_name(measured),
         "disturbed": trial.outcome.disturbed,
         "unstable": trial.outcome.unstable,

@@ -35,7 +35,8 @@ class Job:
     own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
     steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
     folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
-    enforced. ``pace_s`` is the best pace of the processor in this run, see ``tuner.pace``.
+    enforced. ``pace_s`` is the best pace of the processor in this run, see ``tuner.pace``. The
+    weights for LPIPS lie in the folder ``lpips``.
     """
 
     workload: Workload
@@ -50,6 +51,7 @@ class Job:
     budget: Budget = UNLIMITED
     pictures: str | None = None
     pace_s: float | None = None
+    lpips: str | None = None
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Job:
@@ -259,9 +261,10 @@ def leave_result(folder: Path, result: dict[str, Any]) -> None:
 
 
 def prepare(folder: Path) -> None:
-    """Find the model, read its spec and detect the machine."""
+    """Find the model, read its spec, detect the machine and try the weights for LPIPS."""
     from search_space.detect import detect
     from search_space.pipeline_spec import read_spec
+    from tuner.lpips import read
     from tuner.models import resolve
 
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
@@ -269,6 +272,8 @@ def prepare(folder: Path) -> None:
         model = resolve(request["model"], Path(request["cache_dir"]))
         spec = read_spec(model)
         machine = detect(request["device"])
+        if request["lpips"] is not None:
+            read(request["lpips"])
         leave_result(folder, {"spec": asdict(spec), "machine": asdict(machine)})
     except TuneError as error:
         leave_result(folder, {"error": type(error).__name__, "message": str(error)})

@@ -95,6 +95,7 @@ def test_an_option_that_does_not_parse_is_one_line(invoke, arguments, words):
         (["--num-frames", "9"], ["makes images", "--num-frames"]),
         (["--device", "cuda"], ["'cuda' cannot be used"]),
         (["--device", "abacus"], ["'abacus' cannot be used"]),
+        (["--lpips", "."], ["LPIPS needs", "alexnet-owt-7be5be79.pth", "docs/measuring.md"]),
     ],
 )
 def test_a_request_that_cannot_be_met_is_one_line(invoke, tiny_cache, arguments, words):
@@ -193,6 +194,7 @@ def test_trials_are_listed_in_the_stable_form(invoke, history):
         "host_peak_bytes",
         "psnr_db",
         "ssim",
+        "lpips",
         "tier",
         "disturbed",
         "unstable",

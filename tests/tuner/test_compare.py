@@ -254,6 +254,22 @@ def test_one_bad_frame_of_a_decoded_video_is_found(trial, references):
         trial("wan-tiny", reference=references["wan-tiny"], broken=broken)
 
 
+def test_lpips_is_measured_where_its_weights_are(trial, references, lpips_folder, tmp_path):
+    def noisy(decode):
+        def decoded(*args, **kwargs):
+            (images,) = decode(*args, **kwargs)
+            return (images + 0.05 * torch.sin(torch.arange(images.shape[-1])),)
+
+        return decoded
+
+    known = {"reference": references["sd15-tiny"], "lpips": lpips_folder}
+    floor = trial("sd15-tiny", output=str(tmp_path / "made.npz"), lpips=lpips_folder)
+    assert 0 <= floor["floor_lpips"] < 1e-6
+    assert trial("sd15-tiny", **known)["lpips"] == 0.0
+    assert trial("sd15-tiny", broken=noisy, **known)["lpips"] > 1e-3
+    assert "lpips" not in trial("sd15-tiny", reference=references["sd15-tiny"])
+
+
 def test_pictures_are_kept_in_eight_bits(trial, references, tmp_path):
     path = tmp_path / "kept" / "pictures.npz"
     trial("sd15-tiny", reference=references["sd15-tiny"], pictures=str(path))
