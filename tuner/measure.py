@@ -172,6 +172,7 @@ class _Calls:
         self._seconds: dict[str, list[float]] = {"steady": [], "disturbed": []}
         self._conditions: list[Condition] = []
         self._output: Any = None
+        self._calm_comes = True
         self._call = call
         self._enter = enter
         self._guard = guard
@@ -222,10 +223,12 @@ class _Calls:
         return not any(condition.complaint for condition in self._guard.judged(sample.seen))
 
     def _calm_again(self) -> bool:
-        if len(self._disturbed) >= MAXIMUM_REPEATS:
+        # Where it has not come once, the calls to follow are a better use of the time.
+        if not self._calm_comes or len(self._disturbed) >= MAXIMUM_REPEATS:
             return False
         self._enter("wait")
-        return self._guard.calm()
+        self._calm_comes = self._guard.calm()
+        return self._calm_comes
 
     def _keep(self, kind: str, sample: _Sample) -> None:
         samples = self._seconds.setdefault(kind, [])

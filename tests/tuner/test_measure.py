@@ -153,6 +153,7 @@ def test_more_calls_are_made_until_three_were_calm():
     found, _ = timed(1.0, 1.0, *[1.0, 1.5] * 7, 1.0, 1.0, 1.0, guard=neighbour)
     assert found.seconds["steady"] == (1.0, 1.0, 1.0)
     assert len(found.seconds["disturbed"]) == 14
+    assert neighbour.waits == 1
 
 
 def test_calls_end_though_none_was_calm():
