@@ -1,95 +1,158 @@
-"""A trial against a timing loop as one writes it by hand, in turns, each in its own process.
+"""A trial against a timing loop as one writes it by hand, each in its own process, call by call.
 
     python -m tests.benchmarks.hand_timing [--rounds 5]
 
-Prints the ratio of the two medians for each round, and the spread of the ratios: of all rounds, and
-of those in which both had enough calls at the processor's best pace. By hand, too, the pace is
-taken, and where enough calls were calm, they alone count.
+Each round is a trial and a loop in new processes. Before each call of the trial the loop makes one,
+and each call of the trial is divided by the mean of the two of the loop that it lies between: what
+slows the machine for longer than that slows both. The seconds are those that the trial reports.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from statistics import median
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from multiprocessing.connection import Client
+from pathlib import Path
+from statistics import mean, median, stdev
 from typing import Any
 
-from search_space.trial import Trial
-from tests.benchmarks.one_config import after, one_config, parser, say, spread, tried
-from tuner.measure import MINIMUM_SAMPLES
-from tuner.worker import Job
+from search_space.trial import Condition, Trial
+from tests.benchmarks.one_config import one_config, parser, say, spread
+from tuner import worker
+from tuner.noise import Guard
+from tuner.runner import Deadlines, run_trial
 
 BY_HAND = """
-import json, os, sys, time
+import os, sys, time
 import torch
+from multiprocessing.connection import Listener
 from diffusers import DiffusionPipeline
-from tuner.pace import Pace
 
-folder, device, dtype, height, width, steps, count, best_s, prompt = sys.argv[1:]
+folder, device, dtype, height, width, steps, prompt, place = sys.argv[1:]
 options = {} if dtype == "fp32" else {"dtype": torch.bfloat16}
 pipe = DiffusionPipeline.from_pretrained(folder, **options).to(device)
 pipe.set_progress_bar_config(disable=True)
-pace = Pace(range(os.cpu_count()), float(best_s) or None)
-calls = []
-for call in range(2 + int(count)):
+
+def call_s():
     generator = torch.Generator("cpu").manual_seed(0)
-    pace.begin()
     began = time.perf_counter()
     pipe(prompt, height=int(height), width=int(width), num_inference_steps=int(steps),
          generator=generator, output_type="np")
-    spent = time.perf_counter() - began
-    calls.append((spent, pace.end()))
-calm = [not any(seen.complaint for seen in pace.judged(beside)) for _, beside in calls]
-print(json.dumps([(spent, quiet) for (spent, _), quiet in zip(calls, calm)][2:]))
+    return time.perf_counter() - began
+
+call_s(), call_s()
+with Listener(place) as listener:
+    print("ready", flush=True)
+    with listener.accept() as trial:
+        while trial.recv():
+            trial.send(call_s())
 """
 
+PLACE = "HAND_TIMING_FOLDER"
+"""The variable that names the folder of the loop's socket and of the seconds that it took."""
 
-def by_hand(asked: argparse.Namespace, job: Job, count: int) -> list[tuple[float, bool]]:
-    """The seconds of each of so many calls, and whether the processor kept its pace."""
-    size = map(str, (asked.height, asked.width, asked.steps, count, job.pace_s or 0.0))
-    words = [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
-    command = [sys.executable, "-W", "ignore", "-c", BY_HAND, *words]
-    printed = subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL)
-    return [tuple(sample) for sample in json.loads(printed.splitlines()[-1])]
+TURNS = "turns"
 
 
-def compared(trial: Trial, samples: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-    """What is told of a round."""
+class InTurns(Guard):
+    """Has the loop make a call before each of the trial's, and after the last."""
+
+    def __init__(self, *known: Any) -> None:
+        super().__init__(*known)
+        self._folder = Path(os.environ[PLACE])
+        self._loop = Client(str(self._folder / "loop"))
+        self._seconds: list[float] = []
+
+    def begin(self) -> None:
+        """The loop's turn, and then a call begins."""
+        self._turn()
+        super().begin()
+
+    def end(self) -> tuple[Condition, ...]:
+        """What was seen, and after how many turns of the loop."""
+        return (*super().end(), Condition(TURNS, float(len(self._seconds))))
+
+    def close(self) -> None:
+        """The loop's last turn."""
+        super().close()
+        self._turn()
+        self._loop.send(False)
+        (self._folder / "seconds.json").write_text(json.dumps(self._seconds), encoding="utf-8")
+
+    def _turn(self) -> None:
+        self._loop.send(True)
+        self._seconds.append(self._loop.recv())
+
+
+def in_turns(folder: Path) -> None:
+    """What ``try_config`` does, with the loop between the calls."""
+    worker.Guard = InTurns  # type: ignore[misc]
+    worker.try_config(folder)
+
+
+@contextmanager
+def by_hand(words: Sequence[str], folder: Path) -> Iterator[None]:
+    """The loop, ready for its turns."""
+    command = [sys.executable, "-W", "ignore", "-c", BY_HAND, *words, str(folder / "loop")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+        try:
+            if process.stdout.readline() != "ready\n":
+                sys.exit("the loop did not start")
+            yield
+        finally:
+            process.kill()
+
+
+def ratios(trial: Trial, by_hand_s: Sequence[float]) -> list[float]:
+    """Each call that the trial reports after it was warm, over the mean of its two neighbours."""
     measured = trial.measurement
-    assert measured is not None
-    calm = [call_s for call_s, quiet in samples if quiet]
-    enough = len(calm) >= MINIMUM_SAMPLES
-    by_hand_s = median(calm if enough else [call_s for call_s, _ in samples])
-    return {
-        "trial_s": round(measured.latency_s, 4),
-        "by_hand_s": round(by_hand_s, 4),
-        "counted": len(measured.seconds["steady"]),
-        "calm_by_hand": len(calm),
-        "ratio": round(measured.latency_s / by_hand_s, 4),
-        "calm": enough and measured.disturbed is None,
-    }
+    if measured is None:
+        sys.exit(f"the trial failed: {trial.outcome}")
+    found = []
+    for seen in measured.conditions:
+        if seen.kind == TURNS and seen.sample in ("steady", "disturbed"):
+            turn = int(seen.value)
+            call_s = measured.seconds[seen.sample][seen.position]
+            found.append(call_s / mean(by_hand_s[turn - 1 : turn + 1]))
+    return found
 
 
 def main() -> None:
     """Measure in turns."""
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--calls", type=int, default=10, help="by hand, in each round")
     asked = options.parse_args()
-    rounds = []
-    with one_config(asked) as (children, job):
-        for _ in range(asked.rounds):
-            trial = tried(children, job)
-            job = after(job, trial)
-            samples = by_hand(asked, job, asked.calls)
-            rounds.append(compared(trial, samples))
-            say({"round": len(rounds), **rounds[-1]})
-    say({"ratio": spread([told["ratio"] for told in rounds])})
-    if calm := [told["ratio"] for told in rounds if told["calm"]]:
-        say({"ratio of calm rounds": spread(calm)})
+    rounds: list[list[float]] = []
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        os.environ[PLACE] = made
+        with one_config(asked) as (children, job):
+            size = map(str, (asked.height, asked.width, asked.steps))
+            words = [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
+            for _ in range(asked.rounds):
+                task = f"{__spec__.name}:{in_turns.__name__}"
+                with by_hand(words, folder):
+                    trial = run_trial(children, job, Deadlines(1200.0), lambda phase: None, task)
+                by_hand_s = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
+                rounds.append(ratios(trial, by_hand_s))
+                say(
+                    {
+                        "round": len(rounds),
+                        "by_hand_s": round(median(by_hand_s), 4),
+                        **spread(rounds[-1]),
+                    }
+                )
+    medians = [median(found) for found in rounds]
+    say({"medians of the rounds": spread(medians), "all calls": spread([*chain(*rounds)])})
+    if len(medians) > 1:
+        say({"standard error": round(1.2533 * stdev(medians) / len(medians) ** 0.5, 4)})
 
 
 if __name__ == "__main__":
