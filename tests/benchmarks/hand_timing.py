@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from itertools import chain
 from multiprocessing.connection import Client
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import geometric_mean, mean, median, stdev
 from typing import Any
 
 from search_space.trial import Condition, Trial
@@ -149,10 +149,11 @@ def main() -> None:
                         **spread(rounds[-1]),
                     }
                 )
-    medians = [median(found) for found in rounds]
-    say({"medians of the rounds": spread(medians), "all calls": spread([*chain(*rounds)])})
-    if len(medians) > 1:
-        say({"standard error": round(1.2533 * stdev(medians) / len(medians) ** 0.5, 4)})
+    means = [geometric_mean(found) for found in rounds]
+    say({"means of the rounds": spread(means), "all calls": spread([*chain(*rounds)])})
+    if len(means) > 1:
+        error = stdev(means) / len(means) ** 0.5
+        say({"mean": round(geometric_mean(means), 4), "standard error": round(error, 4)})
 
 
 if __name__ == "__main__":

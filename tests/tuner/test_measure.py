@@ -122,6 +122,14 @@ def test_a_disturbed_call_does_not_end_the_trial_by_its_slowness():
     assert seconds["steady"] == (1.0, 1.0, 1.0)
 
 
+@pytest.mark.parametrize(("third_s", "steady"), [(9.0, 1), (1.0, 3)])
+def test_disturbed_calls_beyond_the_cap_are_made_again_twice(third_s, steady):
+    neighbour = Neighbour(3, 4, 5, calms=False)
+    found, _ = timed(2.0, 2.0, 9.0, 9.0, third_s, *[1.0] * 9, cap_s=3.0, guard=neighbour)
+    assert len(found.seconds["steady"]) == steady
+    assert found.seconds["disturbed"][:2] == (9.0, 9.0)
+
+
 def test_repeats_have_an_end_and_what_remains_is_marked():
     neighbour = Neighbour(*range(3, 100))
     found, _ = timed(*[1.0] * 20, guard=neighbour)
