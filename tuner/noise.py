@@ -145,6 +145,7 @@ class Guard:
         cores = few(self._counters.places) if device == "cpu" else ()
         self.pace = Pace(cores, pace_s, Within(cores if may_be_shared(cores) else ()))
         self._readings = [self._counters.read()]
+        self._page_faults = 0.0
         self._called_s = 0.0
         self._waited_s = 0.0
 
@@ -159,15 +160,17 @@ class Guard:
             del self._readings[0]
         self._gpu.begin()
         self.pace.begin()
+        self._page_faults = page_faults()
 
     def end(self) -> tuple[Condition, ...]:
         """What was seen since the call began, or a little before where it was short."""
+        faults = Condition("page_faults", page_faults() - self._page_faults)
         gpu, pace = self._gpu.end(), self.pace.end()
         now = self._counters.read()
         self._called_s += now.taken_s - self._readings[-1].taken_s
         old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
         before = old[-1] if old else self._readings[0]
-        return self._since(before, now) + gpu + pace
+        return (*self._since(before, now), *gpu, *pace, faults)
 
     def calm(self) -> bool:
         """Wait until nothing disturbs; whether that came about within the trial's patience."""
@@ -192,6 +195,15 @@ class Guard:
 
     def _since(self, before: Reading, now: Reading) -> tuple[Condition, ...]:
         return seen_between(before, now, self._counters.cores)
+
+
+def page_faults() -> float:
+    """How many pages the kernel has given this process, its files' included; 0 on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 
 
 def standing() -> tuple[Condition, ...]:

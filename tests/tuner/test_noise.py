@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import mmap
 import os
 import subprocess
 import sys
@@ -151,6 +152,18 @@ def test_a_guard_sees_a_neighbour_and_does_not_wait_for_ever(busy, monkeypatch):
     began_s = time.monotonic()
     assert not guard.calm()
     assert time.monotonic() - began_s < 0.9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere pages are of another size")
+def test_a_guard_counts_the_pages_that_a_call_was_given():
+    guard = Guard("cpu")
+    guard.begin()
+    with mmap.mmap(-1, 2**23) as pages:
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+        pages.write(b"x" * 2**23)
+        (found,) = [seen for seen in guard.end() if seen.kind == "page_faults"]
+    assert found.value >= 2**23 / mmap.PAGESIZE
+    assert found.complaint == ""
 
 
 def test_what_stands_for_the_whole_trial_names_no_sample():
