@@ -21,6 +21,7 @@ KNOWN_GOOD: dict[str, tuple[dict[str, str], ...]] = {
         {"engine": "openvino-int8", **OPENVINO},
         {**HALF, **COMPILED},
         COMPILED,
+        {**HALF, "allocator": "system-kept"},
         {"engine": "onnxruntime-int8", "vae_engine": "onnxruntime"},
         {"engine": "onnxruntime", "vae_engine": "onnxruntime"},
         {"memory_format": "channels_last"},

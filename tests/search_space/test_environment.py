@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from search_space.build import Build
 from search_space.construct import no_effect
 from search_space.knobs.allocator import ALLOCATORS, allocator_library, allocator_probe
+from search_space.knobs.allocator_kept import mallopt_works
 from search_space.space import Space, check_known, environment, steps
 
 BUILD = Build("", "cpu", {}, Path())
@@ -73,6 +75,34 @@ def test_an_application_that_has_started_as_it_should_is_told_nothing(choice):
     printed = subprocess.check_output(command, env=environment({"allocator": choice}), text=True)
     assert printed.strip() == "None"
     assert no_effect(BUILD, {"allocator": choice}).endswith(f"the process runs without {choice}")
+
+
+def test_what_is_freed_is_kept_in_a_process_that_has_started_already():
+    code = (
+        "from pathlib import Path\n"
+        "from search_space.build import Build\n"
+        "from search_space.construct import no_effect\n"
+        "from search_space.space import steps\n"
+        "build, config = Build('', 'cpu', {}, Path()), {'allocator': 'system-kept'}\n"
+        "print(no_effect(build, config))\n"
+        "steps(config)[0].apply(build)\n"
+        "print(no_effect(build, config))"
+    )
+    assert environment({"allocator": "system-kept"}) == {}
+    printed = subprocess.check_output([sys.executable, "-W", "error", "-c", code], text=True)
+    before, after = printed.splitlines()
+    assert before.endswith("had no effect: a large block that is freed goes back to the kernel")
+    assert after == "None"
+
+
+def test_another_c_library_than_glibc_does_not_keep_what_is_freed(monkeypatch):
+    # As with musl and on macOS, which have none, and where it is there and refuses.
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    expected = "the C library has no mallopt that keeps what is freed: that is glibc's"
+    assert mallopt_works("cpu", 64) == expected
+    refusing = SimpleNamespace(mallopt=lambda parameter, value: 0)
+    monkeypatch.setattr("ctypes.CDLL", lambda name: refusing)
+    assert mallopt_works("cpu", 64) == expected
 
 
 @pytest.mark.parametrize("system", ["Darwin arm64", "Windows AMD64"])
