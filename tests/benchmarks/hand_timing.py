@@ -1,6 +1,6 @@
 """A trial against a timing loop as one writes it by hand, each in its own process, call by call.
 
-    python -m tests.benchmarks.hand_timing [--rounds 5]
+    python -m tests.benchmarks.hand_timing [--rounds 5] [--choose allocator=system-kept]
 
 Each round is a trial and a loop in new processes. Before each call of the trial the loop makes one,
 and each call of the trial is divided by the mean of the two of the loop that it lies between: what
@@ -34,7 +34,12 @@ import torch
 from multiprocessing.connection import Listener
 from diffusers import DiffusionPipeline
 
-folder, device, dtype, height, width, steps, prompt, place = sys.argv[1:]
+folder, device, dtype, height, width, steps, prompt, allocator, place = sys.argv[1:]
+if allocator == "system-kept":
+    import ctypes
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    mallopt = ctypes.CDLL(None).mallopt
+    assert mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1)
 options = {} if dtype == "fp32" else {"dtype": torch.bfloat16}
 pipe = DiffusionPipeline.from_pretrained(folder, **options).to(device)
 pipe.set_progress_bar_config(disable=True)
@@ -129,6 +134,8 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=5)
     asked = options.parse_args()
+    if any(choice != "allocator=system-kept" for choice in asked.choose):
+        options.error("the loop by hand knows allocator=system-kept alone")
     rounds: list[list[float]] = []
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -136,6 +143,7 @@ def main() -> None:
         with one_config(asked) as (children, job):
             size = map(str, (asked.height, asked.width, asked.steps))
             words = [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
+            words.append(job.config.get("allocator", "system"))
             for _ in range(asked.rounds):
                 task = f"{__spec__.name}:{in_turns.__name__}"
                 with by_hand(words, folder):

@@ -40,6 +40,8 @@ def parser(purpose: str | None) -> argparse.ArgumentParser:
     found.add_argument("--steps", type=int, default=4)
     found.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     found.add_argument("--device", default="cpu")
+    choose = "a choice of the config beside its precision"
+    found.add_argument("--choose", action="append", default=[], metavar="KNOB=CHOICE", help=choose)
     found.add_argument("--cache-dir", type=Path, default=CACHE)
     return found
 
@@ -52,7 +54,9 @@ def one_config(asked: argparse.Namespace) -> Iterator[tuple[Children, Job]]:
     workload = Workload(asked.model, "", asked.height, asked.width, steps=asked.steps)
     with Children() as children:
         context = prepare(children, Request(workload, asked.cache_dir, asked.device))
-        config = {} if asked.precision == "fp32" else {"precision": asked.precision}
+        config = dict(choice.split("=") for choice in asked.choose)
+        if asked.precision != "fp32":
+            config["precision"] = asked.precision
         folder, cache = context.spec.folder, str(asked.cache_dir)
         yield children, Job(context.workload, folder, asked.device, config, cache)
 

@@ -1,16 +1,19 @@
 """The same config in many trials: how far the reported medians lie apart.
 
-    python -m tests.benchmarks.repeatability [--trials 10] [--neighbour]
+    python -m tests.benchmarks.repeatability [--trials 10] [--neighbour] [--choose KNOB=CHOICE]
 
-With ``--neighbour`` every second trial has a process beside it that keeps one core busy for a while
-or throughout. Then each of these trials must be flagged, must have repeated calls, or must report
-what the quiet ones do; one that does neither is printed as silently wrong.
+With ``--neighbour`` every second trial has a process beside it that keeps one core busy, or the GPU
+where the trials have one, for a while or throughout. Then each of these trials must be flagged,
+must have repeated calls, or must report what the quiet ones do; one that does neither is printed as
+silently wrong.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
@@ -24,20 +27,43 @@ from tuner.pace import PACE, WITHIN
 WRONG = 0.03
 """A median further from that of the quiet trials than this is wrong."""
 
-BUSY = "import time; end = time.time() + float('{busy_s}')\nwhile time.time() < end: pass"
+BUSY = """
+import time
+print("ready", flush=True)
+end = time.time() + {busy_s}
+while time.time() < end: pass
+"""
+
+BUSY_GPU = """
+import time, torch
+left = torch.randn(4096, 4096, device="cuda")
+left @ left
+torch.cuda.synchronize()
+print("ready", flush=True)
+end = time.time() + {busy_s}
+while time.time() < end:
+    left @ left
+    torch.cuda.synchronize()
+"""
 
 
 @contextmanager
-def neighbour(busy_s: float) -> Iterator[None]:
+def neighbour(device: str, busy_s: float) -> Iterator[None]:
     """A process at work that is none of ours: the shell that starts it goes at once."""
-    code = BUSY.format(busy_s=busy_s)
-    shell = ["sh", "-c", '"$0" -c "$1" >/dev/null 2>&1 & echo $!', sys.executable, code]
-    process = psutil.Process(int(subprocess.check_output(shell, text=True)))
-    try:
-        yield
-    finally:
-        if process.is_running():
-            process.kill()
+    code = (BUSY_GPU if device == "cuda" else BUSY).format(busy_s=busy_s)
+    with tempfile.NamedTemporaryFile("r") as said:
+        begin = '"$0" -c "$1" >"$2" 2>/dev/null & echo $!'
+        shell = ["sh", "-c", begin, sys.executable, code, said.name]
+        process = psutil.Process(int(subprocess.check_output(shell, text=True)))
+        try:
+            while not said.readline():
+                if not process.is_running():
+                    sys.exit("the neighbour did not start")
+                time.sleep(0.1)
+            yield
+        finally:
+            if process.is_running():
+                process.kill()
 
 
 def told(trial: Trial) -> dict[str, object]:
@@ -56,6 +82,9 @@ def told(trial: Trial) -> dict[str, object]:
         "disturbed": measured.disturbed,
         "unstable": measured.unstable,
         "most_others_cores": round(max(seen("others_cores")), 3),
+        "gpu_others": max(seen("gpu_others"), default=None),
+        "sm_clock_mhz": min(seen("gpu_sm_clock_mhz"), default=None),
+        "page_faults": seen("page_faults")[-1],
         "pace_ms": [round(1000 * pace_s, 2) for pace_s in seen(PACE)],
         "pace_within_us": [round(1e6 * pace_s, 1) for pace_s in seen(WITHIN)],
         "cost_s": round(trial.cost_s, 2),
@@ -79,7 +108,7 @@ def main() -> None:
             say({"trial": number, **told(trial)})
             if asked.neighbour:
                 busy_s = asked.busy_s[number % len(asked.busy_s)]
-                with neighbour(busy_s):
+                with neighbour(asked.device, busy_s):
                     trial = tried(children, job)
                 noisy.append(trial)
                 say({"trial": number, "neighbour_s": busy_s, **told(trial)})
