@@ -3,8 +3,9 @@
     python -m tests.benchmarks.hand_timing [--rounds 5] [--choose allocator=system-kept]
 
 Each round is a trial and a loop in new processes. Before each call of the trial the loop makes one,
-and each call of the trial is divided by the mean of the two of the loop that it lies between: what
-slows the machine for longer than that slows both. The seconds are those that the trial reports.
+and each call of the trial is divided by the geometric mean of the two of the loop that it lies
+between: what slows the machine for longer than that slows both, and noise alone moves the mean of
+the logarithms nowhere. The seconds are those that the trial reports.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from itertools import chain
 from multiprocessing.connection import Client
 from pathlib import Path
-from statistics import geometric_mean, mean, median, stdev
+from statistics import geometric_mean, median, stdev
 from typing import Any
 
 from search_space.trial import Condition, Trial
@@ -116,7 +117,7 @@ def by_hand(words: Sequence[str], folder: Path) -> Iterator[None]:
 
 
 def ratios(trial: Trial, by_hand_s: Sequence[float]) -> list[float]:
-    """Each call that the trial reports after it was warm, over the mean of its two neighbours."""
+    """Each call that the trial reports after it was warm, over what the loop took around it."""
     measured = trial.measurement
     if measured is None:
         sys.exit(f"the trial failed: {trial.outcome}")
@@ -125,7 +126,7 @@ def ratios(trial: Trial, by_hand_s: Sequence[float]) -> list[float]:
         if seen.kind == TURNS and seen.sample in ("steady", "disturbed"):
             turn = int(seen.value)
             call_s = measured.seconds[seen.sample][seen.position]
-            found.append(call_s / mean(by_hand_s[turn - 1 : turn + 1]))
+            found.append(call_s / geometric_mean(by_hand_s[turn - 1 : turn + 1]))
     return found
 
 
@@ -155,6 +156,7 @@ def main() -> None:
                         "round": len(rounds),
                         "by_hand_s": round(median(by_hand_s), 4),
                         **spread(rounds[-1]),
+                        "mean": round(geometric_mean(rounds[-1]), 4),
                     }
                 )
     means = [geometric_mean(found) for found in rounds]

@@ -3,15 +3,15 @@
     python -m tests.benchmarks.page_faults [--rounds 3] [--calls 20]
 
 Each round is two new processes. Before each call of the second the first makes one, and each call
-of the second is divided by the mean of the two of the first that it lies between. For glibc on
-Linux.
+of the second is divided by the geometric mean of the two of the first that it lies between. For
+glibc on Linux.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from statistics import geometric_mean, mean, median, stdev
+from statistics import geometric_mean, median, stdev
 
 from tests.benchmarks.one_config import one_config, parser, say, spread
 
@@ -100,7 +100,7 @@ def compared(words: list[str], calls: int) -> float:
             loop.close()
     around_s = zip(first.calls_s, first.calls_s[1:], strict=False)
     pairs = zip(second.calls_s, around_s, strict=True)
-    ratio = geometric_mean(call_s / mean(beside_s) for call_s, beside_s in pairs)
+    ratio = geometric_mean(call_s / geometric_mean(beside_s) for call_s, beside_s in pairs)
     faults = {"returned": median(first.faults), "kept": median(second.faults)}
     say({"page_faults": faults, "returned_s": spread(first.calls_s), "ratio": round(ratio, 4)})
     return ratio
