@@ -16,6 +16,7 @@ from typing import Any
 
 from search_space.trial import Condition
 from tuner.hashing import few
+from tuner.host_memory import page_faults
 from tuner.nvml import GpuWatch
 from tuner.pace import Pace
 from tuner.pace_within import Within, may_be_shared
@@ -145,7 +146,7 @@ class Guard:
         cores = few(self._counters.places) if device == "cpu" else ()
         self.pace = Pace(cores, pace_s, Within(cores if may_be_shared(cores) else ()))
         self._readings = [self._counters.read()]
-        self._page_faults = 0.0
+        self._page_faults = 0
         self._called_s = 0.0
         self._waited_s = 0.0
 
@@ -195,15 +196,6 @@ class Guard:
 
     def _since(self, before: Reading, now: Reading) -> tuple[Condition, ...]:
         return seen_between(before, now, self._counters.cores)
-
-
-def page_faults() -> float:
-    """How many pages the kernel has given this process, its files' included; 0 on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 
 
 def standing() -> tuple[Condition, ...]:

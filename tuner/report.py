@@ -197,7 +197,7 @@ def stored_text(stored: StoredTrial) -> str:
     for condition in trial.outcome.conditions:
         seen.setdefault(condition.kind, []).append(condition.value)
     for kind, values in seen.items():
-        lines.append(f"{kind:>12}: " + "  ".join(f"{value:.3g}" for value in values))
+        lines.append(f"{kind:>12}: " + "  ".join(map(_counted, values)))
     if trial.measurement is not None:
         lines.append(f"measured quality {known['tier'] or UNKNOWN}")
         for metric, value in trial.measurement.fidelity.items():
@@ -210,6 +210,10 @@ def stored_text(stored: StoredTrial) -> str:
             held = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
             lines.append(f"{peak.phase:>12}: {held}")
     return "\n".join(lines)
+
+
+def _counted(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def latency_text(steady_s: Sequence[float]) -> str:
