@@ -18,25 +18,27 @@ def few(cores: Sequence[int]) -> Sequence[int]:
     return cores[:: -(-len(cores) // MOST_CORES) or 1]
 
 
-def slowest_s(cores: Sequence[int], work: bytes, rounds: int) -> float | None:
+def slowest_s(
+    cores: Sequence[int], work: bytes, rounds: int, enough_s: float = 0.0
+) -> float | None:
     """The seconds of the work on the slowest of these cores, or where the thread is.
 
-    On each the best of so many rounds counts, less what others have of the core, which is counted
-    elsewhere. None where the thread's clock is too coarse.
+    On each the best of so many rounds counts, or the first within ``enough_s``, less what others
+    have of the core, which is counted elsewhere. None where the thread's clock is too coarse.
     """
     if not cores:
-        return best_s(work, rounds)
+        return best_s(work, rounds, enough_s)
     allowed = os.sched_getaffinity(0)
     try:
-        return max(_on(core, work, rounds) for core in cores) or None
+        return max(_on(core, work, rounds, enough_s) for core in cores) or None
     finally:
         with suppress(OSError):
             os.sched_setaffinity(0, allowed)
 
 
-def _on(core: int, work: bytes, rounds: int) -> float:
+def _on(core: int, work: bytes, rounds: int, enough_s: float) -> float:
     choose(core)
-    return best_s(work, rounds) or 0.0
+    return best_s(work, rounds, enough_s) or 0.0
 
 
 def choose(core: int) -> None:
@@ -45,9 +47,14 @@ def choose(core: int) -> None:
         os.sched_setaffinity(0, {core})
 
 
-def best_s(work: bytes, rounds: int) -> float | None:
-    """The seconds of the work where the thread is, the best of so many rounds."""
-    return min(_hash_s(work) for _ in range(rounds)) or None
+def best_s(work: bytes, rounds: int, enough_s: float = 0.0) -> float | None:
+    """The seconds of the work where the thread is, the best of at most so many rounds."""
+    found_s = _hash_s(work)
+    for _ in range(rounds - 1):
+        if found_s <= enough_s:
+            break
+        found_s = min(found_s, _hash_s(work))
+    return found_s or None
 
 
 def _hash_s(work: bytes) -> float:

@@ -39,7 +39,9 @@ LEAST_LOOKS = 5
 LOOKS_AT_REST = 4
 
 WORK = bytes(2**18)
-ROUNDS = 4
+ROUNDS = 8
+"""So often the work is done on a core at most, which may have slept; once where that is not slow."""
+
 RECENT_S = 0.05
 """As long as a pace stands for now: from the end of a call to the begin of the next."""
 
@@ -129,11 +131,7 @@ class Pace:
         return found_s
 
     def _now(self) -> float | None:
-        """What looks slow is looked at twice, for a core may have slept."""
-        found_s = slowest_s(self._cores, WORK, ROUNDS)
-        if found_s is not None and complaint(found_s, self.best_s, SLOW):
-            found_s = shorter_s(found_s, slowest_s(self._cores, WORK, ROUNDS))
-        return found_s
+        return slowest_s(self._cores, WORK, ROUNDS, SLOW * (self.best_s or 0.0))
 
 
 def complaint(pace_s: float, best_s: float | None, slow: float) -> str:

@@ -191,6 +191,12 @@ def test_taking_the_pace_leaves_the_thread_on_the_cores_that_it_had():
         os.sched_setaffinity(0, cores)
 
 
+def test_work_that_is_done_fast_enough_is_done_once():
+    began_s = time.thread_time()
+    once_s = slowest_s([], WORK, 1000, enough_s=1.0)
+    assert once_s <= time.thread_time() - began_s < 100 * once_s
+
+
 @pinned
 def test_large_machines_are_looked_at_in_a_few_places():
     assert few([0, 1]) == [0, 1]
