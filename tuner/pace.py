@@ -40,7 +40,7 @@ LOOKS_AT_REST = 4
 
 WORK = bytes(2**18)
 ROUNDS = 8
-"""So often the work is done on a core at most, which may have slept; once where that is not slow."""
+"""So often the work is done at most, for a core may have slept; once where that is not slow."""
 
 RECENT_S = 0.05
 """As long as a pace stands for now: from the end of a call to the begin of the next."""
