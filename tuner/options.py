@@ -143,7 +143,7 @@ workload_options = options(
 search_options = options(
     click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all."),
     click.option(
-        "--time-limit", "time_limit_s", type=DURATION, help="No trial but the race's begins after."
+        "--time-limit", "time_limit_s", type=DURATION, help="No trial of the search begins after; the race follows."
     ),
     click.option(
         "--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True
