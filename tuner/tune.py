@@ -13,6 +13,7 @@ from typing import Protocol
 
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
+from search_space.knobs.batch import images_in_call
 from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
 from storage import Store
@@ -26,7 +27,8 @@ CAP = 1.5
 """A steady call slower than this many times the best so far ends a trial."""
 
 HOPELESS = 2.0
-"""A call longer than this many times the baseline's, with nothing to compile, is not waited for."""
+"""A call longer than this many times the baseline's, with nothing to compile, is not waited for;
+one that makes more images may take so many times longer."""
 
 HOPELESS_SLACK_S = 5.0
 """Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
@@ -194,7 +196,7 @@ class Loop:
         self._progress.started(len(self._trials) + 1, config)
         searched = purpose in SEARCHED
         # What has run before is not given up: it may be the machine that is slow now.
-        deadlines = self._deadlines() if searched else Deadlines(self.plan.trial_timeout_s)
+        deadlines = self._deadlines(config) if searched else Deadlines(self.plan.trial_timeout_s)
         tried = self._run(self._job(config, purpose), deadlines, self._progress.phase)
         kept = replace(tried, purpose=purpose, race=race, round=round)
         trial = self._store.add(self.study_id, kept)
@@ -248,12 +250,14 @@ class Loop:
     def _baseline(self) -> Measurement | None:
         return next((trial.measurement for trial in self._trials if trial.config == {}), None)
 
-    def _deadlines(self) -> Deadlines:
+    def _deadlines(self, config: Config) -> Deadlines:
         whole = Deadlines(self.plan.trial_timeout_s)
         baseline = self._baseline
         if baseline is None:
             return whole
-        slowest_s = max(baseline.latency_s, *baseline.seconds["first_call"])
+        workload = self.plan.space.context.workload
+        longer = images_in_call(workload, config) / images_in_call(workload, {})
+        slowest_s = longer * max(baseline.latency_s, *baseline.seconds["first_call"])
         return replace(whole, call_s=HOPELESS * slowest_s + HOPELESS_SLACK_S)
 
 

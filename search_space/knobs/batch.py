@@ -26,11 +26,11 @@ def times(choice: str) -> int:
 
 
 def batch_effect(build: Build, choice: str) -> str | None:
-    """The call must hold a list of prompts, a multiple of the choice long."""
-    prompts = build.call["prompt"]
-    if isinstance(prompts, list) and len(prompts) % times(choice) == 0:
+    """The call must hold so many times the prompts that were asked for."""
+    prompts, asked = build.call["prompt"], build.evidence["batch"]
+    if isinstance(prompts, list) and len(prompts) == asked * times(choice):
         return None
-    return "the call holds a single prompt"
+    return f"the call holds {len(prompts) if isinstance(prompts, list) else 1} prompts of {asked}"
 
 
 @knob(
@@ -48,4 +48,5 @@ def batch(build: Build, choice: str) -> None:
     """Several times as many prompts in one call, where seconds per image are what counts."""
     prompts = build.call["prompt"]
     asked = prompts if isinstance(prompts, list) else [prompts]
+    build.evidence["batch"] = len(asked)
     build.call["prompt"] = asked * times(choice)
