@@ -80,10 +80,9 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
         with console.status(f"loading {model}"):
             context = prepare(children, request)
         at_work = Run(plan_run(context, request))
-        watched = ConsoleProgress(
-            console, request.trials, at_work.plan.budget, request.time_limit_s
-        )
-        with watched:
+        plan = at_work.plan
+        limits = plan.budget, request.time_limit_s, plan.objective
+        with ConsoleProgress(console, request.trials, *limits) as watched:
             at_work.go(ledger, partial(run_trial, children), watched)
         return conclude(at_work, output or default_output(model), json_wanted)
 

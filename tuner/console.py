@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from search_space.budget import Budget
-from search_space.trial import Config, Trial
+from search_space.trial import Config, Measurement, Trial
 from search_space.units import format_duration
-from tuner.objective import best, latency_s
+from tuner.objective import LATENCY, Objective, best, latency_s
 from tuner.report import decibel, describe, latency, seconds, size, times
 from tuner.tune import SEARCHED
 from tuner.tuned import figures
@@ -22,12 +22,18 @@ class ConsoleProgress:
     """Shows the trial at work, what has been found and the time left; a context manager."""
 
     def __init__(
-        self, console: Console, trials: int, budget: Budget, time_limit_s: float | None
+        self,
+        console: Console,
+        trials: int,
+        budget: Budget,
+        time_limit_s: float | None,
+        objective: Objective = LATENCY,
     ) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._console = console
         self._budget = budget
+        self._objective = objective
         self._total = trials
         self._ends_s = None if time_limit_s is None else time.monotonic() + time_limit_s
         self._trials: list[Trial] = []
@@ -69,7 +75,7 @@ class ConsoleProgress:
         self._bar.update(self._task, completed=len(self._trials))
         measured = "1 trial was" if len(trials) == 1 else f"{len(trials)} trials were"
         self._console.print(f"{measured} measured before and will not be measured again")
-        winner = best(self._trials, self._budget)
+        winner = self._winner()
         if winner is not None:
             self._console.print(f"best so far: {describe(winner.config)}", highlight=False)
 
@@ -130,13 +136,19 @@ class ConsoleProgress:
         return trial.purpose if trial.round is None else f"{trial.purpose}, round {trial.round}"
 
     def _speedup(self, trial: Trial) -> float | None:
-        baseline = next((known.measurement for known in self._trials if not known.config), None)
+        baseline = self._baseline()
         if baseline is None or trial.measurement is None:
             return None
         return baseline.latency_s / latency_s(trial)
 
+    def _baseline(self) -> Measurement | None:
+        return next((known.measurement for known in self._trials if not known.config), None)
+
+    def _winner(self) -> Trial | None:
+        return best(self._trials, self._budget, self._objective, self._baseline())
+
     def _best(self) -> str:
-        winner = best(self._trials, self._budget)
+        winner = self._winner()
         if winner is None:
             return ""
         return f"best {seconds(latency_s(winner))} ({times(self._speedup(winner))})"

@@ -141,6 +141,11 @@ class Standing:
         rounds = self._rounds
         return None if rounds is None else min(self.eligible, key=rounds.level, default=None)
 
+    @property
+    def repeated(self) -> bool:
+        """Whether all who may win ran in as many rounds as the fewest of a race."""
+        return all(len(self._values[one]) >= MINIMUM_ROUNDS for one in self.eligible)
+
     def over_leader(self, one: Entrant) -> Interval:
         """The entrant's value over that of the leader."""
         assert self.leader is not None

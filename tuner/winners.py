@@ -86,18 +86,19 @@ def _winner(group: list[StoredTrial], budget: Budget, objective: str | None) -> 
 def _raced(
     mine: list[Trial], known: list[Trial], budget: Budget, objective: Objective
 ) -> tuple[Trial, Interval | None, tuple[Trial, ...]] | None:
-    """The winner of the last race, if any: its first trial, its speed-up, its trials in it."""
+    """The winner of the last race that says anything: its first trial, speed-up and trials."""
     races = [trial.race for trial in mine if trial.purpose == "race"]
-    trials = [trial for trial in mine if races and trial.race == races[-1]]
-    entrants = tuple(dict.fromkeys(entrant(trial.config) for trial in trials))
     barred = frozenset(over_budget(budget, known))
-    standing = Standing(Race(entrants, 0, budget, objective, barred), trials)
     evidence = first_measured(known)
-    winner = standing.winner(evidence)
-    if winner is None:
-        return None
-    raced = tuple(trial for trial in trials if entrant(trial.config) == winner)
-    return evidence[winner], standing.speedup(winner), raced
+    for name in reversed(dict.fromkeys(races)):
+        trials = [trial for trial in mine if trial.race == name]
+        entrants = tuple(dict.fromkeys(entrant(trial.config) for trial in trials))
+        standing = Standing(Race(entrants, 0, budget, objective, barred), trials)
+        winner = standing.winner(evidence)
+        if winner is not None and standing.repeated:
+            raced = tuple(trial for trial in trials if entrant(trial.config) == winner)
+            return evidence[winner], standing.speedup(winner), raced
+    return None
 
 
 def best_json(winner: Winner) -> dict[str, Any]:

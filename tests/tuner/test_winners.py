@@ -1,0 +1,67 @@
+"""What is told of the best while a run was interrupted, and while it is watched."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from search_space.budget import UNLIMITED
+from search_space.space import Space
+from storage import Store
+from tests.tuner.simulation import BEST, Quiet, Simulation, context
+from tuner.console import ConsoleProgress
+from tuner.objective import Objective
+from tuner.plan import Plan
+from tuner.run import Run
+from tuner.winners import winners
+
+
+class Interrupted(Simulation):
+    """Ctrl-C after so many trials of a race."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(noise=0.003)
+        self._after = after
+
+    def __call__(self, job, deadlines, on_phase):
+        if deadlines.call_s is None and self.jobs:
+            self._after -= 1
+            if self._after < 0:
+                raise KeyboardInterrupt
+        return super().__call__(job, deadlines, on_phase)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    space = Space(context(), include=tuple(BEST))
+    return Plan(space, UNLIMITED, 7, None, 600.0, tmp_path / "cache", race_rounds=3)
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_race_that_was_interrupted_in_its_first_round_says_nothing(plan, after, tmp_path):
+    with Store(str(tmp_path / "history.db")) as store:
+        run = Run(plan)
+        run.go(store, Interrupted(after), Quiet())
+        assert run.interrupted
+        assert sum(stored.trial.purpose == "race" for stored in store.trials()) == after
+        (winner,) = winners(store.trials())
+    assert winner.stored.trial.config == run.tuned().config != {}
+    assert (winner.speedup, run.tuned().speedup) == (None, None)
+
+
+def test_the_best_so_far_is_that_of_the_objective(plan, tmp_path):
+    plan = replace(plan, objective=Objective("memory"), race_rounds=0)
+    with Store(str(tmp_path / "history.db")) as store:
+        run = Run(plan)
+        run.go(store, Simulation(), Quiet())
+        trials = [stored.trial for stored in store.trials()]
+    told = io.StringIO()
+    progress = ConsoleProgress(Console(file=told), 7, UNLIMITED, None, plan.objective)
+    progress.remembered(trials)
+    chosen = ", ".join(f"{name}={value}" for name, value in run.tuned().config.items())
+    assert told.getvalue().splitlines()[-1] == f"best so far: {chosen}"
+    fastest = min(trials, key=lambda trial: trial.measurement.latency_s)
+    assert fastest.config != run.tuned().config
