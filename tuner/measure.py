@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from statistics import median, stdev
+from statistics import median
 from typing import Any, Protocol
 
 from search_space.trial import RECOMPILES, Condition
 from tuner.stages import Stopwatch
+from tuner.statistics import half_width_s
 
 MINIMUM_SAMPLES = 3
 MAXIMUM_SAMPLES = 10
@@ -34,10 +35,6 @@ MAXIMUM_EXCUSED = 2
 WARM_DIFFERENCE = 0.03
 HALF_WIDTH = {"cpu": 0.02}
 HALF_WIDTH_ACCELERATOR = 0.01
-
-STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
-"""The 97.5 % quantile for 1, 2 ... degrees of freedom, the last also for more: of three samples
-little is known."""
 
 
 @dataclass(frozen=True)
@@ -266,10 +263,3 @@ def _settled(calls: _Calls, device: str, cap_s: float | None) -> bool:
     share = HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR)
     counting_s = [sample.call.call_s for sample in calls.counting()]
     return half_width_s(counting_s) <= share * median(counting_s)
-
-
-def half_width_s(samples_s: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of the median of two or more normal samples."""
-    # The standard error of a median is 1.2533 times that of a mean.
-    quantile = STUDENT_T[min(len(samples_s) - 1, len(STUDENT_T)) - 1]
-    return float(quantile * 1.2533 * stdev(samples_s) / len(samples_s) ** 0.5)

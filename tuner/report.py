@@ -13,7 +13,7 @@ from search_space.trial import Failure, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.fidelity import IDENTICAL_DB
-from tuner.statistics import median_interval, spread
+from tuner.statistics import half_width_s, spread
 from tuner.tuned import figures
 
 if TYPE_CHECKING:
@@ -219,8 +219,8 @@ def _counted(value: float) -> str:
 def latency_text(steady_s: Sequence[float]) -> str:
     """The median with its interval and the scatter of the samples, in one line."""
     middle_s = median(steady_s)
-    low, high = map(format_duration, median_interval(steady_s))
-    scatter = 100 * spread(steady_s) / middle_s
-    return (
-        f"latency {format_duration(middle_s)}, 95 % from {low} to {high}, scatter {scatter:.1f} %"
-    )
+    told = f"latency {format_duration(middle_s)}"
+    if len(steady_s) < 2:
+        return f"{told}, of one call"
+    width = f"{format_duration(half_width_s(steady_s))} (95 %)"
+    return f"{told} ± {width}, scatter {100 * spread(steady_s) / middle_s:.1f} %"

@@ -25,6 +25,8 @@ SPREAD = 0.15
 """Of the log of the candidates' latencies above the best of them."""
 ROUND_SHIFT = 0.01
 NEAR = 0.01
+LIKE = {"psnr_db": 40.0}
+"""As like the baseline's image as every other: a tie is told by something else."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def one_run(
         process = generator.normal(0, noise)
         calls = numpy.exp(generator.normal(0, noise, SAMPLES) + process + shift)
         seconds = {"steady": tuple(latency_s[one] * calls), "first_call": (2 * latency_s[one],)}
-        measured = Measurement(seconds, (Peak("host", "steady", "simulated", 2**30),), 40.0)
+        measured = Measurement(seconds, (Peak("host", "steady", "simulated", 2**30),), LIKE)
         return Trial(dict(one), measured, 1.0, "2026-01-01", race="race", round=number)
 
     searched = {one: measure(one) for one in latency_s if one != BASELINE}
