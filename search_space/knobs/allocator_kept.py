@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 from search_space.build import Build
@@ -11,6 +13,8 @@ from search_space.needs import device, every, linux, probe
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
 """Parameters of mallopt, by their numbers in malloc.h."""
+
+WITHOUT = "the C library has no mallopt that keeps what is freed: that is glibc's"
 
 BLOCK_BYTES = 64 * 2**20
 """More than the C library keeps by itself, however much was asked for and freed before."""
@@ -24,16 +28,15 @@ def c_library() -> Any:
 
 
 def keep_what_is_freed() -> bool:
-    """Give the kernel neither large blocks nor the end of the heap; False where that is refused."""
-    mallopt = c_library().mallopt
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
+    """Give the kernel neither large blocks nor the end of the heap; False where that cannot be."""
+    if sys.platform != "linux" or not hasattr(library := c_library(), "mallopt"):
+        return False
+    return bool(library.mallopt(M_MMAP_MAX, 0)) and bool(library.mallopt(M_TRIM_THRESHOLD, -1))
 
 
 def mallopt_works(device_name: str, head_size: int) -> str | None:
     """The C library must have mallopt, which is glibc's, and do what it is told."""
-    if hasattr(c_library(), "mallopt") and keep_what_is_freed():
-        return None
-    return "the C library has no mallopt that keeps what is freed: that is glibc's"
+    return None if keep_what_is_freed() else WITHOUT
 
 
 def resident_bytes() -> int:
@@ -50,6 +53,8 @@ def allocator_kept_effect(build: Build, choice: str) -> str | None:
     library = c_library()
     library.malloc.restype = ctypes.c_void_p
     block = ctypes.c_void_p(library.malloc(ctypes.c_size_t(BLOCK_BYTES)))
+    if not block:
+        raise MemoryError(f"{BLOCK_BYTES >> 20} MiB to look at the allocator with are not there")
     ctypes.memset(block, 1, BLOCK_BYTES)
     held_bytes = resident_bytes()
     library.free(block)
@@ -71,4 +76,5 @@ def allocator_kept_effect(build: Build, choice: str) -> str | None:
 )
 def allocator_kept(build: Build, choice: str) -> None:
     """Memory that is freed kept for the next call, which then need not ask the kernel for it."""
-    keep_what_is_freed()
+    if not keep_what_is_freed():
+        warnings.warn(f"this was tuned with what is freed kept, and here {WITHOUT}", stacklevel=2)

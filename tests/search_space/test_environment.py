@@ -103,6 +103,26 @@ def test_another_c_library_than_glibc_does_not_keep_what_is_freed(monkeypatch):
     refusing = SimpleNamespace(mallopt=lambda parameter, value: 0)
     monkeypatch.setattr("ctypes.CDLL", lambda name: refusing)
     assert mallopt_works("cpu", 64) == expected
+    [step] = steps({"allocator": "system-kept"})
+    with pytest.warns(UserWarning, match="tuned with what is freed kept, and here the C library"):
+        step.apply(BUILD)
+
+
+def test_where_there_is_no_memory_for_the_look_that_is_what_is_said():
+    code = (
+        "import resource, psutil\n"
+        "from pathlib import Path\n"
+        "from search_space.build import Build\n"
+        "from search_space.construct import no_effect\n"
+        "build, config = Build('', 'cpu', {}, Path()), {'allocator': 'system-kept'}\n"
+        "no_effect(build, config)\n"
+        "limit_bytes = psutil.Process().memory_info().vms + 2**23\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))\n"
+        "try: no_effect(build, config)\n"
+        "except MemoryError as error: print(error)"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert printed == "64 MiB to look at the allocator with are not there\n"
 
 
 @pytest.mark.parametrize("system", ["Darwin arm64", "Windows AMD64"])
