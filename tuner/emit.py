@@ -106,7 +106,8 @@ def load_script(tuned: TunedConfig) -> str:
     acting = [(step.choice.apply.__module__, step.choice.apply.__name__) for step in todo]
     workload = tuned.workload
     return SCRIPT.format(
-        model=workload.model,
+        # It stands within a docstring, and may be a folder of Windows.
+        model=workload.model.replace("\\", "\\\\").replace('"', '\\"'),
         version=__version__,
         evidence=_evidence(tuned),
         sources=cut([("search_space.build", "Build"), *acting]),
@@ -135,6 +136,7 @@ def _body(todo: tuple[Step, ...]) -> list[str]:
 def _evidence(tuned: TunedConfig) -> str:
     machine = tuned.machine
     peak = format_size(tuned.tuned["peak_bytes"])
+    made = "an image" if tuned.workload.throughput else "a call"
     faster = ", not raced against the default"
     if tuned.speedup is not None:
         bounds = f"{tuned.speedup_low:.2f} to {tuned.speedup_high:.2f}"
@@ -142,5 +144,5 @@ def _evidence(tuned: TunedConfig) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     return (
         f"Measured on {machine.device_name} ({machine.device}) on {tuned.created_at[:10]}:\n"
-        f"{latency(tuned.tuned)} a call{faster}, {peak} at most.\nVersions: {packages}.\n"
+        f"{latency(tuned.tuned)} {made}{faster}, {peak} at most.\nVersions: {packages}.\n"
     )

@@ -94,6 +94,20 @@ def test_what_is_emitted_is_read_back(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["here"]
 
 
+def test_where_images_are_counted_the_latency_is_that_of_an_image():
+    winner = tuned({})
+    assert " a call, 3.00 times" in load_script(winner)
+    counted = replace(winner, workload=replace(winner.workload, throughput=True))
+    assert " an image, 3.00 times" in load_script(counted)
+
+
+@pytest.mark.parametrize("name", ["C:\\Users\\ann\\new", 'a "quoted" name', 'ends in "'])
+def test_a_model_of_any_name_makes_a_script_that_is_python(name):
+    winner = tuned({})
+    script = load_script(replace(winner, workload=replace(winner.workload, model=name)))
+    assert f"The tuned pipeline of {name}, written" in ast.get_docstring(ast.parse(script))
+
+
 def test_what_was_not_raced_says_so(tmp_path):
     winner = replace(tuned({}), speedup=None, speedup_low=None, speedup_high=None)
     assert "not raced against the default" in load_script(winner)
