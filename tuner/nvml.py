@@ -75,9 +75,9 @@ def strangers(pids: frozenset[int], ours: frozenset[int]) -> int:
 class GpuWatch:
     """Looks at the GPU while a call runs and as it ends; at nothing on other devices."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, read: Callable[[], GpuReading] | None = None) -> None:
         self._device = device
-        self._read = reader() if device == "cuda" else None
+        self._read = (read or reader()) if device == "cuda" else None
         self._readings: list[GpuReading] = []
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -88,21 +88,27 @@ class GpuWatch:
             return
         self._readings.clear()
         self._ended.clear()
-        self._thread = threading.Thread(target=self._look, args=(self._read,), daemon=True)
+        self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def end(self) -> tuple[Condition, ...]:
         """What was seen since ``begin``."""
-        if self._thread is None or self._read is None:
+        if self._thread is None:
             return UNWATCHED if self._device == "cuda" else ()
         self._ended.set()
         self._thread.join()
-        self._readings.append(self._read())
-        return seen_on_gpu(self._readings, frozenset((os.getpid(),)))
+        self._take()
+        return seen_on_gpu(self._readings, frozenset((os.getpid(),))) or UNWATCHED
 
-    def _look(self, read: Callable[[], GpuReading]) -> None:
+    def _look(self) -> None:
         while not self._ended.wait(EVERY_S):
-            self._readings.append(read())
+            self._take()
+
+    def _take(self) -> None:
+        # A look that fails, for whatever reason, must not fail the trial that is looked at.
+        if self._read is not None:
+            with contextlib.suppress(Exception):
+                self._readings.append(self._read())
 
 
 def reader() -> Callable[[], GpuReading] | None:

@@ -26,7 +26,9 @@ from tuner.noise import (
 from tuner.nvml import (
     POWER_CAP,
     SLOWDOWNS,
+    UNWATCHED,
     GpuReading,
+    GpuWatch,
     by_library,
     from_text,
     handle_of,
@@ -282,3 +284,20 @@ def test_a_look_by_nvml():
     handle = handle_of(described, "1")
     assert (handle, handle_of(described, "GPU-1")) == ("handle 1", "handle GPU-1")
     assert by_library(described, handle) == GpuReading(frozenset((123,)), 0x4, 1411, 61)
+
+
+def test_a_look_that_fails_fails_nothing():
+    def failing():
+        raise OSError("the driver does not answer")
+
+    watch = GpuWatch("cuda", failing)
+    watch.begin()
+    assert watch.end() == UNWATCHED
+
+
+def test_a_gpu_is_looked_at_when_a_call_has_ended():
+    watch = GpuWatch("cuda", lambda: GpuReading(frozenset((os.getpid(), 1)), 0, 1410, 61))
+    watch.begin()
+    others = next(seen for seen in watch.end() if seen.kind == "gpu_others")
+    assert (others.value, others.complaint) == (1, "1 other processes were on the GPU")
+    assert GpuWatch("cpu").end() == ()
