@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,11 +38,18 @@ class OneLineErrors(click.Group):
             fail(f"{error.format_message()} (see '{path} --help')", error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:
-            sys.exit(0)
         except Exception as error:
             fail(f"{type(error).__name__}: {error}: a bug of ours, kept in {keep(error)}", 1)
         sys.exit(status if isinstance(status, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; whoever reads its output may stop reading, as ``head`` does."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What Python still holds back is written when it exits, and must find somewhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
 
 
 def fail(message: str, status: int) -> None:
@@ -143,7 +151,10 @@ workload_options = options(
 search_options = options(
     click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all."),
     click.option(
-        "--time-limit", "time_limit_s", type=DURATION, help="No trial of the search begins after; the race follows."
+        "--time-limit",
+        "time_limit_s",
+        type=DURATION,
+        help="No trial of the search begins after; the race follows.",
     ),
     click.option(
         "--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True

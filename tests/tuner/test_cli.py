@@ -50,6 +50,13 @@ def test_help_has_an_example(invoke, command):
     assert f"Example: tune {command}" in result.stdout
 
 
+def test_whoever_reads_the_output_may_stop_reading():
+    command = [sys.executable, "-m", "tuner", "knobs", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
 def test_help_is_quick_and_imports_no_framework():
     code = "import sys, tuner.cli; print(*{'torch', 'optuna', 'sqlalchemy'} & set(sys.modules))"
     printed = subprocess.run(
