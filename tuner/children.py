@@ -107,10 +107,11 @@ class Forked:
     def start(self, request: dict[str, Any]) -> Child:
         """Fork a child that does the task; raises TuneError where the server has gone."""
         self._ask(request)
-        answer = self._answer(120.0)
-        if answer is None:
-            raise TuneError("the fork server did not answer within 120 s: run the command again")
-        return Child(answer["pid"], self)
+        while (answer := self._answer(120.0)) is not None:
+            # The end of a child that outlived its kill may be told first.
+            if "pid" in answer:
+                return Child(answer["pid"], self)
+        raise TuneError("the fork server did not answer within 120 s: run the command again")
 
     def preload(self, names: Sequence[str]) -> None:
         """Have the server import ``module:Class`` names ahead of the next fork."""
