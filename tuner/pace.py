@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import fmean, quantiles
 
 from search_space.trial import Condition, Trial
-from tuner.hashing import few, slowest_s
+from tuner.hashing import slowest_s
 from tuner.pace_within import Within
 
 PACE = "pace_s"
@@ -40,7 +40,9 @@ LOOKS_AT_REST = 4
 
 WORK = bytes(2**18)
 ROUNDS = 8
-"""So often the work is done at most, for a core may have slept; once where that is not slow."""
+ENOUGH = 1.05
+"""So often the work is done at most, for a core may have slept, and no more once it took so many
+times the best pace. Well below what counts as slow: a better pace may become known."""
 
 RECENT_S = 0.05
 """As long as a pace stands for now: from the end of a call to the begin of the next."""
@@ -56,7 +58,7 @@ class Pace:
     def __init__(
         self, cores: Sequence[int], best_s: float | None = None, within: Within | None = None
     ) -> None:
-        self._cores = few(cores)
+        self._cores = cores
         self._within = within or Within()
         self._earlier_s = best_s
         self._own_s: float | None = None
@@ -131,7 +133,7 @@ class Pace:
         return found_s
 
     def _now(self) -> float | None:
-        return slowest_s(self._cores, WORK, ROUNDS, SLOW * (self.best_s or 0.0))
+        return slowest_s(self._cores, WORK, ROUNDS, ENOUGH * (self.best_s or 0.0))
 
 
 def complaint(pace_s: float, best_s: float | None, slow: float) -> str:
