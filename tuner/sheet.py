@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.compare import OTHER_PROMPT
 from tuner.fidelity import IDENTICAL_DB, psnr_db, ssim
 from tuner.outputs import Reference, shown
-from tuner.report import latency
+from tuner.report import describe, latency
 from tuner.tuned import TunedConfig
 
 if TYPE_CHECKING:
@@ -127,7 +127,6 @@ def draw(tuned: TunedConfig, rows: list[Row]) -> Image:
 
 def heading_of(tuned: TunedConfig) -> list[str]:
     """What was compared, and how alike it is."""
-    config = ", ".join(f"{name}={value}" for name, value in tuned.config.items())
     figures = tuned.tuned
     known = []
     if figures.get("psnr_db") is not None:
@@ -141,7 +140,7 @@ def heading_of(tuned: TunedConfig) -> list[str]:
     likeness = ", ".join(known) or "another image by design: not compared"
     return [
         f"{tuned.workload.model} on {tuned.machine.device_name}",
-        config,
+        describe(tuned.config),
         f"worst of all: {likeness}",
     ]
 

@@ -81,9 +81,9 @@ def _row(row: Line, baseline_s: float) -> str:
 
 TEXT = """# On a GPU
 
-Each row or name below is a choice that was run on a GPU machine with a full-size reference pipeline,
-in a trial of its own: together with bf16 where the rules allow that, else with what the choice needs.
-Time was short, so not all choices were run, and nothing was raced. In the tables the trials ran one
-after the other; the baseline, diffusers' default in fp32, was measured first and, where time was
-left, last. The weights are random: the PSNR says nothing about trained ones. Tables by
-`python -m tests.benchmarks.gpu_table`, the list of choices by `pytest -m gpu`."""
+Each row or name below is a choice that was run on a GPU machine with a full-size reference
+pipeline, in a trial of its own: together with bf16 where the rules allow that, else with what the
+choice needs. Time was short, so not all choices were run, and nothing was raced. In the tables the
+trials ran one after the other; the baseline, diffusers' default in fp32, was measured first and,
+where time was left, last. The weights are random: the PSNR says nothing about trained ones. Tables
+by `python -m tests.benchmarks.gpu_table`, the list of choices by `pytest -m gpu`."""
