@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from search_space.budget import Budget
 from search_space.space import completed
-from search_space.trial import Failure, Trial
+from search_space.trial import Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.fidelity import IDENTICAL_DB
@@ -183,44 +183,57 @@ def stored_text(stored: StoredTrial) -> str:
         f"on {stored.machine.device_name} ({stored.machine.device}), {trial.started_at}",
         f"state {trial_state(trial)}, cost {format_duration(trial.cost_s)}, "
         f"budget {limits(trial.budget)}, quality {quality(trial.budget)}",
+        *_failure_lines(trial),
+        *_condition_lines(trial),
     ]
-    known = figures(trial)
+    if trial.measurement is not None:
+        made = "an image" if stored.workload.throughput else "a call"
+        lines.append(f"measured quality {figures(trial)['tier'] or UNKNOWN}")
+        lines += _measurement_lines(trial.measurement, made)
+    return "\n".join(lines)
+
+
+def _failure_lines(trial: Trial) -> Iterator[str]:
     failure = trial.judged(trial.budget)
     if failure is not None:
         where = f" in {failure.phase}" if failure.phase else ""
-        lines.append(f"{failure.kind.value}{where}: {failure.message}")
-        lines += [f"  | {line}" for line in failure.log.splitlines()]
+        yield f"{failure.kind.value}{where}: {failure.message}"
+        yield from (f"  | {line}" for line in failure.log.splitlines())
+
+
+def _condition_lines(trial: Trial) -> Iterator[str]:
     for name in ("disturbed", "unstable"):
-        complaint = getattr(trial.outcome, name)
-        lines += [f"{name}: {complaint}"] if complaint else []
+        if complaint := getattr(trial.outcome, name):
+            yield f"{name}: {complaint}"
     seen: dict[str, list[float]] = {}
     for condition in trial.outcome.conditions:
         seen.setdefault(condition.kind, []).append(condition.value)
     for kind, values in seen.items():
-        lines.append(f"{kind:>12}: " + "  ".join(map(_counted, values)))
-    if trial.measurement is not None:
-        lines.append(f"measured quality {known['tier'] or UNKNOWN}")
-        for metric, value in trial.measurement.fidelity.items():
-            lines.append(f"{metric:>18}: {value:.6g}")
-        lines.append(latency_text(trial.measurement.seconds["steady"]))
-        for kind, samples in trial.measurement.seconds.items():
-            lines.append(f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples))
-        lines += [f"{name:>12}: {value:.4g}" for name, value in trial.measurement.work.items()]
-        for peak in trial.measurement.peaks:
-            held = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
-            lines.append(f"{peak.phase:>12}: {held}")
-    return "\n".join(lines)
+        yield f"{kind:>12}: " + "  ".join(map(_counted, values))
+
+
+def _measurement_lines(measured: Measurement, made: str) -> Iterator[str]:
+    for metric, value in measured.fidelity.items():
+        yield f"{metric:>18}: {value:.6g}"
+    yield latency_text(measured.seconds["steady"], made)
+    for kind, samples in measured.seconds.items():
+        yield f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples)
+    for name, value in measured.work.items():
+        yield f"{name:>12}: {value:.4g}"
+    for peak in measured.peaks:
+        held = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
+        yield f"{peak.phase:>12}: {held}"
 
 
 def _counted(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def latency_text(steady_s: Sequence[float]) -> str:
+def latency_text(steady_s: Sequence[float], made: str = "a call") -> str:
     """The median with its interval and the scatter of the samples, in one line."""
     middle_s = median(steady_s)
-    told = f"latency {format_duration(middle_s)}"
+    told = f"latency {format_duration(middle_s)} {made}"
     if len(steady_s) < 2:
-        return f"{told}, of one call"
+        return f"{told}, measured once"
     width = f"{format_duration(half_width_s(steady_s))} (95 %)"
     return f"{told} ± {width}, scatter {100 * spread(steady_s) / middle_s:.1f} %"

@@ -12,7 +12,7 @@ from search_space.workload import Workload
 from storage import Store
 from tuner.emit import emit, load_script
 from tuner.limit import known_work, reached
-from tuner.report import latency, stored_json, stored_text, trials_table
+from tuner.report import latency, latency_text, stored_json, stored_text, trials_table
 from tuner.result import closing_remarks, limit_text, result_json
 from tuner.sheet import columns
 from tuner.tuned import TunedConfig, figures
@@ -105,3 +105,9 @@ def test_images_a_second_are_told_where_they_are_what_counts(tuned):
     assert closing_remarks(best) == []
     (told,) = closing_remarks(replace(best, objective="throughput"))
     assert told == "The best config makes 2 images a second, the default 0.5."
+
+
+def test_a_latency_is_told_with_its_interval():
+    assert latency_text([1.0]) == "latency 1 s a call, measured once"
+    told = latency_text([1.0, 1.01, 0.99], "an image")
+    assert told == "latency 1 s an image ± 31.1 ms (95 %), scatter 1.5 %"
