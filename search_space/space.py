@@ -119,9 +119,25 @@ def check_pins(fix: Mapping[str, str], names: Iterable[str]) -> None:
         check_known(name, value)
 
 
+def check_agreement(
+    fix: Sequence[tuple[str, str]], include: Sequence[str], exclude: Sequence[str]
+) -> None:
+    """Raise UsageError where pins name what there is not, or one pin contradicts another."""
+    check_pins({}, (*include, *exclude))
+    fixed: dict[str, str] = {}
+    for name, value in fix:
+        check_known(name, value)
+        if fixed.setdefault(name, value) != value:
+            raise UsageError(f"{name} is fixed twice, at {fixed[name]} and at {value}: choose one")
+    for name in exclude:
+        if name in include or name in fixed:
+            how = "included" if name in include else "fixed"
+            raise UsageError(f"{name} is both {how} and excluded: choose one")
+
+
 def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"there is no {kind} {given!r}: {hint}There are {', '.join(known)}"
 

@@ -69,10 +69,13 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     from storage import Store, default_url
     from tuner.children import Children
     from tuner.console import ConsoleProgress
+    from tuner.emit import check_output, default_output
     from tuner.run import Run, plan_run, prepare
     from tuner.runner import run_trial
 
     request = request_of(model, **asked)
+    output = output or default_output(model)
+    check_output(output)
     console = stderr()
     # A polite end from outside is an interrupt: what was measured is kept and emitted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -84,22 +87,19 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
         limits = plan.budget, request.time_limit_s, plan.objective
         with ConsoleProgress(console, request.trials, *limits) as watched:
             at_work.go(ledger, partial(run_trial, children), watched)
-        return conclude(at_work, output or default_output(model), json_wanted)
+        return conclude(at_work, output, json_wanted)
 
 
 def request_of(model: str, **asked: Any) -> Request:
     """The request that the options of ``run`` and ``knobs`` spell out."""
-    from search_space.space import check_known
+    from search_space.space import check_agreement
     from tuner.models import check_name
     from tuner.race import MINIMUM_ROUNDS
     from tuner.run import Request, objective_of
 
     # Before anything is started: a slip of the pen shall not cost the seconds of an import.
     check_name(model)
-    for name, value in asked["fix"]:
-        check_known(name, value)
-    for name in (*asked.get("include", ()), *asked.get("exclude", ())):
-        check_known(name)
+    check_agreement(asked["fix"], asked.get("include", ()), asked.get("exclude", ()))
     rounds = asked.get("race_rounds", MINIMUM_ROUNDS)
     if 0 < rounds < MINIMUM_ROUNDS:
         raise UsageError(f"one round has no spread: give --race-rounds 0 or {MINIMUM_ROUNDS}")
@@ -130,13 +130,6 @@ def default_cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("diffusers-autotune"))
 
 
-def default_output(model: str) -> Path:
-    """``tuned/`` and the last part of the model's name."""
-    import re
-
-    return Path("tuned") / re.split(r"[/:\\]", model.rstrip("/\\"))[-1]
-
-
 def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     """Write the tuned config and show it; the exit code."""
     from tuner.emit import CONTACT_SHEET
@@ -152,7 +145,10 @@ def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     except TuneError:
         if json_wanted:
             click.echo(json.dumps(result_json(None, count, None, baseline), indent=2))
-        raise
+        if not at_work.interrupted:
+            raise
+        console.print("Interrupted before a config was found: the same command goes on from here.")
+        return INTERRUPTED
     if json_wanted:
         click.echo(json.dumps(result_json(tuned, count, str(folder), baseline), indent=2))
     else:
@@ -168,6 +164,8 @@ def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     console.print(f"Loader: {folder / 'load.py'}", highlight=False, soft_wrap=True)
     if (folder / CONTACT_SHEET).exists():
         console.print(f"Look at {folder / CONTACT_SHEET}", highlight=False, soft_wrap=True)
+    elif tuned.config:
+        console.print("No contact sheet: the images of this config were not kept.")
     if at_work.interrupted:
         console.print("Interrupted: the same command goes on from here.")
     return INTERRUPTED if at_work.interrupted else 0
@@ -230,9 +228,10 @@ def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune trials --json | jq '.[] | select(.state == "failed")'
     """
+    from tuner.history import of_model
     from tuner.report import trial_json, trials_table
 
-    found = [stored.trial for stored in history(store).trials(model)]
+    found = [stored.trial for stored in of_model(model, store, partial(click.echo, err=True))]
     if json_wanted:
         click.echo(json.dumps([trial_json(trial) for trial in found], indent=2))
     else:
@@ -249,6 +248,7 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune show 3
     """
+    from tuner.history import history
     from tuner.report import stored_json, stored_text
 
     stored = history(store).trial(trial)
@@ -268,20 +268,14 @@ def best(model: str | None, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune best reference:sd15-tiny
     """
+    from tuner.history import of_model
     from tuner.winners import best_json, best_table, winners
 
-    found = winners(history(store).trials(model))
+    found = winners(of_model(model, store, partial(click.echo, err=True)))
     if json_wanted:
         click.echo(json.dumps([best_json(winner) for winner in found], indent=2))
     else:
         stdout().print(best_table(found))
-
-
-def history(store: str | None) -> Any:
-    """The store, opened for reading."""
-    from storage import Store, default_url
-
-    return Store(store or default_url(), read_only=True)
 
 
 def stdout() -> Console:

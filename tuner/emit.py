@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pprint
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -51,12 +52,16 @@ def main() -> None:
     import sys
 
     import torch
+    from PIL import Image
 
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    if path and not (path.parent.is_dir() and path.suffix.lower() in Image.registered_extensions()):
+        sys.exit(f"cannot save to {{path}}; usage: python load.py image.png")
     prompts = CALL["prompt"] if isinstance(CALL["prompt"], list) else [CALL["prompt"]]
     generator = [torch.Generator("cpu").manual_seed({seed} + i) for i in range(len(prompts))]
     made = load()(**CALL, generator=generator, output_type="pil")[0][0]
     first, *rest = made if isinstance(made, list) else [made]
-    path = sys.argv[1] if len(sys.argv) > 1 else ("video.gif" if rest else "image.png")
+    path = path or Path("video.gif" if rest else "image.png")
     first.save(path, **({{"save_all": True, "append_images": rest}} if rest else {{}}))
     print(path)
 
@@ -66,7 +71,36 @@ if __name__ == "__main__":
 '''
 
 
+OURS = "written by diffusers-autotune"
+"""By this a script is known to be of a run, and may be replaced by the next."""
+
 CONTACT_SHEET = "contact_sheet.png"
+
+
+def default_output(model: str) -> Path:
+    """``tuned/`` and the last part of the model's name."""
+    return Path("tuned") / re.split(r"[/:\\]", model.rstrip("/\\"))[-1]
+
+
+def check_output(folder: Path) -> None:
+    """Raise UsageError where a run cannot write the folder, or would replace what is not ours."""
+    whole = folder.absolute()
+    there = next(place for place in (whole, *whole.parents) if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=there, prefix=".tuned-"):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    script = folder / "load.py"
+    if script.exists() and OURS not in script.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(f"{script} was not written by 'tune run': give another --output")
+    if (folder / "config.json").exists():
+        TunedConfig.read(folder)
+
+
+def unwritable(folder: Path, error: OSError) -> UsageError:
+    """What is said where the output cannot be written."""
+    return UsageError(f"{folder} cannot be written ({error}): give another --output")
 
 
 def emit(tuned: TunedConfig, folder: Path, sheet: bytes | None = None) -> Path:
@@ -93,7 +127,7 @@ def emit(tuned: TunedConfig, folder: Path, sheet: bytes | None = None) -> Path:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written ({error}): give another --output") from error
+        raise unwritable(folder, error) from error
     return folder
 
 

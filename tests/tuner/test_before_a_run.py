@@ -1,0 +1,114 @@
+"""What a run refuses before anything is measured, and what it says where little was."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from search_space.budget import UNLIMITED
+from search_space.errors import UsageError
+from search_space.space import Space
+from storage import Store
+from tests.tuner.simulation import BEST, Quiet, Simulation, context
+from tests.tuner.test_emit import tuned
+from tuner.cli import main
+from tuner.console import ConsoleProgress
+from tuner.emit import check_output, emit
+from tuner.plan import Plan
+from tuner.run import Run
+
+MODEL = "reference:sd15-tiny"
+
+
+def refused(*arguments: str) -> str:
+    result = CliRunner().invoke(main, ["run", MODEL, *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    return result.stderr
+
+
+@pytest.mark.parametrize("name", ["load.py", "config.json"])
+def test_what_is_not_of_a_run_is_not_replaced(name, tmp_path):
+    (tmp_path / name).write_text('{"my": "file"}', encoding="utf-8")
+    assert f"{name} was not written by 'tune run'" in refused("--output", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_is_of_a_run_may_be_replaced(tmp_path):
+    check_output(tmp_path / "not" / "there")
+    assert list(tmp_path.iterdir()) == []
+    emit(tuned({}), tmp_path / "tuned")
+    check_output(tmp_path / "tuned")
+
+
+def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    assert "cannot be written" in refused("--output", str(tmp_path / "file" / "tuned"))
+    with pytest.raises(UsageError, match="give another --output"):
+        check_output(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fix", "precision=bf16", "--fix", "precision=fp16"], "precision is fixed twice, at bf"),
+        (["--include", "precision", "--exclude", "precision"], "both included and excluded"),
+        (["--fix", "precision=bf16", "--exclude", "precision"], "both fixed and excluded"),
+    ],
+)
+def test_pins_that_contradict_each_other_are_refused(arguments, words):
+    assert words in refused(*arguments)
+
+
+def test_a_model_without_trials_is_told_with_those_that_have_some(tmp_path):
+    url = str(tmp_path / "history.db")
+    Store(url).close()
+    for command in (["best", MODEL], ["trials", "--model", MODEL]):
+        result = CliRunner().invoke(main, [*command, "--store", url, "--json"])
+        assert (result.exit_code, result.stdout) == (0, "[]\n")
+        assert result.stderr == f"no trials of {MODEL!r}; there are some of: none\n"
+
+
+@pytest.mark.parametrize("path", ["--help", "image", "no/folder/image.png"])
+def test_a_script_checks_where_to_save_before_it_loads(path, tmp_path):
+    folder = emit(replace(tuned({}), folder="/not/there"), tmp_path / "tuned")
+    command = [sys.executable, str(folder / "load.py"), path]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"cannot save to {path}; usage: python load.py image.png\n"
+
+
+def test_it_is_said_when_the_time_limit_ended_the_search():
+    told = io.StringIO()
+    progress = ConsoleProgress(Console(file=told), 8, UNLIMITED, 0.0)
+    progress.racing("race", 1, 3, 6)
+    progress.racing("race", 2, 3, 3)
+    assert told.getvalue() == "The time limit ended the search after 0 of 8 trials.\n"
+
+
+def test_a_run_with_pins_leaves_the_pictures_of_others(tmp_path):
+    space = Space(context(), include=tuple(BEST))
+    plan = Plan(space, UNLIMITED, 7, None, 600.0, tmp_path / "cache", race_rounds=0)
+
+    def go(plan):
+        run = Run(plan)
+        with Store(str(tmp_path / "history.db")) as store:
+            run.go(store, Simulation(), Quiet())
+        return run
+
+    winner = go(plan).tuned().config
+    pictures = plan.pictures(winner)
+    pictures.parent.mkdir(parents=True, exist_ok=True)
+    pictures.touch()
+    other = Space(context(), {"precision": "fp32"}, include=("memory_format", "precision"))
+    go(replace(plan, space=other)).forget_pictures()
+    assert pictures.exists()
+    slow = plan.pictures({"precision": "fp16"})
+    slow.touch()
+    go(plan).forget_pictures()
+    assert pictures.exists() and not slow.exists()
