@@ -30,7 +30,7 @@ from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.race import entrant
 from tuner.report import describe, limits
 from tuner.sheet import contact_sheet
-from tuner.tune import Loop, Progress, Runner
+from tuner.tune import SEARCHED, Loop, Progress, Runner
 from tuner.tuned import TunedConfig, raced_figures
 
 
@@ -226,10 +226,14 @@ class Run:
         return None
 
     def forget_pictures(self) -> None:
-        """Keep those of the trials that could win under another budget."""
+        """Keep those of the trials that could win under another budget or without the pins."""
         unlimited = Budget(quality=self.plan.budget.quality)
-        able = [trial for trial in self.candidates() if trial.judged(unlimited) is None]
-        kept = {os.fspath(self.plan.pictures(trial.config)) for trial in front(able)}
+        searched = [trial for trial in self.known if trial.purpose in SEARCHED]
+        able = [trial for trial in searched if trial.judged(unlimited) is None]
+        # With pins, and without any: the next run may have none.
+        mine = [trial for trial in able if self.plan.space.holds(trial.config)]
+        fronts = (*front(able), *front(mine))
+        kept = {os.fspath(self.plan.pictures(trial.config)) for trial in fronts}
         for path in self.plan.reference.with_suffix("").glob("*.npz"):
             if os.fspath(path) not in kept:
                 path.unlink(missing_ok=True)

@@ -77,8 +77,8 @@ def likeness_of(baseline: Any, tuned: Any) -> str:
     pair = [pixels[None].astype(numpy.float32) / 255 for pixels in (tuned, baseline)]
     found_db = psnr_db(*pair)
     if found_db >= IDENTICAL_DB:
-        return "identical"
-    return f"PSNR {found_db:.1f} dB, SSIM {ssim(*pair):.4f}"
+        return "identical in 8 bits"
+    return f"in 8 bits PSNR {found_db:.1f} dB, SSIM {ssim(*pair):.4f}"
 
 
 def amplification(rows: list[Row]) -> int:
@@ -141,7 +141,7 @@ def heading_of(tuned: TunedConfig) -> list[str]:
     return [
         f"{tuned.workload.model} on {tuned.machine.device_name}",
         describe(tuned.config),
-        f"worst of all: {likeness}",
+        f"worst of all, unrounded: {likeness}",
     ]
 
 

@@ -47,7 +47,7 @@ def test_a_sheet_shows_both_and_the_amplified_difference_of_every_prompt(kept):
 def test_a_row_names_its_prompt_and_how_alike_it_is(kept):
     reference, shown = kept(noise(1, 32, 32, 3), noise(1, 32, 32, 3))
     first, second = read_rows(tuned(CONFIG), Reference.read(reference), shown)
-    assert first.label.startswith("“a photograph of an astronaut riding a horse”: PSNR 3")
+    assert first.label.startswith("“a photograph of an astronaut riding a horse”: in 8 bits PSNR 3")
     assert "a bowl of fruit" in second.label
     assert "SSIM 0.9" in second.label
 
@@ -84,7 +84,7 @@ def test_the_heading_says_how_alike_the_trial_was_or_that_it_was_not_compared():
     assert heading_of(replace(winner, tuned=alike)) == [
         "model on a described machine",
         "precision=bf16",
-        "worst of all: PSNR 42.0 dB, SSIM 0.9912, measured as lossless",
+        "worst of all, unrounded: PSNR 42.0 dB, SSIM 0.9912, measured as lossless",
     ]
     other = {**winner.tuned, "psnr_db": None}
     assert "not compared" in heading_of(replace(winner, tuned=other))[-1]
