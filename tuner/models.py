@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 from search_space.errors import ModelError
@@ -20,7 +21,7 @@ def check_name(model: str) -> None:
         defaults(model.removeprefix(REFERENCE))
     elif folder.exists():
         read_index(folder)
-    elif not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+    elif not re.fullmatch(r"\w[\w.-]*/[\w.-]+", model):
         raise ModelError(
             f"there is no folder {model!r}, and it is no Hub id (owner/name) nor reference:NAME"
         )
@@ -43,7 +44,7 @@ def _download(model: str) -> Path:
     try:
         return Path(DiffusionPipeline.download(model))
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         raise ModelError(
             f"{model!r} is no local folder and cannot be fetched from the Hub: "
             f"check the name, the network and your access ({type(error).__name__}: {reason})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -127,5 +128,6 @@ def answer_each(folder: Path, ask: Callable[[str, Any], str | None]) -> None:
             try:
                 reason = ask(name, question)
             except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[:160].rstrip(".")
+                said = f"{type(error).__name__}: {error}"
+                reason = textwrap.shorten(said, 160, placeholder=" ...").rstrip(".")
             file.write(json.dumps([name, reason]) + "\n")

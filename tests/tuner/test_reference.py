@@ -150,8 +150,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(function):
     )
 
 
-def test_even_a_name_like_no_other_is_answered_with_one():
-    with pytest.raises(ModelError, match="no reference pipeline '': did you mean '"):
+def test_a_name_like_no_other_is_answered_with_all():
+    with pytest.raises(ModelError, match="no reference pipeline '': There are: sd15-tiny, "):
         reference.defaults("")
 
 

@@ -74,9 +74,7 @@ def _move(draft: Path, folder: Path) -> None:
 
 def _recipe(name: str) -> Recipe:
     if name not in _RECIPES:
-        nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
-        raise ModelError(
-            f"no reference pipeline {name!r}: did you mean {nearest!r}?"
-            f" There are: {', '.join(NAMES)}"
-        )
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ModelError(f"no reference pipeline {name!r}: {hint}There are: {', '.join(NAMES)}")
     return _RECIPES[name]
