@@ -81,6 +81,9 @@ class ConsoleProgress:
 
     def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
         """Show the round, and how far the race is."""
+        if self._purpose == "search" and len(self._trials) < self._total and self._is_late():
+            so_far = f"{len(self._trials)} of {self._total} trials"
+            self._console.print(f"The time limit ended the search after {so_far}.", highlight=False)
         self._purpose, self._due = purpose, left
         self._stage = f"{purpose}, round {round} of {max(round, rounds)} · "
         done = len(self._costs_s.setdefault(purpose, []))
@@ -108,6 +111,9 @@ class ConsoleProgress:
         self._costs_s[self._purpose].append(trial.cost_s)
         self._bar.update(self._task, completed=self._done(), best=self._best())
         self._console.print(self._line(trial), highlight=False, soft_wrap=True)
+
+    def _is_late(self) -> bool:
+        return self._ends_s is not None and time.monotonic() > self._ends_s
 
     def _done(self) -> int:
         return len(self._costs_s[self._purpose]) if self._stage else len(self._trials)

@@ -154,7 +154,7 @@ search_options = options(
         "--time-limit",
         "time_limit_s",
         type=DURATION,
-        help="No trial of the search begins after; the race follows.",
+        help="For the search; the race that follows is not counted.",
     ),
     click.option(
         "--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True
