@@ -10,60 +10,39 @@ the logarithms nowhere. The seconds are those that the trial reports.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
-from multiprocessing.connection import Client
 from pathlib import Path
 from statistics import geometric_mean, median, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 from search_space.trial import Condition, Trial
-from tests.benchmarks.one_config import one_config, parser, say, spread
+from tests.benchmarks.loop_by_hand import Loop, call_words, ratios, warm
+from tests.benchmarks.one_config import one_config, parser, say, summary
 from tuner import worker
+from tuner.children import Children
 from tuner.noise import Guard
 from tuner.runner import Deadlines, run_trial
-
-BY_HAND = """
-import os, sys, time
-import torch
-from multiprocessing.connection import Listener
-from diffusers import DiffusionPipeline
-
-folder, device, dtype, height, width, steps, prompt, allocator, place = sys.argv[1:]
-if allocator == "system-kept":
-    import ctypes
-    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-    mallopt = ctypes.CDLL(None).mallopt
-    assert mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1)
-options = {} if dtype == "fp32" else {"dtype": torch.bfloat16}
-pipe = DiffusionPipeline.from_pretrained(folder, **options).to(device)
-pipe.set_progress_bar_config(disable=True)
-
-def call_s():
-    generator = torch.Generator("cpu").manual_seed(0)
-    began = time.perf_counter()
-    pipe(prompt, height=int(height), width=int(width), num_inference_steps=int(steps),
-         generator=generator, output_type="np")
-    return time.perf_counter() - began
-
-call_s(), call_s()
-with Listener(place) as listener:
-    print("ready", flush=True)
-    with listener.accept() as trial:
-        while trial.recv():
-            trial.send(call_s())
-"""
+from tuner.worker import Job
 
 PLACE = "HAND_TIMING_FOLDER"
 """The variable that names the folder of the loop's socket and of the seconds that it took."""
 
+LOOP, SECONDS = "loop", "seconds.json"
 TURNS = "turns"
+KEPT = "allocator=system-kept"
+
+
+class Round(NamedTuple):
+    """The trial's calls over those of the loop, and the median of the latter."""
+
+    ratios: list[float]
+    by_hand_s: float
 
 
 class InTurns(Guard):
@@ -72,28 +51,24 @@ class InTurns(Guard):
     def __init__(self, *known: Any) -> None:
         super().__init__(*known)
         self._folder = Path(os.environ[PLACE])
-        self._loop = Client(str(self._folder / "loop"))
-        self._seconds: list[float] = []
+        self._loop = Loop(self._folder / LOOP)
 
     def begin(self) -> None:
         """The loop's turn, and then a call begins."""
-        self._turn()
+        self._loop.turn()
         super().begin()
 
     def end(self) -> tuple[Condition, ...]:
         """What was seen, and after how many turns of the loop."""
-        return (*super().end(), Condition(TURNS, float(len(self._seconds))))
+        return (*super().end(), Condition(TURNS, float(len(self._loop.calls_s))))
 
     def close(self) -> None:
         """The loop's last turn."""
         super().close()
-        self._turn()
-        self._loop.send(False)
-        (self._folder / "seconds.json").write_text(json.dumps(self._seconds), encoding="utf-8")
-
-    def _turn(self) -> None:
-        self._loop.send(True)
-        self._seconds.append(self._loop.recv())
+        self._loop.turn()
+        self._loop.close()
+        kept = json.dumps(self._loop.calls_s)
+        (self._folder / SECONDS).write_text(kept, encoding="utf-8")
 
 
 def in_turns(folder: Path) -> None:
@@ -102,65 +77,56 @@ def in_turns(folder: Path) -> None:
     worker.try_config(folder)
 
 
-@contextmanager
-def by_hand(words: Sequence[str], folder: Path) -> Iterator[None]:
-    """The loop, ready for its turns."""
-    command = [sys.executable, "-W", "ignore", "-c", BY_HAND, *words, str(folder / "loop")]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
-        try:
-            if process.stdout.readline() != "ready\n":
-                sys.exit("the loop did not start")
-            yield
-        finally:
-            process.kill()
-
-
-def ratios(trial: Trial, by_hand_s: Sequence[float]) -> list[float]:
-    """Each call that the trial reports after it was warm, over what the loop took around it."""
+def steady(trial: Trial) -> Iterator[tuple[int, float]]:
+    """Each call that the trial reports after it was warm: the loop's turns before it, seconds."""
     measured = trial.measurement
     if measured is None:
         sys.exit(f"the trial failed: {trial.outcome}")
-    found = []
     for seen in measured.conditions:
         if seen.kind == TURNS and seen.sample in ("steady", "disturbed"):
-            turn = int(seen.value)
-            call_s = measured.seconds[seen.sample][seen.position]
-            found.append(call_s / geometric_mean(by_hand_s[turn - 1 : turn + 1]))
-    return found
+            yield int(seen.value), measured.seconds[seen.sample][seen.position]
+
+
+def options() -> argparse.Namespace:
+    """What was asked for on the command line."""
+    found = parser(__doc__)
+    found.add_argument("--rounds", type=int, default=5)
+    asked = found.parse_args()
+    if any(choice != KEPT for choice in asked.choose):
+        found.error(f"the loop by hand knows {KEPT} alone")
+    return asked
+
+
+def measured_round(children: Children, job: Job, words: Sequence[str], folder: Path) -> Round:
+    """A trial and a loop in turns, each in a new process."""
+    freed = "kept" if job.config.get("allocator") == "system-kept" else "returned"
+    task = f"{__spec__.name}:{in_turns.__name__}"
+    with warm(words, freed, folder / LOOP):
+        trial = run_trial(children, job, Deadlines(1200.0), lambda phase: None, task)
+    by_hand_s = json.loads((folder / SECONDS).read_text(encoding="utf-8"))
+    return Round(ratios(steady(trial), by_hand_s), median(by_hand_s))
+
+
+def told_rounds(asked: argparse.Namespace, folder: Path) -> Iterator[list[float]]:
+    """The ratios of each round, which is told as it is done."""
+    os.environ[PLACE] = str(folder)
+    with one_config(asked) as (children, job):
+        words = call_words(asked, job)
+        for number in range(1, asked.rounds + 1):
+            found = measured_round(children, job, words, folder)
+            facts = {"round": number, "by_hand_s": round(found.by_hand_s, 4)}
+            mean = round(geometric_mean(found.ratios), 4)
+            say({**facts, **summary(found.ratios), "mean": mean})
+            yield found.ratios
 
 
 def main() -> None:
     """Measure in turns."""
-    options = parser(__doc__)
-    options.add_argument("--rounds", type=int, default=5)
-    asked = options.parse_args()
-    if any(choice != "allocator=system-kept" for choice in asked.choose):
-        options.error("the loop by hand knows allocator=system-kept alone")
-    rounds: list[list[float]] = []
+    asked = options()
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        os.environ[PLACE] = made
-        with one_config(asked) as (children, job):
-            size = map(str, (asked.height, asked.width, asked.steps))
-            words = [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
-            words.append(job.config.get("allocator", "system"))
-            for _ in range(asked.rounds):
-                task = f"{__spec__.name}:{in_turns.__name__}"
-                with by_hand(words, folder):
-                    trial = run_trial(children, job, Deadlines(1200.0), lambda phase: None, task)
-                by_hand_s = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
-                rounds.append(ratios(trial, by_hand_s))
-                say(
-                    {
-                        "round": len(rounds),
-                        "by_hand_s": round(median(by_hand_s), 4),
-                        **spread(rounds[-1]),
-                        "mean": round(geometric_mean(rounds[-1]), 4),
-                    }
-                )
+        rounds = list(told_rounds(asked, Path(made)))
     means = [geometric_mean(found) for found in rounds]
-    say({"means of the rounds": spread(means), "all calls": spread([*chain(*rounds)])})
+    say({"means of the rounds": summary(means), "all calls": summary([*chain(*rounds)])})
     if len(means) > 1:
         error = stdev(means) / len(means) ** 0.5
         say({"mean": round(geometric_mean(means), 4), "standard error": round(error, 4)})

@@ -15,7 +15,7 @@ import time
 from statistics import quantiles, stdev
 from typing import Any
 
-from tests.benchmarks.one_config import say, spread
+from tests.benchmarks.one_config import say, summary
 from tuner.hashing import few
 from tuner.pace_within import Within
 
@@ -53,7 +53,7 @@ def main() -> None:
     within.close()
     low, *_, high = quantiles(ratios, n=8)
     middle = [ratio for ratio in ratios if low <= ratio <= high]
-    say({"with looks over without": spread(middle), "pairs": len(ratios)})
+    say({"with looks over without": summary(middle), "pairs": len(ratios)})
     say({"standard_error": round(1.2533 * stdev(middle) / len(middle) ** 0.5, 4)})
 
 

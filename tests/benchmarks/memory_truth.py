@@ -21,7 +21,6 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-import platformdirs
 import psutil
 
 from search_space.trial import Config, Failure, Measurement, Trial
@@ -29,6 +28,7 @@ from search_space.units import format_size
 from search_space.workload import Workload
 from tuner import reference
 from tuner.children import Children
+from tuner.cli import default_cache_dir
 from tuner.host_memory import YOUNG_S
 from tuner.memory import SET_UP
 from tuner.memory_limits import data_bytes, limit_data
@@ -42,7 +42,6 @@ CONFIGS: dict[str, Config] = {
     "onnxruntime": {"engine": "onnxruntime"},
     "openvino": {"engine": "openvino"},
 }
-CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
 EVERY_S = 0.005
 STARVE = "TUNE_STARVE_MIB"
 
@@ -147,8 +146,8 @@ def row(name: str, trial: Trial, seen: dict[str, int]) -> str:
     return f"| {name} | {figures} | {phase} |"
 
 
-def main() -> None:
-    """Run each engine once."""
+def options() -> argparse.Namespace:
+    """What was asked for on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="sd15-tiny", choices=reference.NAMES)
     parser.add_argument("--height", type=int, default=128)
@@ -158,45 +157,67 @@ def main() -> None:
     parser.add_argument("--starve", action="append", type=int, metavar="MIB")
     parser.add_argument("--phases", action="store_true")
     parser.add_argument("--observe", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.observe is not None:
-        observe(asked.observe)
-    folder = reference.build(asked.model, CACHE)
-    workload = Workload(
-        f"reference:{asked.model}",
-        height_px=asked.height,
-        width_px=asked.width,
-        steps=asked.steps,
-    )
-    names = asked.only or list(CONFIGS)
-    for mebibytes in asked.starve or ():
+    return parser.parse_args()
+
+
+def jobs(asked: argparse.Namespace, cap_s: float | None = None) -> dict[str, Job]:
+    """The job of each engine, by its name."""
+    cache = default_cache_dir()
+    folder = str(reference.build(asked.model, cache))
+    size = {"height_px": asked.height, "width_px": asked.width, "steps": asked.steps}
+    workload = Workload(f"reference:{asked.model}", **size)
+    names = asked.only or CONFIGS
+    known = {name: (workload, folder, "cpu", CONFIGS[name], str(cache)) for name in names}
+    return {name: Job(*facts, cap_s=cap_s) for name, facts in known.items()}
+
+
+def starve(asked: argparse.Namespace) -> None:
+    """Print what becomes of each engine with so many MiB."""
+    task, engines = "tests.benchmarks.memory_truth:starved", jobs(asked)
+    for mebibytes in asked.starve:
         os.environ[STARVE] = str(mebibytes)
         with Children() as children:
-            for name in names:
-                job = Job(workload, str(folder), "cpu", CONFIGS[name], str(CACHE))
-                task = "tests.benchmarks.memory_truth:starved"
+            for name, job in engines.items():
                 trial = run_trial(children, job, Deadlines(1800.0), lambda phase: None, task)
-                what = trial.outcome
-                if isinstance(what, Failure):
-                    print(mebibytes, name, what.kind.value, what.phase, what.message, flush=True)
-                else:
-                    print(mebibytes, name, "ran", flush=True)
-    if asked.starve:
-        return
-    print(
-        "| engine | ours | the kernel's | difference | in phase |\n| --- | --- | --- | --- | --- |"
-    )
+                print(mebibytes, name, *told(trial.outcome), flush=True)
+
+
+def told(outcome: Measurement | Failure) -> tuple[object, ...]:
+    """What became of a trial, in words."""
+    if isinstance(outcome, Failure):
+        return outcome.kind.value, outcome.phase, outcome.message
+    return ("ran",)
+
+
+def table(asked: argparse.Namespace) -> None:
+    """Print a line for each engine, and its phases where that was asked for."""
+    print("| engine | ours | the kernel's | difference | in phase |")
+    print("| --- | --- | --- | --- | --- |")
+    engines = jobs(asked, cap_s=0.0)
     with Children() as children:
-        for name in names:
-            job = Job(workload, str(folder), "cpu", CONFIGS[name], str(CACHE), cap_s=0.0)
-            trial, seen = watched(children, job, CACHE / "memory_truth.txt")
+        for name, job in engines.items():
+            trial, seen = watched(children, job, default_cache_dir() / "memory_truth.txt")
             print(row(name, trial, seen), flush=True)
             if asked.phases and isinstance(trial.outcome, Measurement):
-                for peak in trial.outcome.peaks:
-                    known = (
-                        f"{peak.peak_bytes / 2**20:.0f} of {seen.get(peak.phase, 0) / 2**20:.0f}"
-                    )
-                    print("   ", peak.place, peak.phase, peak.source, known, flush=True)
+                print_phases(trial.outcome, seen)
+
+
+def print_phases(outcome: Measurement, seen: dict[str, int]) -> None:
+    """Our figure of each phase, of that of the observer."""
+    for peak in outcome.peaks:
+        known = f"{peak.peak_bytes / 2**20:.0f} of {seen.get(peak.phase, 0) / 2**20:.0f}"
+        print("   ", peak.place, peak.phase, peak.source, known, flush=True)
+
+
+def main() -> None:
+    """Run each engine once."""
+    asked = options()
+    if asked.observe is not None:
+        observe(asked.observe)
+    elif asked.starve:
+        starve(asked)
+    else:
+        table(asked)
 
 
 if __name__ == "__main__":

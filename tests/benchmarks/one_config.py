@@ -13,20 +13,18 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-import platformdirs
-
 from search_space.build import Build
 from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
 from tuner.children import Children
+from tuner.cli import default_cache_dir
 from tuner.pace import best_pace_s, shorter_s
 from tuner.run import Request, prepare
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import Job
 
 ROOT = str(Path(__file__).parents[2])
-CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
 
 
 def parser(purpose: str | None) -> argparse.ArgumentParser:
@@ -42,7 +40,7 @@ def parser(purpose: str | None) -> argparse.ArgumentParser:
     found.add_argument("--device", default="cpu")
     choose = "a choice of the config beside its precision"
     found.add_argument("--choose", action="append", default=[], metavar="KNOB=CHOICE", help=choose)
-    found.add_argument("--cache-dir", type=Path, default=CACHE)
+    found.add_argument("--cache-dir", type=Path, default=default_cache_dir())
     return found
 
 
@@ -83,7 +81,7 @@ def constructed(job: Job) -> tuple[Any, Build]:
     return pipe, build
 
 
-def spread(samples: Sequence[float]) -> dict[str, Any]:
+def summary(samples: Sequence[float]) -> dict[str, Any]:
     """Median, extremes and coefficient of variation."""
     varies = stdev(samples) / mean(samples) if len(samples) > 1 else None
     return {
@@ -93,6 +91,10 @@ def spread(samples: Sequence[float]) -> dict[str, Any]:
         "maximum": round(max(samples), 4),
         "coefficient_of_variation": None if varies is None else round(varies, 4),
     }
+
+
+# Until pace_truth says summary.
+spread = summary
 
 
 def say(facts: dict[str, Any]) -> None:

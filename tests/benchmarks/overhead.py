@@ -22,7 +22,9 @@ from statistics import median
 from typing import Any
 
 from search_space.build import Build
-from tests.benchmarks.one_config import constructed, one_config, parser, say, spread, tried
+from search_space.trial import Trial
+from tests.benchmarks.one_config import constructed, one_config, parser, say, summary, tried
+from tuner.children import Children
 from tuner.measure import generators, timed_call
 from tuner.noise import Guard
 from tuner.stages import Stopwatch
@@ -77,33 +79,43 @@ def main() -> None:
     asked = options.parse_args()
     with one_config(asked) as (children, job):
         request = {"job": asdict(job), "calls": asked.calls}
-        found = children.call("tests.benchmarks.overhead:in_turns", request)
-        plain = median(found["plain_s"])
-        ratios = [a / b for a, b in zip(found["sample_s"], found["plain_s"], strict=True)]
-        say({"plain_s": spread(found["plain_s"]), "sample_s": spread(found["sample_s"])})
-        fastest = min(found["sample_s"]) / min(found["plain_s"])
-        say({"in_the_sample": spread(ratios), "of_the_fastest": round(fastest, 4)})
-        say({"beside_the_sample_s": spread(found["beside_s"])})
-        say({"beside_the_sample": round(median(found["beside_s"]) / plain, 5)})
+        tell_calls(children.call("tests.benchmarks.overhead:in_turns", request))
         for number in range(asked.trials):
-            before_s, began_s = own_s(), time.monotonic()
-            trial = tried(children, job)
-            used = (own_s() - before_s) / (time.monotonic() - began_s)
-            assert trial.measurement is not None
-            seconds = trial.measurement.seconds
-            phases_s = {kind: sum(s) for kind, s in seconds.items() if kind not in WITHIN_CALLS}
-            say(
-                {
-                    "trial": number,
-                    "cost_s": round(trial.cost_s, 3),
-                    "calls_s": round(sum(phases_s.get(kind, 0.0) for kind in CALLS), 3),
-                    "beside_s": round(trial.cost_s - sum(phases_s.values()), 4),
-                    "release_s": round(release_s(trial.measurement.host_peak_bytes), 4),
-                    "start_s": round(phases_s["start"], 4),
-                    "check_s": round(phases_s["check"], 4),
-                    "controller_cores": round(used, 4),
-                }
-            )
+            tell_trial(number, *watched(children, job))
+
+
+def tell_calls(found: dict[str, list[float]]) -> None:
+    """What watching costs in a call and beside it."""
+    plain_s, sample_s, beside_s = found["plain_s"], found["sample_s"], found["beside_s"]
+    ratios = [a / b for a, b in zip(sample_s, plain_s, strict=True)]
+    say({"plain_s": summary(plain_s), "sample_s": summary(sample_s)})
+    fastest = min(sample_s) / min(plain_s)
+    say({"in_the_sample": summary(ratios), "of_the_fastest": round(fastest, 4)})
+    say({"beside_the_sample_s": summary(beside_s)})
+    say({"beside_the_sample": round(median(beside_s) / median(plain_s), 5)})
+
+
+def watched(children: Children, job: Job) -> tuple[Trial, float]:
+    """A trial, and how much of a core this process used meanwhile."""
+    before_s, began_s = own_s(), time.monotonic()
+    trial = tried(children, job)
+    return trial, (own_s() - before_s) / (time.monotonic() - began_s)
+
+
+def tell_trial(number: int, trial: Trial, controller_cores: float) -> None:
+    """Where the seconds of a whole trial went."""
+    assert trial.measurement is not None
+    seconds = trial.measurement.seconds
+    phases_s = {kind: sum(s) for kind, s in seconds.items() if kind not in WITHIN_CALLS}
+    facts = {
+        "cost_s": round(trial.cost_s, 3),
+        "calls_s": round(sum(phases_s.get(kind, 0.0) for kind in CALLS), 3),
+        "beside_s": round(trial.cost_s - sum(phases_s.values()), 4),
+        "release_s": round(release_s(trial.measurement.host_peak_bytes), 4),
+        "start_s": round(phases_s["start"], 4),
+        "check_s": round(phases_s["check"], 4),
+    }
+    say({"trial": number, **facts, "controller_cores": round(controller_cores, 4)})
 
 
 def release_s(held_bytes: int) -> float:

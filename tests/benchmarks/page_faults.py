@@ -9,100 +9,35 @@ glibc on Linux.
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 from statistics import geometric_mean, median, stdev
 
-from tests.benchmarks.one_config import one_config, parser, say, spread
-
-LOOP = """
-import ctypes, resource, sys, time
-import torch
-from diffusers import DiffusionPipeline
-
-folder, device, dtype, height, width, steps, prompt, freed = sys.argv[1:]
-if freed == "kept":
-    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-    mallopt = ctypes.CDLL(None).mallopt
-    assert mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1)
-options = {} if dtype == "fp32" else {"dtype": torch.bfloat16}
-pipe = DiffusionPipeline.from_pretrained(folder, **options).to(device)
-pipe.set_progress_bar_config(disable=True)
-
-def call():
-    generator = torch.Generator("cpu").manual_seed(0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    began = time.perf_counter()
-    pipe(prompt, height=int(height), width=int(width), num_inference_steps=int(steps),
-         generator=generator, output_type="np")
-    spent = time.perf_counter() - began
-    return spent, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-call(), call()
-print("ready", flush=True)
-for _ in sys.stdin:
-    print(*call(), flush=True)
-"""
+from tests.benchmarks.loop_by_hand import Loop, call_words, ratios, warm
+from tests.benchmarks.one_config import one_config, parser, say, summary
 
 
-class Loop:
-    """A process that makes a call when it is told to."""
-
-    def __init__(self, words: list[str], freed: str) -> None:
-        command = [sys.executable, "-W", "ignore", "-c", LOOP, *words, freed]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.calls_s: list[float] = []
-        self.faults: list[float] = []
-
-    def ready(self) -> None:
-        """Wait until it is warm."""
-        if self._line() != "ready\n":
-            sys.exit("the loop did not start")
-
-    def turn(self) -> None:
-        """Have it make a call."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        call_s, faults = map(float, self._line().split())
-        self.calls_s.append(call_s)
-        self.faults.append(faults)
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.communicate()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
-
-
-def compared(words: list[str], calls: int) -> float:
-    """The mean ratio of a round, which is told."""
-    loops = [Loop(words, freed) for freed in ("returned", "kept")]
-    first, second = loops
-    try:
-        for loop in loops:
-            loop.ready()
+def in_turns(words: list[str], calls: int, folder: Path) -> tuple[Loop, Loop]:
+    """Two loops, and what they took: the first returns what is freed, the second keeps it."""
+    places = folder / "returned", folder / "kept"
+    with warm(words, "returned", places[0]), warm(words, "kept", places[1]):
+        first, second = map(Loop, places)
         for _ in range(calls):
             first.turn()
             second.turn()
         first.turn()
-    finally:
-        for loop in loops:
-            loop.close()
-    around_s = zip(first.calls_s, first.calls_s[1:], strict=False)
-    pairs = zip(second.calls_s, around_s, strict=True)
-    ratio = geometric_mean(call_s / geometric_mean(beside_s) for call_s, beside_s in pairs)
+        first.close()
+        second.close()
+    return first, second
+
+
+def compared(words: list[str], calls: int) -> float:
+    """The mean ratio of a round, which is told."""
+    with tempfile.TemporaryDirectory() as made:
+        first, second = in_turns(words, calls, Path(made))
+    ratio = geometric_mean(ratios(enumerate(second.calls_s, 1), first.calls_s))
     faults = {"returned": median(first.faults), "kept": median(second.faults)}
-    say({"page_faults": faults, "returned_s": spread(first.calls_s), "ratio": round(ratio, 4)})
+    say({"page_faults": faults, "returned_s": summary(first.calls_s), "ratio": round(ratio, 4)})
     return ratio
 
 
@@ -113,11 +48,10 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=20)
     asked = options.parse_args()
     with one_config(asked) as (_, job):
-        size = map(str, (asked.height, asked.width, asked.steps))
-        words = [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
-    ratios = [compared(words, asked.calls) for _ in range(asked.rounds)]
-    error = stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else None
-    say({"kept over returned": round(geometric_mean(ratios), 4), "standard_error": error})
+        words = call_words(asked, job)
+    found = [compared(words, asked.calls) for _ in range(asked.rounds)]
+    error = stdev(found) / len(found) ** 0.5 if len(found) > 1 else None
+    say({"kept over returned": round(geometric_mean(found), 4), "standard_error": error})
 
 
 if __name__ == "__main__":

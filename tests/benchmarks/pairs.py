@@ -26,8 +26,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import platformdirs
-
 from search_space.build import Build
 from search_space.calibration import keep_calibration
 from search_space.construct import construct, no_effect
@@ -43,6 +41,7 @@ from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, 
 from tests.calm import save_calm
 from tuner import reference
 from tuner.children import Children
+from tuner.cli import default_cache_dir
 from tuner.compare import fidelity_of
 from tuner.fidelity import latents_in_float32
 from tuner.measure import timed_call
@@ -56,7 +55,6 @@ FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}
 PAGE = Path("docs/pairs.md")
 KEPT = Path(__file__).with_name("pairs_kept")
-CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
 
 
 def workload_of(family: str, config: Config = MappingProxyType({})) -> Workload:
@@ -246,7 +244,7 @@ def main() -> None:
     with Children() as children:
         machine, _ = look_around(children, "cpu")
         versions = machine.software_fingerprint[3:11]
-        folder, kept = CACHE / "pairs" / versions, KEPT / versions
+        folder, kept = default_cache_dir() / "pairs" / versions, KEPT / versions
         folder.mkdir(parents=True, exist_ok=True)
         kept.mkdir(parents=True, exist_ok=True)
         for name in asked.family or FAMILIES:

@@ -21,7 +21,7 @@ from statistics import median
 import psutil
 
 from search_space.trial import Trial
-from tests.benchmarks.one_config import after, one_config, parser, say, spread, tried
+from tests.benchmarks.one_config import after, one_config, parser, say, summary, tried
 from tuner.pace import PACE, WITHIN
 
 WRONG = 0.03
@@ -112,10 +112,10 @@ def main() -> None:
                     trial = tried(children, job)
                 noisy.append(trial)
                 say({"trial": number, "neighbour_s": busy_s, **told(trial)})
-    say({"quiet": spread(medians_s(quiet))})
+    say({"quiet": summary(medians_s(quiet))})
     trusted = [trial for trial in quiet if not flagged(trial)]
     if trusted:
-        say({"not flagged": spread(medians_s(trusted))})
+        say({"not flagged": summary(medians_s(trusted))})
     if noisy:
         true_s = median(medians_s(trusted or quiet))
         wrong = [t for t in noisy if not flagged(t) and far(t, true_s)]
