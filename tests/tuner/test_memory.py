@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from search_space.budget import Budget
 from search_space.detect import usable_host_bytes
@@ -99,9 +100,17 @@ def test_a_driver_that_tells_nothing_is_an_error_and_not_zero():
 
 
 @pytest.mark.parametrize("kind", ["cuda", "xpu"])
-def test_a_phase_may_begin_before_the_device_is_used(kind):
+def test_a_phase_may_begin_before_the_device_is_used(kind, monkeypatch):
     # The torch of these tests knows no such device, as any torch before it has started one.
-    COUNTERS[kind]().reset(0)
+    module, told = getattr(torch, kind), []
+    monkeypatch.setattr(module, "reset_peak_memory_stats", told.append)
+    memory = DeviceMemory(COUNTERS[kind](), [0])
+    memory.reset()
+    assert told == []
+    assert not module.is_initialized()
+    monkeypatch.setattr(module, "is_initialized", lambda: True)
+    memory.reset()
+    assert told == [0]
 
 
 def test_the_host_alone_has_no_other_memory():
