@@ -45,6 +45,13 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text("utf-8"), re.S | re.M)
 
 
+def tune_lines(path: Path) -> list[list[str]]:
+    """The words of each command of ours among the examples of a page."""
+    lines = "".join(blocks(path, "sh")).splitlines()
+    words = [line.partition("#")[0].split() for line in lines]
+    return [found for found in words if found[:1] == ["tune"]]
+
+
 def anchors(path: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.M)
     kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
@@ -104,11 +111,12 @@ def test_examples_in_python_are_python(path):
 
 @page
 def test_examples_on_the_command_line_can_be_parsed(path):
-    for line in "".join(blocks(path, "sh")).splitlines():
-        words = line.partition("#")[0].split()
-        if words[:1] == ["tune"]:
-            known = main.commands[words[1]]
-            known.make_context(words[1], words[2:], parent=click.Context(main))
+    for _, name, *words in tune_lines(path):
+        main.commands[name].make_context(name, words, parent=click.Context(main))
+
+
+def test_there_are_examples_on_the_command_line():
+    assert any(tune_lines(path) for path in PAGES)
 
 
 @pytest.fixture(scope="module")
