@@ -14,7 +14,7 @@ from search_space.space import all_knobs, makes_another_image, steps
 from search_space.trial import Measurement
 from tests.benchmarks.covering import alone, pairs
 from tests.gpu.setting import SIDE_PX, Setting
-from tests.search_space.test_knobs import LEAST_DB
+from tests.search_space.choices import LEAST_DB
 from tuner.children import Children
 
 pytestmark = [

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
 import storage
+from search_space.budget import Budget
 from search_space.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
@@ -95,6 +98,24 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def store(url: str) -> Iterator[Store]:
     with Store(url) as opened:
         yield opened
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that others can enter, which those of pytest are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def full_store(public_folder, machine, workload, space, measured_trial) -> Path:
+    path = public_folder / "history.db"
+    with Store(str(path)) as store:
+        store.add(store.open_study(machine, workload, Budget(), space), measured_trial)
+    return path
 
 
 @pytest.fixture

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy
 
+from search_space.budget import UNLIMITED
 from search_space.knob import Context
 from search_space.machine import Machine
 from search_space.pipeline_spec import Component, PipelineSpec
-from search_space.space import completed
-from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.space import Space, completed
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
+from tuner.plan import Plan
+from tuner.run import Run
 from tuner.runner import Deadlines
 from tuner.worker import Job
 
@@ -27,6 +30,10 @@ FACTORS = {
     "engine": {"compile-default": 0.6, "compile-max-autotune": 0.62, "onnxruntime": 0.95},
 }
 BEST = {"precision": "bf16", "memory_format": "channels_last", "engine": "compile-default"}
+SEARCHED = 7
+"""The trials of a search before a race."""
+
+NEIGHBOUR = Condition("others_cores", 0.9, "", "steady")
 
 
 @dataclass
@@ -133,3 +140,23 @@ class Quiet:
 
     def finished(self, trial: Trial) -> None:
         self.told.append(("finished", trial.number))
+
+
+def plan(tmp_path, trials=20, budget=UNLIMITED, time_limit_s=None, fix=None, include=()):
+    space = Space(context(), fix, include or tuple(FACTORS))
+    return Plan(space, budget, trials, time_limit_s, 600.0, tmp_path / "cache")
+
+
+def go(plan, store, simulation=None):
+    run = Run(plan)
+    run.go(store, simulation or Simulation(), Quiet())
+    return run
+
+
+def go_noisily(plan, store, simulation=None):
+    """The same, where no two processes take the same: what a race makes its intervals of."""
+    return go(plan, store, simulation or Simulation(noise=0.003))
+
+
+def of(store, purpose):
+    return [stored.trial for stored in store.trials() if stored.trial.purpose == purpose]

@@ -1,4 +1,4 @@
-"""The race, the ablation and the drift of a simulated run, in a real ledger."""
+"""The race of a simulated run and what it says of the winner, in a real ledger."""
 
 from __future__ import annotations
 
@@ -6,53 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from search_space.budget import UNLIMITED, Budget
+from search_space.budget import Budget
 from search_space.space import Space
-from search_space.trial import Condition, FailureKind
-from storage import Store
-from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context
-from tuner.finals import drift
+from search_space.trial import FailureKind
+from tests.tuner.simulation import BEST, GIB, NEIGHBOUR, SEARCHED, Quiet, Simulation, context, of
+from tests.tuner.simulation import go_noisily as go
 from tuner.objective import Objective
-from tuner.plan import Plan
 from tuner.result import changes_table
 from tuner.run import Run
 from tuner.winners import best_json, best_table, winners
 
-NEIGHBOUR = Condition("others_cores", 0.9, "", "steady")
 TRUE_SPEEDUP = 1 / (0.5 * 0.9 * 0.6)
-
-
-SEARCHED = 7
-
-
-@pytest.fixture
-def plan(tmp_path):
-    space = Space(context(), include=tuple(BEST))
-    return Plan(space, UNLIMITED, SEARCHED, None, 600.0, tmp_path / "cache", race_rounds=3)
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(str(tmp_path / "history.db")) as opened:
-        yield opened
-
-
-def go(plan, store, simulation=None):
-    run = Run(plan)
-    run.go(store, simulation or Simulation(noise=0.003), Quiet())
-    return run
-
-
-@pytest.fixture
-def found(plan, store):
-    """A store in which the search has met the best config already: two trials."""
-    space = Space(context(), BEST, tuple(BEST))
-    go(replace(plan, space=space, trials=2, race_rounds=0), store)
-    return store
-
-
-def of(store, purpose):
-    return [stored.trial for stored in store.trials() if stored.trial.purpose == purpose]
 
 
 def test_the_speedup_comes_from_the_race_alone(plan, found):
@@ -183,45 +147,6 @@ def test_when_all_finalists_fall_the_next_best_are_raced(plan, found):
     assert len({trial.race for trial in of(found, "race")}) > 1
 
 
-def test_each_change_of_the_winner_is_reverted_once(plan, found):
-    tuned = go(plan, found).tuned()
-    brings = {change["knob"]: change for change in tuned.changes}
-    assert set(brings) == set(BEST)
-    assert all(change["kept"] for change in brings.values())
-    assert brings["precision"]["speedup"] == pytest.approx(2.0, rel=0.03)
-    assert brings["memory_format"]["low"] > 1
-    assert {1, 2, 3} <= {trial.round for trial in of(found, "ablation")}
-
-
-def test_a_change_that_brings_nothing_is_dropped(plan, store):
-    class Idle(Simulation):
-        """A machine on which the memory format makes no difference once it is compiled."""
-
-        def outcome(self, config, job):
-            idle = {name: value for name, value in config.items() if name != "memory_format"}
-            return super().outcome(idle if "engine" in config else config, job)
-
-    # Only the compiled config with the idle change is searched, so the race cannot know.
-    fixed = {"precision": "bf16", "engine": "compile-default"}
-    run = Run(replace(plan, space=Space(context(), fixed, ("memory_format",)), trials=2))
-    run.go(store, Idle(noise=0.001), Quiet())
-    tuned = run.tuned()
-    brings = {change["knob"]: change["kept"] for change in tuned.changes}
-    assert "memory_format" not in tuned.config
-    assert brings == {"engine": True, "memory_format": False, "precision": True}
-    assert {change["note"] for change in tuned.changes} >= {"it is fixed"}
-
-
-def test_of_a_winner_with_one_change_the_race_says_what_it_brings(plan, store):
-    space = Space(context(), include=("precision",))
-    tuned = go(replace(plan, space=space, trials=2), store).tuned()
-    (change,) = tuned.changes
-    assert (change["knob"], change["kept"]) == ("precision", True)
-    assert change["speedup"] == pytest.approx(tuned.speedup)
-    assert of(store, "ablation") == []
-    assert go(replace(plan, space=space, trials=2, ablation=False), store).tuned().changes == ()
-
-
 def test_a_race_that_was_disturbed_says_so(plan, store):
     class Busy(Simulation):
         """Someone else is at work during the first race trial of each config."""
@@ -241,53 +166,6 @@ def test_a_race_that_was_disturbed_says_so(plan, store):
     assert tuned.changes[0]["disturbed"] == "someone (1 x steady), in 2 of 6 trials"
     (brings,) = changes_table(tuned).columns[1].cells
     assert brings.endswith("(disturbed)")
-
-
-def test_no_ablation_when_it_is_not_wanted(plan, store):
-    assert go(replace(plan, ablation=False), store).tuned().changes == ()
-    assert of(store, "ablation") == []
-
-
-def test_the_baseline_is_measured_again_every_ten_trials(plan, store):
-    simulation = Simulation()
-    run = go(replace(plan, trials=22, race_rounds=0), store, simulation)
-    assert len(run.trials) == 22
-    assert len(of(store, "drift")) == 2
-    assert [job.cap_s for job in simulation.jobs if job.config == {}] == [None, 0.0, 0.0]
-    assert run.tuned().drift == 0.0
-
-
-def test_drift_is_told_and_finalists_are_ranked_without_it(plan, found):
-    run = go(replace(plan, trials=22), found, Simulation(drift=0.02))
-    assert run.tuned().drift == pytest.approx(drift(run.known))
-    assert run.tuned().drift > 0.1
-    assert run.tuned().config == BEST
-
-
-def test_a_neighbour_at_the_baseline_is_no_drift(plan, store):
-    class OnceBusy(Simulation):
-        def outcome(self, config, job):
-            made = super().outcome(config, job)
-            slow = {**made.seconds, "steady": (14.0,)}
-            busy = (replace(NEIGHBOUR, complaint="someone"),)
-            return replace(made, seconds=slow, conditions=busy) if job.cap_s == 0.0 else made
-
-    run = go(replace(plan, trials=22, race_rounds=0), store, OnceBusy())
-    assert len(of(store, "drift")) == 2
-    assert run.tuned().drift == 0.0
-
-
-def test_one_slow_measurement_of_the_baseline_excludes_nobody(plan, found):
-    class OnceSlow(Simulation):
-        def outcome(self, config, job):
-            made = super().outcome(config, job)
-            slow = {**made.seconds, "steady": (14.0,)}
-            return replace(made, seconds=slow) if job.cap_s == 0.0 else made
-
-    run = go(replace(plan, trials=22), found, OnceSlow())
-    assert run.tuned().drift == pytest.approx(0.4, rel=0.02)
-    assert BEST in [dict(trial.config) for trial in of(found, "race")]
-    assert run.tuned().config == BEST
 
 
 def test_the_store_tells_the_same_winner_as_the_run(plan, found):
