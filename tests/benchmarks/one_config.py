@@ -93,10 +93,6 @@ def summary(samples: Sequence[float]) -> dict[str, Any]:
     }
 
 
-# Until pace_truth says summary.
-spread = summary
-
-
 def say(facts: dict[str, Any]) -> None:
     """Print a line of JSON at once."""
     print(json.dumps(facts), flush=True)

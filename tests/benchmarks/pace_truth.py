@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy
 
-from tests.benchmarks.one_config import constructed, one_config, parser, say, spread
+from tests.benchmarks.one_config import constructed, one_config, parser, say, summary
 from tuner.hashing import few, slowest_s
 from tuner.measure import timed_call
 from tuner.pace import LEAST_LOOKS, ROUNDS, SLOW, SLOW_WITHIN, WORK
@@ -92,8 +92,8 @@ def main() -> None:
     for name in rows[0][2]:
         work_s = numpy.array([beside_s[name] for *_, beside_s in rows])
         around_s = (work_s[:-1] + work_s[1:]) / 2
-        say({"work": name, "correlation": goes_with(around_s, calls_s), **spread(list(work_s))})
-    say({"calls": "all", **spread(list(calls_s))})
+        say({"work": name, "correlation": goes_with(around_s, calls_s), **summary(list(work_s))})
+    say({"calls": "all", **summary(list(calls_s))})
     pace_s = numpy.array([beside_s[PACE] for *_, beside_s in rows])
     calm = numpy.maximum(pace_s[:-1], pace_s[1:]) <= SLOW * pace_s.min()
     tell("the pace beside them was good", calls_s[calm])
@@ -103,16 +103,16 @@ def main() -> None:
     within_s = numpy.array([max(map(numpy.mean, cores_s)) for cores_s in looks_s])
     all_s = [look_s for cores_s in looks_s for core_s in cores_s for look_s in core_s]
     correlation = goes_with(within_s, calls_s)
-    say({"work": "the pace within", "correlation": correlation, **spread(list(1e3 * within_s))})
+    say({"work": "the pace within", "correlation": correlation, **summary(list(1e3 * within_s))})
     calm_within = within_s <= SLOW_WITHIN * numpy.quantile(all_s, 0.1)
     tell("the pace within was good", calls_s[calm_within])
     tell("both were good", calls_s[calm & calm_within])
 
 
 def tell(which: str, calls_s: Any) -> None:
-    """The spread of some of the calls, if there are any."""
+    """What is to say of some of the calls, if there are any."""
     if len(calls_s):
-        say({"calls": which, **spread(list(calls_s))})
+        say({"calls": which, **summary(list(calls_s))})
 
 
 if __name__ == "__main__":

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import platformdirs
-
 from search_space.knob import Stage, Tier
 from search_space.space import Space, steps
 from search_space.trial import Failure, Measurement
 from search_space.workload import Workload
 from tuner.children import Children
+from tuner.cli import default_cache_dir
 from tuner.run import Request, prepare
 from tuner.runner import TRIAL, Deadlines, run_trial
 from tuner.worker import Job
 
-CACHE = Path(platformdirs.user_cache_dir("diffusers-autotune"))
+CACHE = default_cache_dir()
 SIDE_PX = {"sd15": 512, "sdxl": 1024}
 LIMIT_S = 400.0
 Outcome = Measurement | Failure
