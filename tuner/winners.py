@@ -124,9 +124,11 @@ def best_table(found: list[Winner]) -> Table:
     from rich.table import Table
 
     columns = ("budget", "quality", "trial", "config", "latency", "speed-up", "peak memory")
-    table = Table("model", *columns)
+    raced = any(winner.speedup for winner in found)
+    note = "latency, speed-up and peak memory are those of the race, where there was one"
+    table = Table("model", *columns, caption=note if raced else None)
     for winner in found:
-        known, raced = winner.figures, winner.speedup
+        known, speedup = winner.figures, winner.speedup
         table.add_row(
             winner.stored.workload.model,
             limits(winner.budget),
@@ -134,7 +136,7 @@ def best_table(found: list[Winner]) -> Table:
             str(winner.stored.trial.number),
             describe(winner.stored.trial.config),
             latency(known),
-            raced_times(raced.ratio, raced.low, raced.high) if raced else "not raced",
+            raced_times(speedup.ratio, speedup.low, speedup.high) if speedup else "not raced",
             size(known["peak_bytes"]),
         )
     return table
