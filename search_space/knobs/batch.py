@@ -27,10 +27,9 @@ def times(choice: str) -> int:
 
 def batch_effect(build: Build, choice: str) -> str | None:
     """The call must hold so many times the prompts that were asked for."""
-    prompts, asked = build.call["prompt"], build.evidence["batch"]
-    if isinstance(prompts, list) and len(prompts) == asked * times(choice):
-        return None
-    return f"the call holds {len(prompts) if isinstance(prompts, list) else 1} prompts of {asked}"
+    prompts, asked = build.call["prompt"], build.evidence.get("batch", 1)
+    count = len(prompts) if isinstance(prompts, list) else 1
+    return None if count == asked * times(choice) else f"the call holds {count} prompts of {asked}"
 
 
 @knob(
