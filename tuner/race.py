@@ -165,6 +165,7 @@ class Standing:
     def winner(self, evidence: Mapping[Entrant, Trial]) -> Entrant | None:
         """The leader, or what ties with it and is to be preferred, or what is as good and simpler.
 
+        Where the default may win, whatever wins in its place is significantly better than it.
         ``evidence`` has a measured trial of each entrant, cold, for what a race does not tell.
         """
         if self.leader is None:
@@ -174,8 +175,14 @@ class Standing:
             one for one, found in ratios.items() if 1 - TIE <= found.low <= found.high <= 1 + TIE
         ]
         first = preferred([one for one in tied if one in evidence] or [self.leader], evidence)
-        simpler = [one for one, found in ratios.items() if one <= first and found.low <= 1]
-        return min(simpler, key=lambda one: (len(one), ratios[one].ratio), default=first)
+        as_good = [one for one, found in ratios.items() if one <= first and found.low <= 1]
+        simpler = [one for one in as_good if self._gains(one)]
+        return min(simpler, key=lambda one: (len(one), ratios[one].ratio), default=self.leader)
+
+    def _gains(self, one: Entrant) -> bool:
+        if one == BASELINE or BASELINE not in self.eligible:
+            return True
+        return self.value_ratio(one, BASELINE).high < 1
 
 
 def preferred(tied: list[Entrant], evidence: Mapping[Entrant, Trial]) -> Entrant:
