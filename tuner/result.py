@@ -119,5 +119,5 @@ def closing_remarks(tuned: TunedConfig) -> list[str]:
         raced = "" if tuned.speedup is None else " significantly"
         remarks.append(f"No config was{raced} better than the default: the default is kept.")
     elif tuned.speedup_low is not None and tuned.speedup_low <= 1 and tuned.objective == "latency":
-        remarks.append("It is not significantly faster than the default, which pins or budget rule out.")
+        remarks.append("It is not significantly faster than the default, which pins or budget bar.")
     return remarks
