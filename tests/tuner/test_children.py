@@ -50,6 +50,15 @@ def test_requests_that_arrive_together_are_all_answered():
         assert children.call(TASKS + "started", {}, timeout_s=60.0)["torch"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_the_end_of_a_child_that_nobody_waited_for_is_not_taken_for_the_next(tmp_path):
+    with Children(forks=True) as children:
+        late = children.start(TASKS + "hangs", tmp_path, {})
+        os.kill(late.pid, signal.SIGKILL)
+        wait_until(lambda: not psutil.pid_exists(late.pid))
+        assert children.call(TASKS + "started", {}, timeout_s=60.0)["torch"]
+
+
 def test_an_environment_is_there_before_python_starts(children, tmp_path):
     # The seed of hashes is read at the start alone: set later, it would change nothing.
     child = children.start(TASKS + "hashes", tmp_path, {}, ENVIRONMENT)
