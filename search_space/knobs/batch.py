@@ -27,9 +27,11 @@ def times(choice: str) -> int:
 
 def batch_effect(build: Build, choice: str) -> str | None:
     """The call must hold so many times the prompts that were asked for."""
-    prompts, asked = build.call["prompt"], build.evidence.get("batch", 1)
+    prompts, asked = build.call["prompt"], build.evidence.get("batch")
     count = len(prompts) if isinstance(prompts, list) else 1
-    return None if count == asked * times(choice) else f"the call holds {count} prompts of {asked}"
+    if asked is not None and count == asked * times(choice):
+        return None
+    return f"the call holds {count} prompts, not {times(choice)} times those asked for"
 
 
 @knob(
