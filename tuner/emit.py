@@ -86,9 +86,12 @@ def check_output(folder: Path) -> None:
     """Raise UsageError where a run cannot write the folder, or would replace what is not ours."""
     whole = folder.absolute()
     there = next(place for place in (whole, *whole.parents) if place.exists())
+    # What is there is replaced from beside it.
+    places = (whole, whole.parent) if there == whole else (there,)
     try:
-        with tempfile.TemporaryDirectory(dir=there, prefix=".tuned-"):
-            pass
+        for place in places:
+            with tempfile.TemporaryDirectory(dir=place, prefix=".tuned-"):
+                pass
     except OSError as error:
         raise unwritable(folder, error) from error
     script = folder / "load.py"
