@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from search_space.trial import Condition
 from tuner.hashing import few
 from tuner.host_memory import page_faults
 from tuner.nvml import GpuWatch
-from tuner.pace import Pace
+from tuner.pace import RECENT_S, Pace
 from tuner.pace_within import Within, may_be_shared
 from tuner.processes import CONTROLLER
 
@@ -91,6 +91,8 @@ class Counters:
         self._controller = psutil.Process(controller_pid)
         self._family: list[Any] = []
         self._family_s = float("-inf")
+        self._heat = heat_counters()
+        self._quota = quota_files()
         self.places = self._allowed()
         """The logical cores that the run may use: neighbours on others do not matter."""
 
@@ -101,9 +103,8 @@ class Counters:
 
     def read(self) -> Reading:
         """The counters now."""
-        return Reading(
-            time.monotonic(), self._busy_s(), self._ours_s(), heat_throttles(), quota_throttles()
-        )
+        heat, quota = heat_throttles(self._heat), quota_throttles(self._quota)
+        return Reading(time.monotonic(), self._busy_s(), self._ours_s(), heat, quota)
 
     def _allowed(self) -> list[int]:
         import psutil
@@ -145,14 +146,16 @@ class Guard:
         # Beside an accelerator one thread works, and the other cores sleep.
         cores = few(self._counters.places) if device == "cpu" else ()
         self.pace = Pace(cores, pace_s, Within(cores if may_be_shared(cores) else ()))
-        self._readings = [self._counters.read()]
+        self._last = self._counters.read()
+        self._readings = [self._last]
         self._page_faults = 0
         self._called_s = 0.0
         self._waited_s = 0.0
 
     def begin(self) -> None:
         """A call begins."""
-        now = self._counters.read()
+        since_s = time.monotonic() - self._last.taken_s
+        now = self._last if since_s < RECENT_S else self._counters.read()
         if now.taken_s - self._readings[-1].taken_s > WINDOW_S:
             # The model was loaded since, or a neighbour waited out.
             self._readings.clear()
@@ -167,7 +170,7 @@ class Guard:
         """What was seen since the call began, or a little before where it was short."""
         faults = Condition("page_faults", page_faults() - self._page_faults)
         gpu, pace = self._gpu.end(), self.pace.end()
-        now = self._counters.read()
+        now = self._last = self._counters.read()
         self._called_s += now.taken_s - self._readings[-1].taken_s
         old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
         before = old[-1] if old else self._readings[0]
@@ -219,30 +222,38 @@ def powersave(folder: Path) -> bool:
     return governor == "powersave" and not driver.startswith(("intel_pstate", "amd-pstate"))
 
 
-def heat_throttles(system: Path = Path("/sys/devices/system/cpu")) -> int:
-    """How often cores and packages were slowed down by heat; Intel's processors count it."""
-    return sum(_number(path) for path in system.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
+def heat_counters(system: Path = Path("/sys/devices/system/cpu")) -> list[Path]:
+    """Where Intel's processors count how often cores and packages were slowed down by heat."""
+    return list(system.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"))
 
 
-def quota_throttles(
+def heat_throttles(counters: Iterable[Path]) -> int:
+    """How often heat has slowed the processor down, by these counters."""
+    return sum(_number(path) for path in counters)
+
+
+def quota_files(
     groups: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
-) -> int:
-    """How often the processor quota of this process's group has stopped it."""
-    for path in _quota_files(groups, system):
+) -> list[Path]:
+    """What tells of the processor quota of this process's group."""
+    found = []
+    for line in _text(groups).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            found.append(system / path.lstrip("/") / "cpu.stat")
+        elif "cpu" in controllers.split(","):
+            found.append(system / controllers / path.lstrip("/") / "cpu.stat")
+            found.append(system / "cpu" / path.lstrip("/") / "cpu.stat")
+    return [path for path in found if path.exists()]
+
+
+def quota_throttles(files: Iterable[Path]) -> int:
+    """How often the quota has stopped the processes of the group, by the first that counts it."""
+    for path in files:
         for line in _text(path).splitlines():
             if line.startswith("nr_throttled "):
                 return int(line.split()[1])
     return 0
-
-
-def _quota_files(groups: Path, system: Path) -> Iterator[Path]:
-    for line in _text(groups).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            yield system / path.lstrip("/") / "cpu.stat"
-        elif "cpu" in controllers.split(","):
-            yield system / controllers / path.lstrip("/") / "cpu.stat"
-            yield system / "cpu" / path.lstrip("/") / "cpu.stat"
 
 
 def _text(path: Path) -> str:

@@ -44,6 +44,10 @@ ENOUGH = 1.05
 """So often the work is done at most, for a core may have slept, and no more once it took so many
 times the best pace. Well below what counts as slow: a better pace may become known."""
 
+LEAST_ROUNDS = 2
+COST = 0.0025
+"""Beside a short call there are fewer rounds: at the best pace they take this share of it."""
+
 RECENT_S = 0.05
 """As long as a pace stands for now: from the end of a call to the begin of the next."""
 
@@ -63,6 +67,8 @@ class Pace:
         self._earlier_s = best_s
         self._own_s: float | None = None
         self._before_s: float | None = None
+        self._began_s = 0.0
+        self._rounds = ROUNDS
         self._taken: tuple[float, float | None] = (float("-inf"), None)
         self._looks_s: list[float] = []
         self._best_look_s: float | None = None
@@ -78,10 +84,13 @@ class Pace:
         taken_s, found_s = self._taken
         self._before_s = found_s if time.monotonic() - taken_s < RECENT_S else self._take()
         self._within.start()
+        self._began_s = time.monotonic()
 
     def end(self) -> tuple[Condition, ...]:
         """The pace within the call, and the slower one of those before and after it."""
         looks_s = self._within.stop()
+        work_s = len(self._cores or [0]) * (self.best_s or 0.0)
+        self._rounds = rounds_beside(time.monotonic() - self._began_s, work_s)
         return self.called(longer_s(self._before_s, self._take()), looks_s)
 
     def called(
@@ -102,7 +111,7 @@ class Pace:
         paces_s = []
         for _ in range(LOOKS_AT_REST):
             time.sleep(rest_s / LOOKS_AT_REST)
-            paces_s.append(self._now())
+            paces_s.append(self._now(ROUNDS))
         return self.judged(told([(PACE, longer_s(*paces_s))]))
 
     def close(self) -> None:
@@ -127,13 +136,22 @@ class Pace:
         return f"{within} within calls" if within else ""
 
     def _take(self) -> float | None:
-        found_s = self._now()
+        found_s = self._now(self._rounds)
         self._own_s = shorter_s(found_s, self._own_s)
         self._taken = (time.monotonic(), found_s)
         return found_s
 
-    def _now(self) -> float | None:
-        return slowest_s(self._cores, WORK, ROUNDS, ENOUGH * (self.best_s or 0.0))
+    def _now(self, rounds: int) -> float | None:
+        return slowest_s(self._cores, WORK, rounds, ENOUGH * (self.best_s or 0.0))
+
+
+def rounds_beside(call_s: float, work_s: float) -> int:
+    """How often the work is done at most beside a call of so many seconds.
+
+    ``work_s`` is how long it takes on all cores at the best pace, 0 where that is not known.
+    """
+    affordable = int(COST * call_s / work_s) if work_s else ROUNDS
+    return min(ROUNDS, max(LEAST_ROUNDS, affordable))
 
 
 def complaint(pace_s: float, best_s: float | None, slow: float) -> str:

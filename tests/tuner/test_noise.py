@@ -16,8 +16,10 @@ from tuner.noise import (
     Counters,
     Guard,
     Reading,
+    heat_counters,
     heat_throttles,
     powersave,
+    quota_files,
     quota_throttles,
     seen_between,
     standing,
@@ -188,8 +190,8 @@ def test_heat_is_summed_over_cores(tmp_path):
         folder.mkdir(parents=True)
         (folder / "core_throttle_count").write_text(count)
     (tmp_path / "cpuidle").mkdir()
-    assert heat_throttles(tmp_path) == 7
-    assert heat_throttles(tmp_path / "nowhere") == 0
+    assert heat_throttles(heat_counters(tmp_path)) == 7
+    assert heat_throttles(heat_counters(tmp_path / "nowhere")) == 0
 
 
 @pytest.mark.parametrize(
@@ -207,8 +209,8 @@ def test_the_quota_is_that_of_the_own_group(tmp_path, line, folder):
     place = tmp_path / "system" / folder
     place.mkdir(parents=True)
     (place / "cpu.stat").write_text("nr_periods 10\nnr_throttled 4\nthrottled_usec 100\n")
-    assert quota_throttles(groups, tmp_path / "system") == 4
-    assert quota_throttles(tmp_path / "nowhere", tmp_path / "system") == 0
+    assert quota_throttles(quota_files(groups, tmp_path / "system")) == 4
+    assert quota_throttles(quota_files(tmp_path / "nowhere", tmp_path / "system")) == 0
 
 
 def look(pids=(7,), reasons=0, clock=1980, heat=54):

@@ -13,12 +13,14 @@ from tuner.pace import (
     BEST_PACE,
     BEST_WITHIN,
     LEAST_LOOKS,
+    LEAST_ROUNDS,
     PACE,
     ROUNDS,
     WITHIN,
     WORK,
     Pace,
     best_pace_s,
+    rounds_beside,
 )
 from tuner.pace_within import Within, may_be_shared
 
@@ -65,6 +67,14 @@ def test_calls_are_judged_anew_once_a_better_pace_is_known():
     first = Pace([]).called(2 * pace.best_s, [])
     assert complaints(first) == [""]
     assert pace.judged((Condition("others_cores", 0.0), *first)) == before
+
+
+@pytest.mark.parametrize(
+    ("call_s", "work_s", "rounds"),
+    [(60.0, 0.001, 8), (2.0, 0.001, 5), (0.05, 0.001, LEAST_ROUNDS), (0.05, 0.0, ROUNDS)],
+)
+def test_a_short_call_has_less_work_beside_it(call_s, work_s, rounds):
+    assert rounds_beside(call_s, work_s) == rounds
 
 
 def test_a_guard_tells_the_pace_and_judges_it():
