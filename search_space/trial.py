@@ -64,6 +64,10 @@ class Condition:
 RECOMPILES = "recompiles"
 """The kind of condition that lies with the config and not with the machine."""
 
+TURN = "turn_unix_s"
+"""The kind of the condition of a call that was made in turns with those of other trials: when all
+of these began the turn."""
+
 
 def complaints(conditions: Iterable[Condition]) -> str | None:
     """The worst complaint of each kind, and of how many samples it is true; or None."""
@@ -128,6 +132,17 @@ class Measurement:
     def latency_s(self) -> float:
         """Median of the steady calls."""
         return median(self.seconds["steady"])
+
+    def turns_s(self, calm: bool = False) -> dict[float, float]:
+        """The seconds of each call that was made in turns, or of the calm ones, by the turn."""
+        beside: dict[tuple[str, int], list[Condition]] = {}
+        for seen in self.conditions:
+            beside.setdefault((seen.sample, seen.position), []).append(seen)
+        return {
+            turn.value: self.seconds[turn.sample][turn.position]
+            for turn in self.conditions
+            if turn.kind == TURN and not (calm and complaints(beside[turn.sample, turn.position]))
+        }
 
     @property
     def peak_bytes(self) -> int:

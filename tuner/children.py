@@ -41,7 +41,7 @@ class Child:
     def wait(self, timeout_s: float) -> int | None:
         """The exit code, minus the signal that ended it, or None if it still runs."""
         if self.status is None:
-            self.status = self._source.status(timeout_s)
+            self.status = self._source.status(self.pid, timeout_s)
         return self.status
 
     def kill(self) -> None:
@@ -54,33 +54,36 @@ class Spawned:
     """Starts a new interpreter for each task."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, request: dict[str, Any]) -> Child:
         """Start an interpreter that does the task."""
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             interpreter("once", json.dumps(request)),
             stdin=subprocess.DEVNULL,
             env={**os.environ, **QUIET, **request["before_start"]},
             start_new_session=True,
         )
-        return Child(self._process.pid, self)
+        self._processes[process.pid] = process
+        return Child(process.pid, self)
 
     def preload(self, names: Sequence[str]) -> None:
         """Each interpreter imports for itself."""
 
-    def status(self, timeout_s: float) -> int | None:
+    def status(self, pid: int, timeout_s: float) -> int | None:
         """The exit code once the interpreter has ended."""
-        assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_s)
+            status = self._processes[pid].wait(timeout_s)
+            del self._processes[pid]
+            return status
         return None
 
     def close(self) -> None:
         """Kill what still runs."""
-        if self._process is not None and self._process.poll() is None:
-            kill_tree(self._process.pid)
-            self._process.wait()
+        for process in self._processes.values():
+            if process.poll() is None:
+                kill_tree(process.pid)
+                process.wait()
 
 
 class Forked:
@@ -93,6 +96,7 @@ class Forked:
         ours, theirs = socket.socketpair()
         self._control = ours
         self._answers = b""
+        self._ended: dict[int, int] = {}
         with theirs:
             self._server = subprocess.Popen(
                 interpreter(str(theirs.fileno())),
@@ -108,8 +112,9 @@ class Forked:
         """Fork a child that does the task; raises TuneError where the server has gone."""
         self._ask(request)
         while (answer := self._answer(120.0)) is not None:
-            # The end of a child that outlived its kill may be told first.
-            if "pid" in answer:
+            # The end of another child may be told first, and its number given anew.
+            self._ended.pop(answer["pid"], None)
+            if not self._told_end(answer):
                 return Child(answer["pid"], self)
         raise TuneError("the fork server did not answer within 120 s: run the command again")
 
@@ -117,10 +122,20 @@ class Forked:
         """Have the server import ``module:Class`` names ahead of the next fork."""
         self._ask({"preload": list(names)})
 
-    def status(self, timeout_s: float) -> int | None:
+    def status(self, pid: int, timeout_s: float) -> int | None:
         """The exit code of the child once the server tells it."""
-        answer = self._answer(timeout_s)
-        return None if answer is None else int(answer["status"])
+        deadline_s = time.monotonic() + timeout_s
+        while pid not in self._ended:
+            answer = self._answer(max(0.0, deadline_s - time.monotonic()))
+            if answer is None:
+                return None
+            self._told_end(answer)
+        return self._ended.pop(pid)
+
+    def _told_end(self, answer: dict[str, Any]) -> bool:
+        if "status" in answer:
+            self._ended[answer["pid"]] = answer["status"]
+        return "status" in answer
 
     def _ask(self, request: dict[str, Any]) -> None:
         try:
@@ -155,7 +170,7 @@ class Forked:
 
 
 class Children:
-    """Hands out processes for tasks, one at a time; a context manager."""
+    """Hands out processes for tasks; a context manager."""
 
     def __init__(self, forks: bool = FORKS) -> None:
         self.forks = forks

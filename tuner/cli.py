@@ -71,7 +71,7 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     from tuner.console import ConsoleProgress
     from tuner.emit import check_output, default_output
     from tuner.run import Run, plan_run, prepare
-    from tuner.runner import run_trial
+    from tuner.runner import Processes
 
     request = request_of(model, **asked)
     output = output or default_output(model)
@@ -86,7 +86,7 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
         plan = at_work.plan
         limits = plan.budget, request.time_limit_s, plan.objective
         with ConsoleProgress(console, request.trials, *limits) as watched:
-            at_work.go(ledger, partial(run_trial, children), watched)
+            at_work.go(ledger, Processes(children), watched)
         return conclude(at_work, output, json_wanted)
 
 

@@ -176,12 +176,31 @@ class Finals:
 
     def _run(self, race: Race, purpose: str) -> list[Trial]:
         trials = [trial for trial in self._known if trial.race == race.name]
-        for one, number in run_race(race, trials):
-            self._loop.racing(purpose, number, race.rounds, race.left(trials, number))
-            trial = self._loop.measure(dict(sorted(one)), purpose, race.name, number)
-            trials.append(trial)
-            self._known.append(trial)
+        for due, number in run_race(race, trials):
+            for trial in self._measured(due, race, purpose, number, trials):
+                trials.append(trial)
+                self._known.append(trial)
         return trials
+
+    def _measured(
+        self, due: Sequence[Entrant], race: Race, purpose: str, number: int, trials: Sequence[Trial]
+    ) -> Iterator[Trial]:
+        """The trials of a round: in turns where there is room for all, or one after another."""
+        loop, configs = self._loop, [dict(sorted(one)) for one in due]
+        if loop.side_by_side([self._held_bytes(one) for one in due]):
+            measured = loop.measure_in_turns(configs, purpose, race.name, number)
+        else:
+            measured = (loop.measure(config, purpose, race.name, number) for config in configs)
+        for _ in configs:
+            loop.racing(purpose, number, race.rounds, race.left(trials, number))
+            yield next(measured)
+
+    def _held_bytes(self, one: Entrant) -> int:
+        """The most that a trial of it has held of the host; if it has not run, that any has."""
+        found = [(trial.config, trial.measurement) for trial in self._known]
+        held = [(config, known.host_peak_bytes) for config, known in found if known is not None]
+        its_bytes = [held_bytes for config, held_bytes in held if entrant(config) == one]
+        return max(its_bytes or [held_bytes for _, held_bytes in held])
 
     def _ablated(self, raced: Conclusion) -> Conclusion:
         """The winner with the changes that bring something alone, if that is as good."""

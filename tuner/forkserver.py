@@ -2,11 +2,11 @@
 
 A new interpreter needs seconds for these imports, a fork milliseconds. The server speaks JSON lines
 over a socket: it is told ``{"preload": [...]}`` or ``{"task": "module:function", "folder": path,
-"before_start": {variable: value}}`` and tells ``{"pid": …}`` and, when the child has ended,
-``{"status": …}`` with the exit code or minus the signal. A child that needs variables before it
+"before_start": {variable: value}}`` and tells ``{"pid": …}`` and, when the child has ended, with
+it ``"status"``, the exit code or minus the signal. A child that needs variables before it
 starts becomes a new interpreter, and so does every child if an import has touched a GPU all the
-same. When its controller goes, the server kills the child with all its
-descendants and goes too.
+same. When its controller goes, the server kills its
+children with all their descendants and goes too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def serve(control: socket.socket, gpus: Gpus) -> None:
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake)
-    child = None
+    children: dict[int, Forked] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
@@ -59,7 +59,7 @@ def serve(control: socket.socket, gpus: Gpus) -> None:
             ready = {key.fd for key, _ in selector.select()}
             if woken in ready:
                 os.read(woken, 4096)
-                child = reap(control, child)
+                reap(control, children)
             if control.fileno() in ready:
                 received = control.recv(65536)
                 if not received:
@@ -67,14 +67,14 @@ def serve(control: socket.socket, gpus: Gpus) -> None:
                 # Several requests may arrive at once, and the last may be cut off.
                 *lines, unread = (unread + received).split(b"\n")
                 for line in lines:
-                    child = answer(control, json.loads(line), child, gpus)
-    if child is not None:
+                    answer(control, json.loads(line), children, gpus)
+    for child in children.values():
         child.abandon()
 
 
 @dataclass(frozen=True)
 class Forked:
-    """The child at work, and the folder that its controller would have removed."""
+    """A child at work, and the folder that its controller would have removed."""
 
     pid: int
     folder: str
@@ -88,16 +88,16 @@ class Forked:
 def answer(
     control: socket.socket,
     request: dict[str, Any],
-    child: Forked | None,
+    children: dict[int, Forked],
     gpus: Gpus,
-) -> Forked | None:
-    """Do what is asked and return the child, if there is one."""
+) -> None:
+    """Do what is asked; a new child is added to those at work."""
     if "preload" in request:
         preload(request["preload"], gpus)
-        return child
+        return
     child = fork(control, request, gpus)
+    children[child.pid] = child
     tell(control, {"pid": child.pid})
-    return child
 
 
 def fork(control: socket.socket, request: dict[str, Any], gpus: Gpus) -> Forked:
@@ -149,15 +149,13 @@ def log_to(folder: Path | str) -> None:
     os.dup2(log, 2)
 
 
-def reap(control: socket.socket, child: Forked | None) -> Forked | None:
-    """Tell how the child ended, if it has."""
-    if child is None:
-        return None
-    pid, status = os.waitpid(child.pid, os.WNOHANG)
-    if pid == 0:
-        return child
-    tell(control, {"status": os.waitstatus_to_exitcode(status)})
-    return None
+def reap(control: socket.socket, children: dict[int, Forked]) -> None:
+    """Tell how the children ended that have."""
+    for child in list(children):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            del children[pid]
+            tell(control, {"pid": pid, "status": os.waitstatus_to_exitcode(status)})
 
 
 def tell(control: socket.socket, message: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from search_space.trial import RECOMPILES, Condition
 from tuner.stages import Stopwatch
 from tuner.statistics import half_width_s
+from tuner.turns import Alone, Turns
 
 MINIMUM_SAMPLES = 3
 MAXIMUM_SAMPLES = 10
@@ -129,22 +130,24 @@ def measure(
     cap_s: float | None,
     first: AbstractContextManager[None],
     guard: Watched,
+    turns: Turns | None = None,
 ) -> Timed:
     """Make the calls of a trial.
 
     ``enter`` is told ``first_call``, ``second_call``, ``warm_up``, ``steady`` or ``wait`` as each
     begins. A first steady call slower than ``cap_s`` is the last: this config cannot win any more;
     where it was disturbed that may not be its own doing, and it is made again. The first call is
-    made within ``first``.
+    made within ``first``. Steady calls are made in ``turns`` with those of other trials.
     """
+    turns = turns or Alone()
     calls = _Calls(call, enter, guard)
     with first:
         warming_s = [calls.make("first_call")]
     while not _warm(warming_s, device):
         warming_s.append(calls.make("second_call" if len(warming_s) == 1 else "warm_up"))
     compiled = compilations()
-    while not _settled(calls, device, cap_s):
-        calls.make_steady(cap_s)
+    while turns.another(_settled(calls, device, cap_s)):
+        calls.make_steady(cap_s, turns.seen())
     return calls.timed(compilations() - compiled)
 
 
@@ -184,9 +187,12 @@ class _Calls:
         self._keep(kind, sample)
         return sample.call.call_s
 
-    def make_steady(self, cap_s: float | None) -> None:
-        """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
-        sample = self._watched("steady")
+    def make_steady(self, cap_s: float | None, seen: tuple[Condition, ...]) -> None:
+        """Make a call that may count; where it was disturbed and calm returns, it is repeated.
+
+        What is ``seen`` of it by others is kept with it.
+        """
+        sample = self._watched("steady", seen)
         repeated = not self.is_calm(sample) and (self._calm_again() or self._excused(sample, cap_s))
         (self._disturbed if repeated else self.steady).append(sample)
 
@@ -211,11 +217,11 @@ class _Calls:
         seconds = {kind: tuple(samples) for kind, samples in self._seconds.items()}
         return Timed(seconds, tuple(self._conditions), self._output)
 
-    def _watched(self, kind: str) -> _Sample:
+    def _watched(self, kind: str, seen: tuple[Condition, ...] = ()) -> _Sample:
         self._enter(kind)
         self._guard.begin()
         made = self._call()
-        seen = self._guard.end()
+        seen = (*self._guard.end(), *seen)
         self._output = made.output
         return _Sample(replace(made, output=None), seen)
 

@@ -37,6 +37,13 @@ def stop_bytes(budget: Budget, device: str) -> int | None:
     return min(int(STOP * limit_bytes) + STOP_SLACK_BYTES, usable_host_bytes())
 
 
+def free_host_bytes() -> int:
+    """What is left of the host's memory now, for all processes to come."""
+    import psutil
+
+    return min(int(psutil.virtual_memory().available), usable_host_bytes())
+
+
 def limit_memory(budget: Budget, device: str, memory: DeviceMemory | None, folder: Path) -> None:
     """Hold this process to the budget; ``folder`` is the model's."""
     limit_bytes = budget.on_device(device)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import geometric_mean
 
 from search_space.budget import UNLIMITED, Budget
 from search_space.identity import fingerprint
 from search_space.trial import Config, Measurement, Trial
 from tuner.fidelity import IDENTICAL_DB
+from tuner.measure import MINIMUM_SAMPLES
 from tuner.objective import LATENCY, Objective, start_up_s
 from tuner.statistics import Interval, Rounds
 
@@ -110,10 +112,12 @@ class Standing:
 
     def _by_round(self, objective: Objective) -> dict[Entrant, dict[int, float]]:
         values: dict[Entrant, dict[int, float]] = {}
-        for trial in self.trials:
-            if trial.measurement is not None and entrant(trial.config) not in self.failed:
-                rounds = values.setdefault(entrant(trial.config), {})
-                rounds[_round(trial)] = objective.value(trial.measurement)
+        finished = [one for one in self.trials if entrant(one.config) not in self.failed]
+        for number in sorted({_round(trial) for trial in finished}):
+            found = [trial for trial in finished if _round(trial) == number]
+            measured = in_turns([_measured(trial) for trial in found])
+            for trial, known in zip(found, measured, strict=True):
+                values.setdefault(entrant(trial.config), {})[number] = objective.value(known)
         return values
 
     @property
@@ -197,6 +201,30 @@ def preferred(tied: list[Entrant], evidence: Mapping[Entrant, Trial]) -> Entrant
     return min(tied, key=lambda one: (len(one), start_up_s(measured[one])))
 
 
+def in_turns(measured: Sequence[Measurement]) -> list[Measurement]:
+    """What was measured in one round, to be compared.
+
+    Where calls were made in turns, those of the turns that all trials share are compared, and of
+    these the ones that were calm for all, where they are enough. The logarithms of calls that lie
+    beside each other are subtracted; so the geometric mean stands for them.
+    """
+    shared = _shared_turns(measured, calm=True)
+    if len(shared) < MINIMUM_SAMPLES:
+        shared = _shared_turns(measured, calm=False)
+    if len(measured) < 2 or len(shared) < MINIMUM_SAMPLES:
+        return list(measured)
+    means_s = [geometric_mean([one.turns_s()[turn] for turn in shared]) for one in measured]
+    return [
+        replace(one, seconds={**one.seconds, "steady": (mean_s,)})
+        for one, mean_s in zip(measured, means_s, strict=True)
+    ]
+
+
+def _shared_turns(measured: Sequence[Measurement], calm: bool) -> list[float]:
+    turns = [one.turns_s(calm).keys() for one in measured]
+    return sorted(set(turns[0]).intersection(*turns[1:])) if turns else []
+
+
 def _measured(trial: Trial) -> Measurement:
     assert trial.measurement is not None
     return trial.measurement
@@ -206,9 +234,10 @@ def _psnr_db(measured: Measurement) -> float:
     return IDENTICAL_DB if measured.psnr_db is None else measured.psnr_db
 
 
-def run_race(race: Race, trials: Sequence[Trial]) -> Iterator[tuple[Entrant, int]]:
-    """Whom to measure next, and in which round; ``trials`` grows by what became of it."""
+def run_race(race: Race, trials: Sequence[Trial]) -> Iterator[tuple[list[Entrant], int]]:
+    """Whom to measure in the next round; ``trials`` grows by what became of them."""
     for number in range(1, race.last_round() + 1):
         # Who ran is asked anew: a round is finished by the run that takes it up.
-        for one in race.due(trials, number):
-            yield one, number
+        due = race.due(trials, number)
+        if due:
+            yield due, number

@@ -1,14 +1,14 @@
-"""Run one trial in a process of its own, within deadlines, to a measurement or a typed failure."""
+"""Run trials in processes of their own, within deadlines, to measurements or typed failures."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,16 @@ from search_space.knob import Stage
 from search_space.space import environment, steps
 from search_space.trial import Condition, Config, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration, format_size
-from tuner.children import Child, Children, log_tail, read_result, task_folder
-from tuner.host_memory import kept_bytes, of_descendants
-from tuner.memory import counted_bytes
+from tuner.children import Children, log_tail, read_result, task_folder
 from tuner.memory_limits import stop_bytes
-from tuner.noise import Counters, seen_between
 from tuner.processes import out_of_memory_kills
+from tuner.turns import WAITING, Turnstile
+from tuner.watch import TIMED, Watch
 from tuner.worker import Job
 
 POLL_S = 0.05
 TIMED_POLL_S = 0.5
 """While calls are timed: looking takes time from one of the cores that they need."""
-TREE_POLL_S = 0.25
-"""How often the tree is sampled; once a phase has shown a child process, at every look."""
-STARTING = "start"
-TIMED = "steady"
 SIGKILL = 9
 SIGABRT = 6
 BAD_ALLOCATION = "std::bad_alloc"
@@ -56,59 +51,99 @@ class Deadlines:
         return min(self.call_s, self.trial_s)
 
 
-class Watch:
-    """What is seen of a trial's process from outside: its phase, and the memory of its tree."""
+class Running:
+    """A trial's process, from its start to the trial that came of it."""
 
-    def __init__(self, folder: Path, pid: int, on_phase: Callable[[str], None]) -> None:
-        self.phase = STARTING
-        self.phase_began_s = time.monotonic()
-        self.tree_bytes: dict[str, int] = {}
-        self.highest_bytes = 0
-        self._descendants_bytes = 0
-        self._counters = Counters(os.getpid())
-        self._began = self._counters.read()
-        self._events = folder / "events.jsonl"
-        self._offset = 0
-        self._pid = pid
-        self._on_phase = on_phase
-        self._sampled_s = 0.0
+    def __init__(
+        self,
+        children: Children,
+        job: Job,
+        deadlines: Deadlines,
+        on_phase: Callable[[str], None],
+        folder: Path,
+        task: str,
+    ) -> None:
+        self.trial: Trial | None = None
+        self._job, self._deadlines, self._folder = job, deadlines, folder
+        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._began_s = time.monotonic()
+        self._kills_before = out_of_memory_kills()
+        self._child = children.start(task, folder, job, environment(job.config))
+        self._watch = Watch(folder, self._child.pid, on_phase)
+        self._stop_bytes = stop_bytes(job.budget, job.device)
+
+    @property
+    def patience_s(self) -> float:
+        """After how long to look at it again."""
+        return TIMED_POLL_S if self._watch.phase == TIMED else POLL_S
+
+    def wait(self) -> None:
+        """Wait for its end, not for long."""
+        self._child.wait(self.patience_s)
 
     def look(self) -> None:
-        """Read new events; sample the tree, except while calls are timed."""
-        for event in self._new_events():
-            self.phase, self.phase_began_s = event["phase"], time.monotonic()
-            self._on_phase(self.phase)
-        # A compiler grows and is gone within half a second.
-        every_s = 0.0 if self.phase in self.tree_bytes else TREE_POLL_S
-        if self.phase != TIMED and time.monotonic() - self._sampled_s > every_s:
-            self._sampled_s = time.monotonic()
-            self._sample_tree()
+        """See how far the trial is; one that is over, or has to be, is kept as ``trial``."""
+        ended = self._child.wait(0.0) is not None
+        self._watch.look()
+        stopped = None if ended else self._reason_to_stop()
+        if not ended and stopped is None:
+            return
+        self.close()
+        outcome = self._outcome(stopped)
+        cost_s = time.monotonic() - self._began_s - self._watch.waited_s
+        self.trial = Trial(dict(self._job.config), outcome, cost_s, self._started_at)
 
-    def conditions(self) -> tuple[Condition, ...]:
-        """What the machine has done beside the trial since it began."""
-        return seen_between(self._began, self._counters.read(), self._counters.cores)
+    def close(self) -> None:
+        """Kill the process tree, if it is there."""
+        if self._child.status is None:
+            self._child.kill()
 
-    def _new_events(self) -> list[dict[str, Any]]:
-        if not self._events.exists():
-            return []
-        with self._events.open("rb") as file:
-            file.seek(self._offset)
-            complete, newline, _ = file.read().rpartition(b"\n")
-        self._offset += len(complete + newline)
-        return [json.loads(line) for line in complete.splitlines()]
+    def _reason_to_stop(self) -> Failure | None:
+        watch, now_s = self._watch, time.monotonic()
+        if self._stop_bytes is not None and watch.held_bytes() > self._stop_bytes:
+            return _too_much(watch, self._stop_bytes)
+        phase_s = self._deadlines.phase_s(watch.phase, self._job.config)
+        trial_s = self._deadlines.trial_s + watch.waited_s
+        late = watch.phase != WAITING and now_s - watch.phase_began_s > phase_s
+        if not late and now_s - self._began_s <= trial_s:
+            return None
+        limit_s = format_duration(min(phase_s, self._deadlines.trial_s))
+        message = f"{watch.phase} was not done after {limit_s}"
+        timeout = Failure(FailureKind.TIMEOUT, message, watch.phase)
+        return replace(timeout, conditions=watch.conditions())
 
-    def _sample_tree(self) -> None:
-        self._descendants_bytes = of_descendants(self._pid)
-        if self._descendants_bytes:
-            now_bytes = counted_bytes(self._pid, self.phase) + self._descendants_bytes
-            known = self.tree_bytes.get(self.phase, 0)
-            self.tree_bytes[self.phase] = max(known, now_bytes)
+    def _outcome(self, stopped: Failure | None) -> Measurement | Failure:
+        log = log_tail(self._folder)
+        if stopped is not None:
+            return replace(stopped, log=log)
+        result = read_result(self._folder)
+        if result is None:
+            status = self._child.status or 0
+            killed = status == -SIGKILL and out_of_memory_kills() > self._kills_before
+            gave_up = status == -SIGABRT and BAD_ALLOCATION in log
+            return replace(_death(status, self._watch, killed or gave_up), log=log)
+        if "failure" in result:
+            facts = result["failure"]
+            typed = {"kind": FailureKind(facts["kind"]), "log": log, "conditions": ()}
+            return Failure(**{**facts, **typed})
+        return _measurement(result["measurement"], self._watch.tree_bytes)
 
-    def held_bytes(self) -> int:
-        """What the trial's tree holds of the host now, as far as it is still there."""
-        now_bytes = kept_bytes(self._pid) + self._descendants_bytes
-        self.highest_bytes = max(self.highest_bytes, now_bytes)
-        return now_bytes
+
+@contextmanager
+def running(
+    children: Children,
+    job: Job,
+    deadlines: Deadlines,
+    on_phase: Callable[[str], None],
+    task: str = TRIAL,
+) -> Iterator[Running]:
+    """The trial of a job at work; an error or an interrupt kills its process tree."""
+    with task_folder() as folder:
+        trial = Running(children, job, deadlines, on_phase, folder, task)
+        try:
+            yield trial
+        finally:
+            trial.close()
 
 
 def run_trial(
@@ -122,60 +157,54 @@ def run_trial(
 
     ``task`` is the function that the child calls, as ``module:function``.
     """
-    started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    began_s = time.monotonic()
-    with task_folder() as folder:
-        outcome = _outcome(children, job, deadlines, on_phase, folder, task)
-    return Trial(dict(job.config), outcome, time.monotonic() - began_s, started_at)
+    with running(children, job, deadlines, on_phase, task) as trial:
+        while trial.trial is None:
+            trial.wait()
+            trial.look()
+        return trial.trial
 
 
-def _outcome(
+def run_in_turns(
     children: Children,
-    job: Job,
+    jobs: Sequence[Job],
     deadlines: Deadlines,
-    on_phase: Callable[[str], None],
-    folder: Path,
-    task: str,
-) -> Measurement | Failure:
-    kills_before = out_of_memory_kills()
-    child = children.start(task, folder, job, environment(job.config))
-    watch = Watch(folder, child.pid, on_phase)
-    try:
-        stopped = _wait(child, watch, deadlines, job)
-    finally:
-        if child.status is None:
-            child.kill()
-    log = log_tail(folder)
-    if stopped is not None:
-        return replace(stopped, log=log)
-    result = read_result(folder)
-    if result is None:
-        killed = child.status == -SIGKILL and out_of_memory_kills() > kills_before
-        gave_up = child.status == -SIGABRT and BAD_ALLOCATION in log
-        return replace(_death(child.status or 0, watch, killed or gave_up), log=log)
-    if "failure" in result:
-        facts = result["failure"]
-        typed = {"kind": FailureKind(facts["kind"]), "log": log, "conditions": ()}
-        return Failure(**{**facts, **typed})
-    return _measurement(result["measurement"], watch.tree_bytes)
+    on_phase: Callable[[Job, str], None],
+    task: str = TRIAL,
+) -> Iterator[Trial]:
+    """Try the configs of all jobs side by side, one computing at a time, call by call.
+
+    Yields each trial when it is over. Not on Windows; all that the trials hold must fit the host.
+    """
+    with Turnstile(len(jobs)) as turnstile, ExitStack() as stack:
+        trials = []
+        for job, socket in zip(jobs, turnstile.places, strict=True):
+            told = partial(on_phase, job)
+            mine = running(children, replace(job, turns=socket), deadlines, told, task)
+            trials.append(stack.enter_context(mine))
+        while left := [(place, one) for place, one in enumerate(trials) if one.trial is None]:
+            turnstile.step(max(one.patience_s for _, one in left))
+            for place, one in left:
+                one.look()
+                if one.trial is not None:
+                    turnstile.leave(place)
+                    yield one.trial
 
 
-def _wait(child: Child, watch: Watch, deadlines: Deadlines, job: Job) -> Failure | None:
-    began_s = time.monotonic()
-    stop = stop_bytes(job.budget, job.device)
-    while child.wait(TIMED_POLL_S if watch.phase == TIMED else POLL_S) is None:
-        watch.look()
-        if stop is not None and watch.held_bytes() > stop:
-            return _too_much(watch, stop)
-        now_s = time.monotonic()
-        phase_s = deadlines.phase_s(watch.phase, job.config)
-        if now_s - watch.phase_began_s > phase_s or now_s - began_s > deadlines.trial_s:
-            limit_s = min(phase_s, deadlines.trial_s)
-            message = f"{watch.phase} was not done after {format_duration(limit_s)}"
-            timeout = Failure(FailureKind.TIMEOUT, message, watch.phase)
-            return replace(timeout, conditions=watch.conditions())
-    watch.look()
-    return None
+@dataclass(frozen=True)
+class Processes:
+    """Runs the trials of a run."""
+
+    children: Children
+
+    def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
+        """The trial of a job that has the machine for itself."""
+        return run_trial(self.children, job, deadlines, on_phase)
+
+    def in_turns(
+        self, jobs: Sequence[Job], deadlines: Deadlines, on_phase: Callable[[Job, str], None]
+    ) -> Iterator[Trial]:
+        """The trials of jobs side by side, as they end."""
+        return run_in_turns(self.children, jobs, deadlines, on_phase)
 
 
 def _too_much(watch: Watch, stop: int) -> Failure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,10 +17,12 @@ from search_space.knobs.batch import images_in_call
 from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
 from storage import Store
+from tuner.memory_limits import free_host_bytes
 from tuner.objective import LATENCY, best, latency_s
 from tuner.pace import best_pace_s, shorter_s
 from tuner.plan import Plan
 from tuner.runner import Deadlines
+from tuner.turns import POSSIBLE, WAITING
 from tuner.worker import Job
 
 CAP = 1.5
@@ -35,6 +37,9 @@ HOPELESS_SLACK_S = 5.0
 
 SEARCHED = ("baseline", "search")
 """The purposes of the trials that the search learns from. Races and drift measure configs again."""
+
+ROOM = 0.8
+"""Trials live side by side where they need no more than this share of the host's free memory."""
 
 DRIFT_TRIALS = 10
 DRIFT_AGE = timedelta(minutes=20)
@@ -60,8 +65,16 @@ class Progress(Protocol):
         """The trial is in the ledger."""
 
 
-Runner = Callable[[Job, Deadlines, Callable[[str], None]], Trial]
-"""Runs one job within deadlines, telling its phases: a process of its own, or a simulation."""
+class Runner(Protocol):
+    """Runs jobs within deadlines, telling their phases: in processes, or a simulation."""
+
+    def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
+        """The trial of a job that has the machine for itself."""
+
+    def in_turns(
+        self, jobs: Sequence[Job], deadlines: Deadlines, on_phase: Callable[[Job, str], None]
+    ) -> Iterator[Trial]:
+        """The trials of jobs side by side, as they end."""
 
 
 def tune(plan: Plan, store: Store, run: Runner, progress: Progress) -> Iterator[Trial]:
@@ -198,14 +211,46 @@ class Loop:
         # What has run before is not given up: it may be the machine that is slow now.
         deadlines = self._deadlines(config) if searched else Deadlines(self.plan.trial_timeout_s)
         tried = self._run(self._job(config, purpose), deadlines, self._progress.phase)
-        kept = replace(tried, purpose=purpose, race=race, round=round)
-        trial = self._store.add(self.study_id, kept)
-        # Of this run alone: another day the machine may be another one under the same name.
-        self._pace_s = shorter_s(self._pace_s, best_pace_s([trial]))
+        trial = self._kept(replace(tried, purpose=purpose, race=race, round=round))
         if searched:
             self._trials.append(trial)
         self._progress.finished(trial)
         return trial
+
+    def measure_in_turns(
+        self, configs: Sequence[Config], purpose: str, race: str, round: int
+    ) -> Iterator[Trial]:
+        """Measure the configs of a round side by side, call by call, and keep the trials."""
+        jobs = [self._job(config, purpose) for config in configs]
+        deadlines = Deadlines(self.plan.trial_timeout_s)
+        shown: list[Config] = [{"none": "yet"}]
+
+        def told(job: Job, phase: str) -> None:
+            if phase == WAITING:
+                return
+            if shown[-1] != job.config:
+                shown.append(job.config)
+                self._progress.started(len(self._trials) + 1, job.config)
+            self._progress.phase(phase)
+
+        for tried in self._run.in_turns(jobs, deadlines, told):
+            trial = self._kept(replace(tried, purpose=purpose, race=race, round=round))
+            self._progress.finished(trial)
+            yield trial
+
+    def _kept(self, tried: Trial) -> Trial:
+        trial = self._store.add(self.study_id, tried)
+        # Of this run alone: another day the machine may be another one under the same name.
+        self._pace_s = shorter_s(self._pace_s, best_pace_s([trial]))
+        return trial
+
+    def side_by_side(self, held_bytes: Sequence[int]) -> bool:
+        """Whether trials that hold so much of the host may live side by side.
+
+        Beside an accelerator they may not: what is read of its memory is that of all processes.
+        """
+        alone = self.plan.space.context.machine.device != "cpu" or not POSSIBLE
+        return not alone and len(held_bytes) > 1 and sum(held_bytes) < ROOM * free_host_bytes()
 
     def _job(self, config: Config, purpose: str) -> Job:
         reference = self.plan.reference

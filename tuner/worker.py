@@ -22,6 +22,7 @@ from tuner.measure import Timed
 from tuner.memory_limits import WITHOUT_LIMIT, lift_data_limit, limit_memory, near_data_limit
 from tuner.noise import Guard, standing
 from tuner.phases import Phases
+from tuner.turns import Turns, turns_of
 
 OUT_OF_HOST_MEMORY = ("can't alloc", "Failed to allocate memory", "std::bad_alloc")
 OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
@@ -36,7 +37,8 @@ class Job:
     steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
     folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
     enforced. ``pace_s`` is the best pace of the processor in this run, see ``tuner.pace``. The
-    weights for LPIPS lie in the folder ``lpips``.
+    weights for LPIPS lie in the folder ``lpips``. At the socket ``turns`` the trial asks for its
+    turn, where it is measured in turns with others.
     """
 
     workload: Workload
@@ -52,6 +54,7 @@ class Job:
     pictures: str | None = None
     pace_s: float | None = None
     lpips: str | None = None
+    turns: str | None = None
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Job:
@@ -104,6 +107,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
     # Its threads are there from the first: once memory is short, starting one may never return.
     guard = Guard(job.device, job.pace_s)
+    turns = turns_of(job.turns, phases.enter)
     phases.enter("load")
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
     stop_beyond_budget(job, folder, phases)
@@ -111,7 +115,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     # With throughput the steady samples are seconds per image.
     images = image_count(build.call) if job.workload.throughput else 1
     kept: dict[str, list[tuple[Any, Any]]] = {}
-    timed = _timed(build, job, phases, guard, images, kept)
+    timed = _timed(build, job, phases, guard, turns, images, kept)
     phases.enter("check")
     if not job.config:
         keep_calibration(build, kept)
@@ -160,6 +164,7 @@ def _timed(
     job: Job,
     phases: Phases,
     guard: Guard,
+    turns: Turns,
     images: int,
     kept: dict[str, list[tuple[Any, Any]]],
 ) -> Timed:
@@ -185,6 +190,7 @@ def _timed(
             None if job.cap_s is None else job.cap_s * images,
             first=build.inputs_kept(kept) if not job.config else nullcontext(),
             guard=guard,
+            turns=turns,
         )
     guard.close()
     conditions = (*before, *guard.pace.own(), *timed.conditions)

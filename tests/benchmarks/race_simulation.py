@@ -100,8 +100,8 @@ def raced(
     """The trials of a whole race."""
     trials: list[Trial] = []
     shifts = generator.normal(0, ROUND_SHIFT, race.last_round() + 1)
-    for one, number in run_race(race, trials):
-        trials.append(measure(one, number, float(shifts[number])))
+    for due, number in run_race(race, trials):
+        trials += [measure(one, number, float(shifts[number])) for one in due]
     return trials
 
 

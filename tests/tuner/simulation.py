@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -47,6 +48,8 @@ class Simulation:
     noise: float = 0.0
     drift: float = 0.0
     """By which share the machine is slower with each job."""
+    together: list[int] = field(default_factory=list)
+    """How many jobs were run side by side each time."""
 
     def __post_init__(self) -> None:
         self._generator = numpy.random.default_rng(0)
@@ -61,6 +64,11 @@ class Simulation:
         if job.output is not None and isinstance(outcome, Measurement):
             Path(job.output).touch()
         return Trial(config, outcome, 1.0, now)
+
+    def in_turns(self, jobs, deadlines, on_phase):
+        self.together.append(len(jobs))
+        for job in jobs:
+            yield self(job, deadlines, partial(on_phase, job))
 
     def outcome(self, config: dict[str, str], job: Job) -> Measurement | Failure:
         kind = self.failing(config)

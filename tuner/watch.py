@@ -1,0 +1,88 @@
+"""What is seen of a trial's process from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from search_space.trial import Condition
+from tuner.host_memory import kept_bytes, of_descendants
+from tuner.memory import counted_bytes
+from tuner.noise import Counters, seen_between
+from tuner.turns import WAITING
+
+TREE_POLL_S = 0.25
+"""How often the tree is sampled; once a phase has shown a child process, at every look."""
+STARTING = "start"
+TIMED = "steady"
+
+
+class Watch:
+    """What is seen of a trial's process: its phase, and the memory of its tree."""
+
+    def __init__(self, folder: Path, pid: int, on_phase: Callable[[str], None]) -> None:
+        self.phase = STARTING
+        self.phase_began_s = time.monotonic()
+        self.tree_bytes: dict[str, int] = {}
+        self.highest_bytes = 0
+        self._waited_s = 0.0
+        self._descendants_bytes = 0
+        self._counters = Counters(os.getpid())
+        self._began = self._counters.read()
+        self._events = folder / "events.jsonl"
+        self._offset = 0
+        self._pid = pid
+        self._on_phase = on_phase
+        self._sampled_s = 0.0
+
+    def look(self) -> None:
+        """Read new events; sample the tree, except while calls are timed, be they others'."""
+        for event in self._new_events():
+            self._enter(event["phase"])
+        # A compiler grows and is gone within half a second.
+        every_s = 0.0 if self.phase in self.tree_bytes else TREE_POLL_S
+        quiet = self.phase in (TIMED, WAITING)
+        if not quiet and time.monotonic() - self._sampled_s > every_s:
+            self._sampled_s = time.monotonic()
+            self._sample_tree()
+
+    @property
+    def waited_s(self) -> float:
+        """How long the trial has waited for its turns."""
+        waits = self.phase == WAITING
+        return self._waited_s + (time.monotonic() - self.phase_began_s if waits else 0.0)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the machine has done beside the trial since it began."""
+        return seen_between(self._began, self._counters.read(), self._counters.cores)
+
+    def _enter(self, phase: str) -> None:
+        self._waited_s = self.waited_s
+        self.phase, self.phase_began_s = phase, time.monotonic()
+        self._on_phase(phase)
+
+    def _new_events(self) -> list[dict[str, Any]]:
+        if not self._events.exists():
+            return []
+        with self._events.open("rb") as file:
+            file.seek(self._offset)
+            complete, newline, _ = file.read().rpartition(b"\n")
+        self._offset += len(complete + newline)
+        return [json.loads(line) for line in complete.splitlines()]
+
+    def _sample_tree(self) -> None:
+        self._descendants_bytes = of_descendants(self._pid)
+        if self._descendants_bytes:
+            now_bytes = counted_bytes(self._pid, self.phase) + self._descendants_bytes
+            known = self.tree_bytes.get(self.phase, 0)
+            self.tree_bytes[self.phase] = max(known, now_bytes)
+
+    def held_bytes(self) -> int:
+        """What the trial's tree holds of the host now, as far as it is still there."""
+        now_bytes = kept_bytes(self._pid) + self._descendants_bytes
+        self.highest_bytes = max(self.highest_bytes, now_bytes)
+        return now_bytes
