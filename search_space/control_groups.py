@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 LIMITS = {"cgroup2": "memory.max", "cgroup": "memory.limit_in_bytes"}
+HELD = {"cgroup2": "memory.current", "cgroup": "memory.usage_in_bytes"}
+DROPPED = {"cgroup2": "inactive_file", "cgroup": "total_inactive_file"}
+"""What the kernel takes back before it kills, of what is held: a line of ``memory.stat``."""
 
 
 def memory_limit(process: Path = Path("/proc/self")) -> int | None:
@@ -15,14 +18,28 @@ def memory_limit(process: Path = Path("/proc/self")) -> int | None:
     A container may see its own group as the root of the mount, under another path than the
     kernel's: so the root is always looked at.
     """
-    limits = []
+    return min((limit_bytes for _, _, limit_bytes in _limited(process)), default=None)
+
+
+def memory_left(process: Path = Path("/proc/self")) -> int | None:
+    """The least that these groups still give, None without a limit."""
+    left = []
+    for kind, place, limit_bytes in _limited(process):
+        with contextlib.suppress(OSError, ValueError):
+            held_bytes = int((place / HELD[kind]).read_text())
+            stat = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+            left.append(limit_bytes - held_bytes + int(stat.get(DROPPED[kind], 0)))
+    return min(left, default=None)
+
+
+def _limited(process: Path) -> Iterator[tuple[str, Path, int]]:
+    """The kind, the folder and the limit of each group that has one."""
     for kind, mount, group in _groups(process):
         parents = [PurePosixPath(group), *PurePosixPath(group).parents]
         for place in {mount / str(parent).lstrip("/") for parent in parents}:
             # A group without a limit says "max", in the first version a number beyond all memory.
             with contextlib.suppress(OSError, ValueError):
-                limits.append(int((place / LIMITS[kind]).read_text()))
-    return min(limits, default=None)
+                yield kind, place, int((place / LIMITS[kind]).read_text())
 
 
 def _groups(process: Path) -> Iterator[tuple[str, Path, str]]:

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 from search_space.budget import Budget
+from search_space.control_groups import memory_left
 from search_space.detect import logical_cores, usable_host_bytes
 from tuner.device_memory import DeviceMemory
 
@@ -38,10 +39,11 @@ def stop_bytes(budget: Budget, device: str) -> int | None:
 
 
 def free_host_bytes() -> int:
-    """What is left of the host's memory now, for all processes to come."""
+    """What the host, or this process's control group, can still give."""
     import psutil
 
-    return min(int(psutil.virtual_memory().available), usable_host_bytes())
+    available_bytes, left_bytes = int(psutil.virtual_memory().available), memory_left()
+    return available_bytes if left_bytes is None else min(available_bytes, left_bytes)
 
 
 def limit_memory(budget: Budget, device: str, memory: DeviceMemory | None, folder: Path) -> None:

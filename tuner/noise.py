@@ -244,7 +244,7 @@ def quota_files(
         elif "cpu" in controllers.split(","):
             found.append(system / controllers / path.lstrip("/") / "cpu.stat")
             found.append(system / "cpu" / path.lstrip("/") / "cpu.stat")
-    return [path for path in found if path.exists()]
+    return [path for path in found if os.path.exists(path)]
 
 
 def quota_throttles(files: Iterable[Path]) -> int:

@@ -28,7 +28,7 @@ class Phases:
         self.leave()
         self.name = name
         with (self._folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"phase": name}) + "\n")
+            file.write(json.dumps({"phase": name, "at_s": time.monotonic()}) + "\n")
         self.gauge.begin(name)
         self._began_s = time.perf_counter()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_space.budget import Budget
 from search_space.space import completed
-from search_space.trial import Failure, Measurement, Trial
+from search_space.trial import TURN, Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.fidelity import IDENTICAL_DB
@@ -207,6 +207,8 @@ def _condition_lines(trial: Trial) -> Iterator[str]:
             yield f"{name}: {complaint}"
     seen: dict[str, list[float]] = {}
     for condition in trial.outcome.conditions:
+        if condition.kind == TURN:
+            continue
         seen.setdefault(condition.kind, []).append(condition.value)
     for kind, values in seen.items():
         yield f"{kind:>12}: " + "  ".join(map(_counted, values))

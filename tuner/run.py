@@ -29,8 +29,9 @@ from tuner.plan import Plan
 from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.race import entrant
 from tuner.report import describe, limits
+from tuner.seams import Progress, Runner
 from tuner.sheet import contact_sheet
-from tuner.tune import SEARCHED, Loop, Progress, Runner
+from tuner.tune import SEARCHED, Loop
 from tuner.tuned import TunedConfig, raced_figures
 
 

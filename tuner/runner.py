@@ -19,7 +19,8 @@ from search_space.units import format_duration, format_size
 from tuner.children import Children, log_tail, read_result, task_folder
 from tuner.memory_limits import stop_bytes
 from tuner.processes import out_of_memory_kills
-from tuner.turns import WAITING, Turnstile
+from tuner.turns import SOCKET, WAITING
+from tuner.turnstile import LIMIT_S, Turnstile
 from tuner.watch import TIMED, Watch
 from tuner.worker import Job
 
@@ -64,11 +65,14 @@ class Running:
         task: str,
     ) -> None:
         self.trial: Trial | None = None
-        self._job, self._deadlines, self._folder = job, deadlines, folder
+        self.folder = folder
+        self._job, self._deadlines = job, deadlines
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._began_s = time.monotonic()
         self._kills_before = out_of_memory_kills()
         self._child = children.start(task, folder, job, environment(job.config))
+        # Not earlier: the first child waits for the server's imports.
+        self._up_s = time.monotonic()
         self._watch = Watch(folder, self._child.pid, on_phase)
         self._stop_bytes = stop_bytes(job.budget, job.device)
 
@@ -105,7 +109,7 @@ class Running:
         phase_s = self._deadlines.phase_s(watch.phase, self._job.config)
         trial_s = self._deadlines.trial_s + watch.waited_s
         late = watch.phase != WAITING and now_s - watch.phase_began_s > phase_s
-        if not late and now_s - self._began_s <= trial_s:
+        if not late and now_s - self._up_s <= trial_s:
             return None
         limit_s = format_duration(min(phase_s, self._deadlines.trial_s))
         message = f"{watch.phase} was not done after {limit_s}"
@@ -113,10 +117,10 @@ class Running:
         return replace(timeout, conditions=watch.conditions())
 
     def _outcome(self, stopped: Failure | None) -> Measurement | Failure:
-        log = log_tail(self._folder)
+        log = log_tail(self.folder)
         if stopped is not None:
             return replace(stopped, log=log)
-        result = read_result(self._folder)
+        result = read_result(self.folder)
         if result is None:
             status = self._child.status or 0
             killed = status == -SIGKILL and out_of_memory_kills() > self._kills_before
@@ -136,9 +140,13 @@ def running(
     deadlines: Deadlines,
     on_phase: Callable[[str], None],
     task: str = TRIAL,
+    turnstile: Turnstile | None = None,
 ) -> Iterator[Running]:
     """The trial of a job at work; an error or an interrupt kills its process tree."""
     with task_folder() as folder:
+        if turnstile is not None:
+            turnstile.add(folder / SOCKET)
+            job = replace(job, turns=str(folder / SOCKET))
         trial = Running(children, job, deadlines, on_phase, folder, task)
         try:
             yield trial
@@ -170,23 +178,27 @@ def run_in_turns(
     deadlines: Deadlines,
     on_phase: Callable[[Job, str], None],
     task: str = TRIAL,
+    limit_s: float = LIMIT_S,
 ) -> Iterator[Trial]:
     """Try the configs of all jobs side by side, one computing at a time, call by call.
 
-    Yields each trial when it is over. Not on Windows; all that the trials hold must fit the host.
+    Yields each trial when it is over. All that they hold must fit the host, and it must be
+    ``possible`` to take turns. For ``limit_s`` see the turnstile.
     """
-    with Turnstile(len(jobs)) as turnstile, ExitStack() as stack:
-        trials = []
-        for job, socket in zip(jobs, turnstile.places, strict=True):
-            told = partial(on_phase, job)
-            mine = running(children, replace(job, turns=socket), deadlines, told, task)
-            trials.append(stack.enter_context(mine))
-        while left := [(place, one) for place, one in enumerate(trials) if one.trial is None]:
-            turnstile.step(max(one.patience_s for _, one in left))
-            for place, one in left:
+    with Turnstile(limit_s) as turnstile, ExitStack() as stack:
+        left = [
+            stack.enter_context(
+                running(children, job, deadlines, partial(on_phase, job), task, turnstile)
+            )
+            for job in jobs
+        ]
+        while left:
+            turnstile.step(max(one.patience_s for one in left))
+            for one in tuple(left):
                 one.look()
                 if one.trial is not None:
-                    turnstile.leave(place)
+                    turnstile.leave(one.folder / SOCKET)
+                    left.remove(one)
                     yield one.trial
 
 

@@ -8,21 +8,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
-from typing import Protocol
 
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
 from search_space.knobs.batch import images_in_call
 from search_space.space import changes, makes_another_image
-from search_space.trial import OUT_OF_MEMORY, Config, Failure, FailureKind, Measurement, Trial
+from search_space.trial import OUT_OF_MEMORY, Config, Failure, Measurement, Trial
 from storage import Store
 from tuner.memory_limits import free_host_bytes
 from tuner.objective import LATENCY, best, latency_s
 from tuner.pace import best_pace_s, shorter_s
 from tuner.plan import Plan
 from tuner.runner import Deadlines
-from tuner.turns import POSSIBLE, WAITING
+from tuner.seams import Progress, Runner
+from tuner.taken_over import lost_to_noise, usable_baseline
+from tuner.turns import WAITING, possible
 from tuner.worker import Job
 
 CAP = 1.5
@@ -44,37 +44,6 @@ ROOM = 0.8
 DRIFT_TRIALS = 10
 DRIFT_AGE = timedelta(minutes=20)
 """After so many trials or so long the baseline is measured again."""
-
-
-class Progress(Protocol):
-    """Told what the loop does, for whoever watches."""
-
-    def remembered(self, trials: list[Trial]) -> None:
-        """Trials of earlier runs are taken over."""
-
-    def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
-        """A race is in this round of so many; so many trials are left, as far as one can say."""
-
-    def started(self, position: int, config: Config) -> None:
-        """A trial begins, the ``position``-th of the run, counted from 1."""
-
-    def phase(self, name: str) -> None:
-        """The trial enters a phase."""
-
-    def finished(self, trial: Trial) -> None:
-        """The trial is in the ledger."""
-
-
-class Runner(Protocol):
-    """Runs jobs within deadlines, telling their phases: in processes, or a simulation."""
-
-    def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
-        """The trial of a job that has the machine for itself."""
-
-    def in_turns(
-        self, jobs: Sequence[Job], deadlines: Deadlines, on_phase: Callable[[Job, str], None]
-    ) -> Iterator[Trial]:
-        """The trials of jobs side by side, as they end."""
 
 
 def tune(plan: Plan, store: Store, run: Runner, progress: Progress) -> Iterator[Trial]:
@@ -223,20 +192,33 @@ class Loop:
         """Measure the configs of a round side by side, call by call, and keep the trials."""
         jobs = [self._job(config, purpose) for config in configs]
         deadlines = Deadlines(self.plan.trial_timeout_s)
-        shown: list[Config] = [{"none": "yet"}]
-
-        def told(job: Job, phase: str) -> None:
-            if phase == WAITING:
-                return
-            if shown[-1] != job.config:
-                shown.append(job.config)
-                self._progress.started(len(self._trials) + 1, job.config)
-            self._progress.phase(phase)
-
-        for tried in self._run.in_turns(jobs, deadlines, told):
+        without_room = []
+        for tried in self._run.in_turns(jobs, deadlines, self._shown()):
+            outcome = tried.outcome
+            if isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
+                # That may be the others' doing.
+                without_room.append(tried.config)
+                continue
             trial = self._kept(replace(tried, purpose=purpose, race=race, round=round))
             self._progress.finished(trial)
             yield trial
+        for config in without_room:
+            yield self.measure(config, purpose, race, round)
+
+    def _shown(self) -> Callable[[Job, str], None]:
+        """Tells whoever watches which trial has its turn, and what it does."""
+        shown: Config | None = None
+
+        def told(job: Job, phase: str) -> None:
+            nonlocal shown
+            if phase == WAITING:
+                return
+            if shown != job.config:
+                shown = job.config
+                self._progress.started(len(self._trials) + 1, job.config)
+            self._progress.phase(phase)
+
+        return told
 
     def _kept(self, tried: Trial) -> Trial:
         trial = self._store.add(self.study_id, tried)
@@ -249,7 +231,7 @@ class Loop:
 
         Beside an accelerator they may not: what is read of its memory is that of all processes.
         """
-        alone = self.plan.space.context.machine.device != "cpu" or not POSSIBLE
+        alone = self.plan.space.context.machine.device != "cpu" or not possible()
         return not alone and len(held_bytes) > 1 and sum(held_bytes) < ROOM * free_host_bytes()
 
     def _job(self, config: Config, purpose: str) -> Job:
@@ -304,20 +286,3 @@ class Loop:
         longer = images_in_call(workload, config) / images_in_call(workload, {})
         slowest_s = longer * max(baseline.latency_s, *baseline.seconds["first_call"])
         return replace(whole, call_s=HOPELESS * slowest_s + HOPELESS_SLACK_S)
-
-
-def lost_to_noise(trial: Trial) -> bool:
-    """Whether a trial was cut short while something else was at work on the machine."""
-    outcome = trial.outcome
-    if isinstance(outcome, Failure):
-        cut_short = outcome.kind is FailureKind.TIMEOUT
-    else:
-        cut_short = len(outcome.seconds["steady"]) == 1
-    return cut_short and outcome.disturbed is not None
-
-
-def usable_baseline(trial: Trial, reference: Path) -> bool:
-    """A baseline is taken over if what trials are compared with is there, or if it never fits."""
-    if isinstance(trial.outcome, Failure):
-        return trial.outcome.kind in OUT_OF_MEMORY
-    return reference.exists()

@@ -42,7 +42,7 @@ class Watch:
     def look(self) -> None:
         """Read new events; sample the tree, except while calls are timed, be they others'."""
         for event in self._new_events():
-            self._enter(event["phase"])
+            self._enter(event["phase"], event.get("at_s", time.monotonic()))
         # A compiler grows and is gone within half a second.
         every_s = 0.0 if self.phase in self.tree_bytes else TREE_POLL_S
         quiet = self.phase in (TIMED, WAITING)
@@ -60,9 +60,10 @@ class Watch:
         """What the machine has done beside the trial since it began."""
         return seen_between(self._began, self._counters.read(), self._counters.cores)
 
-    def _enter(self, phase: str) -> None:
-        self._waited_s = self.waited_s
-        self.phase, self.phase_began_s = phase, time.monotonic()
+    def _enter(self, phase: str, at_s: float) -> None:
+        if self.phase == WAITING:
+            self._waited_s += at_s - self.phase_began_s
+        self.phase, self.phase_began_s = phase, at_s
         self._on_phase(phase)
 
     def _new_events(self) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search_space.control_groups import memory_limit
+from search_space.control_groups import memory_left, memory_limit
 from search_space.detect import usable_host_bytes
 
 WITHOUT = 9223372036854771712
@@ -44,6 +44,26 @@ def test_the_first_version_is_read_too(process):
     limit(process / "first", "", WITHOUT)
     limit(process / "cpu", "elsewhere", 1)
     assert memory_limit(process) == 2**31
+
+
+def held(mount: Path, group: str, held_bytes: int, dropped_bytes: int) -> None:
+    first = mount.name == "first"
+    counter = "memory.usage_in_bytes" if first else "memory.current"
+    (mount / group / counter).write_text(f"{held_bytes}\n")
+    line = "total_inactive_file" if first else "inactive_file"
+    (mount / group / "memory.stat").write_text(f"anon 1\n{line} {dropped_bytes}\n")
+
+
+def test_what_is_left_is_the_limit_less_what_the_kernel_cannot_drop(process):
+    (process / "cgroup").write_text("4:memory:/docker/1\n0::/slice/service\n")
+    assert memory_left(process) is None
+    limit(process / "second", "slice", 2**33)
+    limit(process / "second", "slice/service", "max")
+    held(process / "second", "slice", 2**32, 2**30)
+    assert memory_left(process) == 2**33 - 2**32 + 2**30
+    limit(process / "first", "docker/1", 2**32)
+    held(process / "first", "docker/1", 2**31, 0)
+    assert memory_left(process) == 2**31
 
 
 def test_a_container_that_sees_its_group_as_the_root(process):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from search_space.errors import ModelError
@@ -18,6 +19,7 @@ from tuner.memory_limits import data_bytes, limit_data, limit_memory
 from tuner.phases import Phases
 from tuner.probing import answer_each
 from tuner.processes import CONTROLLER
+from tuner.turns import turns_of
 from tuner.worker import Job, failed, leave_result, stop_beyond_budget
 
 
@@ -86,6 +88,7 @@ def fills_a_device(folder: Path) -> None:
 
 
 MIB = 2**20
+NOTHING_ELSE = {"peaks": [], "fidelity": {}, "work": {}}
 
 
 def spikes_while_loading(folder: Path) -> None:
@@ -165,6 +168,42 @@ def gives_up_for_memory(folder: Path) -> None:
     enter(folder, "first_call")
     print("terminate called after throwing an instance of 'std::bad_alloc'", flush=True)
     os.kill(os.getpid(), signal.SIGABRT)
+
+
+def makes_calls(folder: Path) -> None:
+    """As many calls as the model's name says, one after the other or in turns; each is told.
+
+    Behind the number stands how the first call ends, where it ends badly.
+    """
+    job = Job.from_json(json.loads((folder / "request.json").read_text()))
+    number, _, way = job.workload.model.partition(" ")
+    (Path(job.cache_dir) / f"pid of {number}").write_text(f"{os.getpid()}\n")
+
+    def begin(phase: str) -> None:
+        enter(folder, phase)
+        with (Path(job.cache_dir) / "done").open("a") as told:
+            told.write(f"{number} {phase}\n")
+
+    conditions = calls_in_turns(job, int(number), way, partial(enter, folder), begin)
+    for phase in ("check", "end"):
+        time.sleep(0.1)
+        begin(phase)
+    seconds = {"steady": [0.1] * len(conditions)}
+    kept = {**NOTHING_ELSE, "seconds": seconds, "conditions": conditions}
+    leave_result(folder, {"measurement": kept})
+
+
+def calls_in_turns(job, number, way, wait, begin):
+    turns = turns_of(job.turns, wait)
+    begin("load")
+    conditions = []
+    while turns.another(len(conditions) >= number):
+        begin("steady")
+        seen = {"sample": "steady", "position": len(conditions)}
+        conditions += [asdict(condition) | seen for condition in turns.seen()]
+        time.sleep(job.cap_s or 0.0)
+        WAYS_TO_END[way or "works"]({"seen": f"{job.cache_dir}/hangs"})
+    return conditions
 
 
 def told_to_go_first(folder: Path) -> None:

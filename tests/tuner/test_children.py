@@ -108,6 +108,19 @@ def test_a_killed_controller_leaves_nothing_behind(tmp_path, environment):
     wait_until(lambda: not Path(folder).exists())
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_children_side_by_side_are_told_apart_and_end_with_their_server(tmp_path):
+    folders = [tmp_path / name for name in ("first", "second", "third")]
+    for folder in folders:
+        folder.mkdir()
+    with Children(forks=True) as children:
+        first, second = (children.start(TASKS + "hangs", folder, {}) for folder in folders[:2])
+        third = children.start(TASKS + "exits", folders[2], {})
+        second.kill()
+        assert (first.wait(0.1), second.status, third.wait(60.0)) == (None, -signal.SIGKILL, 7)
+    assert_gone(first.pid)
+
+
 def test_the_request_reaches_the_child_as_json(tmp_path):
     with Children(forks=False) as children:
         child = children.start(TASKS + "measured", tmp_path, job({"precision": "bf16"}))

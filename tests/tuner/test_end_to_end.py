@@ -15,6 +15,7 @@ from PIL import Image
 
 from search_space.trial import FailureKind
 from storage import Store
+from tuner.turns import possible
 
 pytestmark = pytest.mark.slow
 TINY = "reference:sd15-tiny"
@@ -84,6 +85,12 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     assert f"[{result['trials']}/2]" in progress
     with Store(str(store)) as ledger:
         baseline = ledger.trial(1).trial.measurement
+        raced = [stored.trial for stored in ledger.trials() if stored.trial.purpose == "race"]
+    for number in (1, 2):
+        turns = [one.measurement.turns_s().keys() for one in raced if one.round == number]
+        assert len(turns) == 2
+        assert len(turns[0]) >= (3 if possible() else 0)
+        assert turns[0] == turns[1]
     assert {"text_encoding", "step", "decode", "second_call"} <= set(baseline.seconds)
     kinds = {seen.kind for seen in baseline.conditions}
     assert {"others_cores", "load_average", "pace_s", "best_pace_s"} <= kinds

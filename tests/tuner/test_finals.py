@@ -73,13 +73,14 @@ def test_the_same_run_again_measures_nothing_and_says_the_same(plan, found):
 
 @pytest.mark.parametrize("purpose", ["race", "ablation"])
 def test_a_killed_race_goes_on_without_repeating(plan, found, tmp_path, purpose):
-    def killed(job, deadlines, on_phase):
-        if len(of(found, purpose)) == 4:
-            raise KeyboardInterrupt
-        return simulation(job, deadlines, on_phase)
+    class Killed(Simulation):
+        def __call__(self, job, deadlines, on_phase):
+            if len(of(found, purpose)) == 4:
+                raise KeyboardInterrupt
+            return super().__call__(job, deadlines, on_phase)
 
     simulation = Simulation(noise=0.003)
-    assert go(plan, found, killed).interrupted
+    assert go(plan, found, Killed(noise=0.003)).interrupted
     before = found.trials()
     go(plan, found, simulation)
     assert [stored.trial for stored in found.trials()][: len(before)] == [

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from search_space.trial import Condition
+from search_space.trial import TURN, Condition
 from tuner.measure import MAXIMUM_CALLS, MAXIMUM_REPEATS, Call, half_width_s, measure
 
 
@@ -85,6 +85,33 @@ def test_noise_asks_for_more_samples_up_to_ten():
 def test_long_calls_stop_after_three_samples_though_noisy():
     seconds, _ = seconds_of(20.0, 20.0, 20.0, 30.0, 25.0)
     assert seconds["steady"] == (20.0, 30.0, 25.0)
+
+
+class Others:
+    """Trials that are done with so many turns, and number them."""
+
+    def __init__(self, turns):
+        self.turns = turns
+        self.made = 0
+
+    def another(self, settled):
+        self.made += 1
+        return not settled or self.made <= self.turns
+
+    def seen(self):
+        return (Condition(TURN, float(self.made)),)
+
+
+@pytest.mark.parametrize(("turns", "made"), [(1, 3), (5, 5)])
+def test_calls_go_on_until_no_trial_needs_more(turns, made):
+    call, first = replay(*[1.0] * 9), nullcontext()
+    others = Others(turns)
+    found = measure(call, lambda phase: None, "cpu", None, first, Neighbour(), others)
+    assert len(found.seconds["steady"]) == made
+    told = [seen for seen in found.conditions if seen.kind == TURN]
+    assert [(seen.sample, seen.value) for seen in told] == [
+        ("steady", float(turn)) for turn in range(1, made + 1)
+    ]
 
 
 def test_a_call_that_cannot_win_is_the_last():

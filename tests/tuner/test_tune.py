@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from search_space.budget import UNLIMITED
-from search_space.trial import Condition
-from tests.tuner.simulation import BEST, Quiet, Simulation, go, plan
+from search_space.space import Space
+from search_space.trial import Condition, Failure, FailureKind, Peak
+from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of, plan
 from tuner.objective import best
 from tuner.pace import BEST_PACE
-from tuner.tune import tune
+from tuner.tune import Loop, tune
+from tuner.turns import possible
 
 
 def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
@@ -132,3 +134,62 @@ def test_trials_are_yielded_once_they_are_in_the_ledger(tmp_path, store):
     for count, trial in enumerate(tune(plan(tmp_path, trials=3), store, Simulation(), Quiet()), 1):
         assert store.trial(trial.number).trial.config == trial.config
         assert len(store.trials()) == count
+
+
+@pytest.mark.parametrize(
+    ("device", "held_bytes", "together"),
+    [
+        ("cpu", [2**20, 2**20], possible()),
+        ("cpu", [2**20], False),
+        ("cpu", [2**20, 2**20 * GIB], False),
+        ("cuda", [2**20, 2**20], False),
+    ],
+    ids=["room", "a single one", "no room", "an accelerator"],
+)
+def test_trials_live_side_by_side_where_there_is_room(
+    tmp_path, store, device, held_bytes, together
+):
+    planned = replace(plan(tmp_path), space=Space(context(device)))
+    with Loop(planned, store, Simulation(), Quiet()) as loop:
+        assert loop.side_by_side(held_bytes) is together
+
+
+class Small(Simulation):
+    """Trials for which any machine has room; side by side the largest may be ended for memory."""
+
+    crowded = False
+
+    def outcome(self, config, job):
+        peaks = (Peak("host", "steady", "simulated", 2**20),)
+        return replace(super().outcome(config, job), peaks=peaks)
+
+    def in_turns(self, jobs, deadlines, on_phase):
+        for trial in super().in_turns(jobs, deadlines, on_phase):
+            ended = Failure(FailureKind.HOST_OUT_OF_MEMORY, "it was killed", "load")
+            yield replace(trial, outcome=ended) if self.crowded and trial.config else trial
+
+
+def raced(tmp_path, store, simulation):
+    planned = replace(plan(tmp_path, trials=9), race_rounds=2, ablation=False)
+    tuned = go(planned, store, simulation).tuned()
+    return of(store, "race"), tuned
+
+
+@pytest.mark.skipif(not possible(), reason="trials do not take turns here")
+def test_a_round_is_run_side_by_side(tmp_path, store):
+    simulation = Small(noise=0.003)
+    trials, _ = raced(tmp_path, store, simulation)
+    sizes = [sum(trial.round == number for trial in trials) for number in (1, 2)]
+    assert simulation.together[:2] == sizes
+    assert len({trial.race for trial in trials}) == 1
+
+
+@pytest.mark.skipif(not possible(), reason="trials do not take turns here")
+def test_what_runs_out_of_memory_beside_others_is_measured_alone(tmp_path, store):
+    simulation = Small(noise=0.003)
+    simulation.crowded = True
+    trials, tuned = raced(tmp_path, store, simulation)
+    assert all(trial.measurement is not None for trial in trials)
+    assert tuned.config == BEST
+    per_round = [(trial.round, repr(trial.config)) for trial in trials]
+    assert len(per_round) == len(set(per_round))
