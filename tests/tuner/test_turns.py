@@ -103,9 +103,14 @@ def test_an_interrupt_ends_them_all(children, tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
 
     asked, task = jobs(tmp_path, "1", "9 hangs"), TASKS + "makes_calls"
+    # What is started in the background of a shell ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        list(run_in_turns(children, asked, Deadlines(60.0), nobody, task))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(run_in_turns(children, asked, Deadlines(60.0), nobody, task))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert_gone(*pids(tmp_path))
 
 
