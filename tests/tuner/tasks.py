@@ -201,7 +201,6 @@ def calls_in_turns(job, number, way, wait, begin):
         begin("steady")
         seen = {"sample": "steady", "position": len(conditions)}
         conditions += [asdict(condition) | seen for condition in turns.seen()]
-        time.sleep(job.cap_s or 0.0)
         WAYS_TO_END[way or "works"]({"seen": f"{job.cache_dir}/hangs"})
     return conditions
 

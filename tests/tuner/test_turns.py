@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import tempfile
+import time
 from dataclasses import replace
 from threading import Thread
 
@@ -16,6 +18,7 @@ from tests.tuner.trials import TASKS, assert_gone, job, wait_until
 from tuner.race import in_turns
 from tuner.runner import Deadlines, run_in_turns
 from tuner.turns import Alone, possible
+from tuner.watch import Watch
 
 turns_are_possible = pytest.mark.skipif(not possible(), reason="there are no such sockets here")
 
@@ -28,9 +31,8 @@ def jobs(folder, *models):
 def run(children, tmp_path):
     """Runs trials of so many calls in turns; what became of them, and what they did in order."""
 
-    def go(*models, trial_s=60.0, call_s=None, **options):
-        asked = [replace(one, cap_s=call_s) for one in jobs(tmp_path, *models)]
-        task = TASKS + "makes_calls"
+    def go(*models, trial_s=60.0, **options):
+        asked, task = jobs(tmp_path, *models), TASKS + "makes_calls"
         found = run_in_turns(children, asked, Deadlines(trial_s), nobody, task, **options)
         return list(found), (tmp_path / "done").read_text().splitlines()
 
@@ -84,16 +86,16 @@ def test_a_turn_that_does_not_end_is_the_end_of_its_trial_alone(run, tmp_path):
     assert_gone(*pids(tmp_path))
 
 
-@turns_are_possible
-def test_the_time_of_a_trial_is_that_of_its_own_turns(run, tmp_path):
-    trials, _ = run("5", "6", call_s=0.2)
-    waited_s = 6 * 0.2
-    for trial in trials:
-        assert trial.cost_s >= 6 * 0.2
-    together_s = sum(trial.cost_s for trial in trials)
-    began_s, ended_s = ((tmp_path / name).stat().st_mtime for name in ("pid of 5", "done"))
-    # Each has waited for all calls of the other.
-    assert together_s < 2 * (ended_s - began_s + 1.0) - 2 * waited_s
+def test_what_a_trial_waits_is_told_by_itself_however_seldom_one_looks(tmp_path):
+    phases = []
+    watch = Watch(tmp_path, os.getpid(), phases.append)
+    now_s = time.monotonic()
+    events = [("turn", -9.0), ("steady", -8.0), ("turn", -7.9), ("steady", -4.9), ("check", -4.0)]
+    told = [json.dumps({"phase": phase, "at_s": now_s + at_s}) + "\n" for phase, at_s in events]
+    (tmp_path / "events.jsonl").write_text("".join(told))
+    watch.look()
+    assert phases == [phase for phase, _ in events]
+    assert watch.waited_s == pytest.approx(1.0 + 3.0)
 
 
 @turns_are_possible
