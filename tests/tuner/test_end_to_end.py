@@ -43,9 +43,13 @@ image.save(sys.argv[3])
 def tune(cache, *arguments):
     command = [sys.executable, "-c", "from tuner.cli import main; main()", "run", TINY, *WORKLOAD]
     command += ["--cache-dir", str(cache), *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # What is started in the background of a shell ignores interrupts, and so would its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, **pipes, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finished(process, status=0):
