@@ -116,7 +116,7 @@ class Standing:
         finished = [one for one in self.trials if entrant(one.config) not in self.failed]
         for number in sorted({_round(trial) for trial in finished}):
             found = [trial for trial in finished if _round(trial) == number]
-            measured = in_turns([_measured(trial) for trial in found])
+            measured = comparable([_measured(trial) for trial in found])
             for trial, known in zip(found, measured, strict=True):
                 values.setdefault(entrant(trial.config), {})[number] = objective.value(known)
         return values
@@ -202,7 +202,7 @@ def preferred(tied: list[Entrant], evidence: Mapping[Entrant, Trial]) -> Entrant
     return min(tied, key=lambda one: (len(one), start_up_s(measured[one])))
 
 
-def in_turns(measured: Sequence[Measurement]) -> list[Measurement]:
+def comparable(measured: Sequence[Measurement]) -> list[Measurement]:
     """What was measured in one round, to be compared.
 
     Where calls were made in turns, those of one turn are compared: of turns that were calm for all

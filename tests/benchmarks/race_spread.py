@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from search_space.trial import Measurement, Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, tried
 from tuner.children import Children
-from tuner.race import in_turns
+from tuner.race import comparable
 from tuner.runner import Deadlines, run_in_turns
 from tuner.worker import Job
 
@@ -45,7 +45,7 @@ def speedup(trials: Sequence[Trial]) -> float:
         if trial.measurement is None:
             sys.exit(f"the trial failed: {trial.outcome}")
         measured.append(trial.measurement)
-    baseline, other = in_turns(measured)
+    baseline, other = comparable(measured)
     return baseline.latency_s / other.latency_s
 
 

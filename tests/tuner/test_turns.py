@@ -15,7 +15,7 @@ import pytest
 from search_space.trial import TURN, Condition, FailureKind, Measurement
 from search_space.workload import Workload
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
-from tuner.race import in_turns
+from tuner.race import comparable
 from tuner.runner import Deadlines, run_in_turns
 from tuner.turns import Alone, possible
 from tuner.watch import Watch
@@ -147,7 +147,7 @@ def measured(calls_s, first_turn=0, disturbed=(), apart=()):
 
 
 def latencies_s(*found):
-    return [one.latency_s for one in in_turns(found)]
+    return [one.latency_s for one in comparable(found)]
 
 
 def test_calls_beside_each_other_are_compared_whatever_the_machine_does():
@@ -178,14 +178,14 @@ def test_single_calls_do_not_move_what_is_compared():
 def test_where_each_has_enough_calm_calls_those_that_were_disturbed_are_left_out():
     calls_s = [1.0, 1.0, 1.0, 1.0, 1.0]
     one, other = measured([9.0, 9.0, *calls_s], apart={0, 1}), measured(calls_s, apart={2, 3, 4})
-    assert in_turns([one, other]) == [one, other]
+    assert comparable([one, other]) == [one, other]
 
 
 def test_without_turns_in_common_medians_are_compared():
     one, later = measured([1.0, 2.0, 4.0, 9.0]), measured([1.0, 2.0, 4.0, 9.0], first_turn=100)
-    assert in_turns([one, later]) == [one, later]
-    assert in_turns([one]) == [one]
-    assert in_turns([]) == []
+    assert comparable([one, later]) == [one, later]
+    assert comparable([one]) == [one]
+    assert comparable([]) == []
 
 
 @turns_are_possible
