@@ -21,18 +21,43 @@ class Module:
     names: dict[str, ast.stmt]
 
 
+@dataclass(frozen=True)
+class Definition:
+    """A statement of ours, its text, and the names that must stand before it."""
+
+    module: str
+    line: int
+    text: str
+    before: frozenset[str]
+
+
 @dataclass
 class Cut:
-    """What has been gathered: imports of others, and definitions of ours by where they stand."""
+    """What has been gathered: imports of others, and definitions of ours by name."""
 
     imports: set[str] = field(default_factory=set)
-    definitions: dict[tuple[str, int], str] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, Definition] = field(default_factory=dict)
 
     def text(self) -> str:
-        """The imports and the definitions, in an order in which they can stand."""
-        definitions = [text for _, text in sorted(self.definitions.items())]
-        return "\n".join(sorted(self.imports)) + "\n\n\n" + "\n\n\n".join(definitions) + "\n"
+        """The imports, then the definitions, each after those that it needs when it is run."""
+        texts = [definition.text for definition in self._ordered()]
+        return "\n".join(sorted(self.imports)) + "\n\n\n" + "\n\n\n".join(texts) + "\n"
+
+    def _ordered(self) -> list[Definition]:
+        ordered: dict[Definition, None] = {}
+        begun: set[Definition] = set()
+
+        def place(definition: Definition) -> None:
+            if definition in begun:
+                return
+            begun.add(definition)
+            for name in sorted(definition.before & self.definitions.keys()):
+                place(self.definitions[name])
+            ordered[definition] = None
+
+        for definition in sorted(self.definitions.values(), key=lambda one: (one.module, one.line)):
+            place(definition)
+        return list(ordered)
 
 
 def cut(functions: Iterable[tuple[str, str]]) -> str:
@@ -47,15 +72,19 @@ def gather(module_name: str, name: str, found: Cut) -> None:
     """Add a top-level name of a module and, in turn, the names that its definition uses."""
     module = read_module(module_name)
     statement = module.names.get(name)
-    if statement is None or (module_name, statement.lineno) in found.definitions:
+    if statement is None:
         return
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
         _gather_import(statement, name, found)
         return
-    owner = found.owners.setdefault(name, module_name)
-    if owner != module_name:
-        raise ValueError(f"{name!r} is defined in {owner} and in {module_name}: rename one")
-    found.definitions[module_name, statement.lineno] = _source(module, statement)
+    known = found.definitions.get(name)
+    if known is not None and known.module != module_name:
+        raise ValueError(f"{name!r} is defined in {known.module} and in {module_name}: rename one")
+    if known is not None:
+        return
+    before = frozenset(_names_run(statement))
+    text = _source(module, statement)
+    found.definitions[name] = Definition(module_name, statement.lineno, text, before)
     for used in _names_used(statement):
         gather(module_name, used, found)
 
@@ -107,3 +136,22 @@ def _names_used(statement: ast.stmt) -> set[str]:
         parts += [statement.returns] if statement.returns else []
     nodes = [node for part in parts for node in ast.walk(part)]
     return {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+def _names_run(statement: ast.stmt) -> set[str]:
+    """The names that must be bound when the statement is run: not those in bodies of functions.
+
+    What a constant is computed by may run whole, so of a constant it is all names.
+    """
+    return {node.id for node in _run(statement) if isinstance(node, ast.Name)}
+
+
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for field_name, value in ast.iter_fields(node):
+        later = isinstance(node, ast.FunctionDef) and field_name in ("body", "decorator_list")
+        if later or field_name in ("annotation", "returns"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _run(child)

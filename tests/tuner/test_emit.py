@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -61,6 +62,33 @@ def test_a_script_needs_nothing_of_ours_and_names_nothing_unknown(name, value, t
     # What changes the call has done so in CALL.
     changes_call = check_known(name).stage is Stage.CALL
     assert (f"(build, {value!r})" in script) != changes_call
+
+
+@pytest.mark.parametrize(("name", "value"), CHOICES)
+def test_a_script_can_be_imported(name, value, tmp_path, monkeypatch):
+    path = tmp_path / "load.py"
+    path.write_text(load_script(tuned({name: value})))
+    spec = importlib.util.spec_from_file_location("load", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "load", module)
+    spec.loader.exec_module(module)
+    assert callable(module.load)
+
+
+def test_definitions_stand_after_what_they_need_though_their_module_comes_first(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "cut_a.py").write_text(
+        "from cut_z import Base, SIZE, twice\n\n\nclass Mine(Base):\n    size = twice(SIZE)\n"
+    )
+    (tmp_path / "cut_z.py").write_text(
+        "SIZE = 2\n\n\ndef twice(size):\n    return 2 * size\n\n\nclass Base:\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sources, "OURS", ("cut_a", "cut_z"))
+    made: dict[str, type] = {}
+    exec(sources.cut([("cut_a", "Mine")]), made)
+    assert made["Mine"].size == 4
 
 
 def test_what_changes_the_call_has_done_so_in_the_script():
