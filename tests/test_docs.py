@@ -24,9 +24,10 @@ from storage import Store
 from tests.benchmarks import gpu_page, gpu_table
 from tuner.cli import main
 from tuner.listing import knobs_json
+from tuner.records.figures import figures
+from tuner.records.tuned import TunedConfig
 from tuner.report import stored_json
 from tuner.result import result_json
-from tuner.tuned import TunedConfig, figures
 from tuner.winners import best_json, winners
 
 ROOT = Path(__file__).parents[1]

@@ -30,7 +30,7 @@ from tuner.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tuner.run import Request
+    from tuner.records.plan import Request
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,7 +70,8 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     from tuner.children import Children
     from tuner.console import ConsoleProgress
     from tuner.emit import check_output, default_output
-    from tuner.run import Run, plan_run, prepare
+    from tuner.records.plan import plan_run
+    from tuner.run import Run, prepare
     from tuner.runner import Processes
 
     request = request_of(model, **asked)
@@ -95,7 +96,7 @@ def request_of(model: str, **asked: Any) -> Request:
     from search_space.space import check_agreement
     from tuner.models import check_name
     from tuner.race import MINIMUM_ROUNDS
-    from tuner.run import Request, objective_of
+    from tuner.records.plan import Request, objective_of
 
     # Before anything is started: a slip of the pen shall not cost the seconds of an import.
     check_name(model)

@@ -13,7 +13,7 @@ from search_space.space import makes_another_image
 from tuner.outputs import Made, Reference, latents_kept, made, pictures, write_arrays
 
 if TYPE_CHECKING:
-    from tuner.worker import Job
+    from tuner.records.job import Job
 
 OTHER_PROMPT = "a bowl of fruit on a wooden table, oil painting"
 OTHER_SEED = 1000

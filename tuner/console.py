@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from search_space.budget import Budget
 from search_space.trial import Config, Measurement, Trial
 from search_space.units import format_duration
-from tuner.objective import LATENCY, Objective, best, latency_s
+from tuner.records.figures import figures
+from tuner.records.objective import LATENCY, SEARCHED, Objective, best, latency_s
 from tuner.report import decibel, describe, latency, seconds, size, times
-from tuner.tune import SEARCHED
-from tuner.tuned import figures
 
 if TYPE_CHECKING:
     from rich.console import Console

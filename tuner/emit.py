@@ -14,9 +14,9 @@ from search_space.errors import UsageError
 from search_space.knob import Stage
 from search_space.space import Step, final_call, steps
 from search_space.units import format_size
+from tuner.records.tuned import TunedConfig
 from tuner.report import latency
 from tuner.sources import cut
-from tuner.tuned import TunedConfig
 
 SCRIPT = '''\
 """The tuned pipeline of {model}, written by diffusers-autotune {version}.

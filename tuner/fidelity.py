@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-IDENTICAL_DB = 200.0
-"""The PSNR given to identical images, for which it has no finite value."""
+from tuner.records.figures import IDENTICAL_DB
 
 SSIM_SIGMA_PX = 1.5
 SSIM_RADIUS_PX = 5

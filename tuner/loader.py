@@ -10,7 +10,7 @@ from typing import Any
 from search_space.build import Build
 from search_space.construct import construct
 from search_space.errors import UsageError
-from tuner.tuned import TunedConfig
+from tuner.records.tuned import TunedConfig
 
 EVIDENT = ("torch", "diffusers", "transformers", "onnxruntime")
 

@@ -11,8 +11,8 @@ from statistics import median
 from typing import Any, Protocol
 
 from search_space.trial import RECOMPILES, Condition
+from tuner.records.statistics import half_width_s
 from tuner.stages import Stopwatch
-from tuner.statistics import half_width_s
 from tuner.turns import Alone, Turns
 
 MINIMUM_SAMPLES = 3

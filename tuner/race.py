@@ -11,9 +11,9 @@ from statistics import fmean
 from search_space.budget import UNLIMITED, Budget
 from search_space.identity import fingerprint
 from search_space.trial import Config, Measurement, Trial
-from tuner.fidelity import IDENTICAL_DB
 from tuner.measure import MINIMUM_SAMPLES
-from tuner.objective import LATENCY, Objective, start_up_s
+from tuner.records.figures import IDENTICAL_DB
+from tuner.records.objective import LATENCY, Objective, start_up_s
 from tuner.statistics import Interval, Rounds
 
 MINIMUM_ROUNDS = 2

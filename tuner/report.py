@@ -12,9 +12,8 @@ from search_space.space import completed
 from search_space.trial import TURN, Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
-from tuner.fidelity import IDENTICAL_DB
-from tuner.statistics import half_width_s, spread
-from tuner.tuned import figures
+from tuner.records.figures import IDENTICAL_DB, figures
+from tuner.records.statistics import half_width_s, spread
 
 if TYPE_CHECKING:
     from rich.table import Table

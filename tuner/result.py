@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from search_space.space import completed
 from search_space.trial import Trial
 from tuner.finals import DRIFTED
+from tuner.records.figures import figures
+from tuner.records.tuned import TunedConfig
 from tuner.report import (
     UNKNOWN,
     decibel,
@@ -17,7 +19,6 @@ from tuner.report import (
     size,
     times,
 )
-from tuner.tuned import TunedConfig, figures
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -3,59 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from search_space.budget import UNLIMITED, Budget
-from search_space.errors import TuneError, UsageError
-from search_space.knob import Context, Tier
+from search_space.budget import Budget
+from search_space.errors import TuneError
+from search_space.knob import Context
 from search_space.machine import Machine
 from search_space.pipeline_spec import PipelineSpec
-from search_space.space import Space, all_probes, check_pins
+from search_space.space import all_probes, check_pins
 from search_space.trial import FailureKind, Trial
 from search_space.units import format_size
-from search_space.workload import Workload, check_workload
+from search_space.workload import check_workload
 from storage import Store
 from tuner.children import Children
 from tuner.emit import emit
 from tuner.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
 from tuner.limit import known_work, reached
 from tuner.models import REFERENCE
-from tuner.objective import LATENCY, Objective, best, break_even_images, front, smallest
-from tuner.plan import Plan
 from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.race import entrant
+from tuner.records.figures import raced_figures
+from tuner.records.objective import (
+    SEARCHED,
+    best,
+    break_even_images,
+    front,
+    smallest,
+)
+from tuner.records.plan import Plan, Request, weights_folder
+from tuner.records.progress import Progress
+from tuner.records.tuned import TunedConfig
 from tuner.report import describe, limits
-from tuner.seams import Progress, Runner
+from tuner.seams import Runner
 from tuner.sheet import contact_sheet
-from tuner.tune import SEARCHED, Loop
-from tuner.tuned import TunedConfig, raced_figures
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for: the workload, the limits and the pins."""
-
-    workload: Workload
-    cache_dir: Path
-    device: str | None = None
-    budget: Budget = UNLIMITED
-    trials: int = 20
-    time_limit_s: float | None = None
-    trial_timeout_s: float = 600.0
-    objective: Objective = LATENCY
-    race_rounds: int = 3
-    ablation: bool = True
-    quality: Tier = Tier.NEAR
-    allow_lossy: bool = False
-    allow_remote_code: bool = False
-    fix: Mapping[str, str] = field(default_factory=dict)
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    lpips: Path | None = None
+from tuner.tune import Loop
 
 
 def prepare(children: Children, request: Request) -> Context:
@@ -88,13 +73,6 @@ def prepare(children: Children, request: Request) -> Context:
     )
 
 
-def objective_of(name: str, images: int | None, batch_size: int) -> Objective:
-    """The objective that was asked for; raises UsageError where images do not go with it."""
-    if (name == "session") != (images is not None):
-        raise UsageError("a session has a number of images: give --objective session --images 20")
-    return Objective(name, images, batch_size if images else 1)
-
-
 def own_defaults(model: str) -> dict[str, int]:
     """The workload that a reference pipeline was made for; nothing for other models."""
     if not model.startswith(REFERENCE):
@@ -102,27 +80,6 @@ def own_defaults(model: str) -> dict[str, int]:
     from tuner.reference import defaults
 
     return defaults(model.removeprefix(REFERENCE))
-
-
-def plan_run(context: Context, request: Request) -> Plan:
-    """The plan of a run; raises UsageError where a pin cannot hold."""
-    return Plan(
-        space=Space(context, request.fix, request.include, request.exclude),
-        memory=request.budget,
-        trials=request.trials,
-        time_limit_s=request.time_limit_s,
-        trial_timeout_s=request.trial_timeout_s,
-        cache_dir=request.cache_dir,
-        objective=request.objective,
-        race_rounds=request.race_rounds,
-        ablation=request.ablation,
-        lpips=weights_folder(request),
-    )
-
-
-def weights_folder(request: Request) -> str | None:
-    """The folder of the weights for LPIPS, whatever the working folder, or None."""
-    return None if request.lpips is None else str(request.lpips.absolute())
 
 
 @dataclass

@@ -19,10 +19,10 @@ from search_space.units import format_duration, format_size
 from tuner.children import Children, log_tail, read_result, task_folder
 from tuner.memory_limits import stop_bytes
 from tuner.processes import out_of_memory_kills
+from tuner.records.job import Job
 from tuner.turns import SOCKET, WAITING
 from tuner.turnstile import LIMIT_S, Turnstile
 from tuner.watch import TIMED, Watch
-from tuner.worker import Job
 
 POLL_S = 0.05
 TIMED_POLL_S = 0.5

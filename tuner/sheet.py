@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.compare import OTHER_PROMPT
-from tuner.fidelity import IDENTICAL_DB, psnr_db, ssim
+from tuner.fidelity import psnr_db, ssim
 from tuner.outputs import Reference, shown
+from tuner.records.figures import IDENTICAL_DB
+from tuner.records.tuned import TunedConfig
 from tuner.report import describe, latency
-from tuner.tuned import TunedConfig
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from math import exp, log
-from statistics import median, stdev
 from typing import Any
 
 CONFIDENCE = 0.95
-NORMAL = 1.4826
-"""The standard deviation of normal samples over their median absolute deviation."""
-
-STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
-"""The 97.5 % quantile for 1, 2 ... degrees of freedom, the last also for more: of three samples
-little is known."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +26,6 @@ class Interval:
     def within(self, share: float) -> bool:
         """Whether it is no more than this far from 1 on either side."""
         return 1 - share <= self.low and self.high <= 1 + share
-
-
-def spread(samples: Sequence[float]) -> float:
-    """The scatter of samples as a standard deviation that outliers do not move."""
-    middle = median(samples)
-    return NORMAL * median(abs(sample - middle) for sample in samples)
-
-
-def half_width_s(samples_s: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of the median of two or more normal samples."""
-    # The standard error of a median is 1.2533 times that of a mean.
-    quantile = STUDENT_T[min(len(samples_s) - 1, len(STUDENT_T)) - 1]
-    return float(quantile * 1.2533 * stdev(samples_s) / len(samples_s) ** 0.5)
 
 
 class Rounds:

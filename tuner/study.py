@@ -20,7 +20,7 @@ from search_space.likeness import excess
 from search_space.portfolio import portfolio, sparing
 from search_space.space import Space, changes, completed
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Measurement, Trial
-from tuner.objective import LATENCY, Objective
+from tuner.records.objective import LATENCY, Objective
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

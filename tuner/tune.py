@@ -16,14 +16,15 @@ from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, Measurement, Trial
 from storage import Store
 from tuner.memory_limits import free_host_bytes
-from tuner.objective import LATENCY, best, latency_s
 from tuner.pace import best_pace_s, shorter_s
-from tuner.plan import Plan
+from tuner.records.job import Job
+from tuner.records.objective import LATENCY, SEARCHED, best, latency_s
+from tuner.records.plan import Plan
+from tuner.records.progress import Progress
 from tuner.runner import Deadlines
-from tuner.seams import Progress, Runner
+from tuner.seams import Runner
 from tuner.taken_over import lost_to_noise, usable_baseline
 from tuner.turns import WAITING, possible
-from tuner.worker import Job
 
 CAP = 1.5
 """A steady call slower than this many times the best so far ends a trial."""
@@ -35,8 +36,6 @@ one that makes more images may take so many times longer."""
 HOPELESS_SLACK_S = 5.0
 """Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
 
-SEARCHED = ("baseline", "search")
-"""The purposes of the trials that the search learns from. Races and drift measure configs again."""
 
 ROOM = 0.8
 """Trials live side by side where they need no more than this share of the host's free memory."""

@@ -10,12 +10,11 @@ from search_space.space import changes
 from search_space.trial import Trial
 from storage import StoredTrial
 from tuner.finals import first_measured, over_budget
-from tuner.objective import Objective, best
 from tuner.race import Race, Standing, entrant
+from tuner.records.figures import raced_figures
+from tuner.records.objective import SEARCHED, Objective, best
 from tuner.report import describe, latency, limits, quality, raced_times, size, trial_json
 from tuner.statistics import Interval
-from tuner.tune import SEARCHED
-from tuner.tuned import raced_figures
 
 if TYPE_CHECKING:
     from rich.table import Table

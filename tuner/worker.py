@@ -5,62 +5,26 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from search_space.budget import UNLIMITED, Budget
 from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.knob import Stage
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind
 from search_space.units import format_size
-from search_space.workload import Workload
 from tuner.measure import Timed
 from tuner.memory_limits import WITHOUT_LIMIT, lift_data_limit, limit_memory, near_data_limit
 from tuner.noise import Guard, standing
 from tuner.phases import Phases
+from tuner.records.job import Job
 from tuner.turns import Turns, turns_of
 
 OUT_OF_HOST_MEMORY = ("can't alloc", "Failed to allocate memory", "std::bad_alloc")
 OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One trial to run.
-
-    ``reference`` is the file of the output to compare with, ``output`` where to save this trial's
-    own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
-    steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
-    folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
-    enforced. ``pace_s`` is the best pace of the processor in this run, see ``tuner.pace``. The
-    weights for LPIPS lie in the folder ``lpips``. At the socket ``turns`` the trial asks for its
-    turn, where it is measured in turns with others.
-    """
-
-    workload: Workload
-    folder: str
-    device: str
-    config: Mapping[str, str]
-    cache_dir: str
-    reference: str | None = None
-    output: str | None = None
-    cap_s: float | None = None
-    compile_cache: str | None = None
-    budget: Budget = UNLIMITED
-    pictures: str | None = None
-    pace_s: float | None = None
-    lpips: str | None = None
-    turns: str | None = None
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Job:
-        """The inverse of ``dataclasses.asdict``."""
-        workload = Workload.from_json(facts["workload"])
-        return cls(**{**facts, "workload": workload, "budget": Budget.from_json(facts["budget"])})
 
 
 def try_config(folder: Path) -> None:

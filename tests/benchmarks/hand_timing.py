@@ -27,8 +27,8 @@ from tests.benchmarks.one_config import one_config, parser, say, summary
 from tuner import worker
 from tuner.children import Children
 from tuner.noise import Guard
+from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import Job
 
 PLACE = "HAND_TIMING_FOLDER"
 """The variable that names the folder of the loop's socket and of the seconds that it took."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import geometric_mean
 
 from search_space.knobs.allocator_kept import M_MMAP_MAX, M_TRIM_THRESHOLD
-from tuner.worker import Job
+from tuner.records.job import Job
 
 SCRIPT = f"""
 import resource, sys, time

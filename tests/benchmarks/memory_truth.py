@@ -32,8 +32,9 @@ from tuner.cli import default_cache_dir
 from tuner.host_memory import YOUNG_S
 from tuner.memory import SET_UP
 from tuner.memory_limits import data_bytes, limit_data
+from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import Job, try_config
+from tuner.worker import try_config
 
 CONFIGS: dict[str, Config] = {
     "eager": {},

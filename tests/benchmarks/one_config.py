@@ -20,9 +20,10 @@ from search_space.workload import Workload
 from tuner.children import Children
 from tuner.cli import default_cache_dir
 from tuner.pace import best_pace_s, shorter_s
-from tuner.run import Request, prepare
+from tuner.records.job import Job
+from tuner.records.plan import Request
+from tuner.run import prepare
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import Job
 
 ROOT = str(Path(__file__).parents[2])
 

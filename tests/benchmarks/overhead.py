@@ -27,8 +27,9 @@ from tests.benchmarks.one_config import constructed, one_config, parser, say, su
 from tuner.children import Children
 from tuner.measure import generators, timed_call
 from tuner.noise import Guard
+from tuner.records.job import Job
 from tuner.stages import Stopwatch
-from tuner.worker import Job, leave_result
+from tuner.worker import leave_result
 
 HOLD = """
 import mmap, os, sys, time

@@ -48,8 +48,9 @@ from tuner.measure import timed_call
 from tuner.outputs import latents_kept, made
 from tuner.phases import Phases
 from tuner.probing import look_around
+from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import Job, NoEffect, classify, leave_result, silence_progress_bars
+from tuner.worker import NoEffect, classify, leave_result, silence_progress_bars
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}

@@ -21,8 +21,8 @@ from search_space.trial import Measurement, Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, tried
 from tuner.children import Children
 from tuner.race import comparable
+from tuner.records.job import Job
 from tuner.runner import Deadlines, run_in_turns
-from tuner.worker import Job
 
 
 def beside_each_other(children: Children, jobs: Sequence[Job]) -> list[Trial]:

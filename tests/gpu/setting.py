@@ -12,9 +12,10 @@ from search_space.trial import Failure, Measurement
 from search_space.workload import Workload
 from tuner.children import Children
 from tuner.cli import default_cache_dir
-from tuner.run import Request, prepare
+from tuner.records.job import Job
+from tuner.records.plan import Request
+from tuner.run import prepare
 from tuner.runner import TRIAL, Deadlines, run_trial
-from tuner.worker import Job
 
 CACHE = default_cache_dir()
 SIDE_PX = {"sd15": 512, "sdxl": 1024}

@@ -36,8 +36,8 @@ from tuner.fidelity import images_of, invalid, latents_in_float32, psnr_db
 from tuner.measure import timed_call
 from tuner.outputs import Made, Reference
 from tuner.probing import HEAD_SIZE, probed
+from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import Job
 
 # diffusers 0.42 hands a tensor to numpy.array in EulerDiscreteScheduler.set_timesteps, and the
 # tensors of torch 2.13 do not know the keyword ``copy`` of numpy 2.

@@ -23,7 +23,7 @@ from search_space.workload import Workload
 from tuner.compare import InvalidOutput, fidelity_of
 from tuner.listing import knobs_json, knobs_table
 from tuner.outputs import Made, Reference
-from tuner.worker import Job
+from tuner.records.job import Job
 
 NEW_KNOB = '''
 """A knob of a test."""

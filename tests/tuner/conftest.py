@@ -17,9 +17,9 @@ from tuner.children import Children
 from tuner.compare import again, fidelity_of
 from tuner.lpips import BACKBONE, HEADS
 from tuner.outputs import Reference
-from tuner.plan import Plan
+from tuner.records.job import Job
+from tuner.records.plan import Plan
 from tuner.reference import build
-from tuner.worker import Job
 
 CALL = {"height_px": 64, "width_px": 64, "steps": 2}
 

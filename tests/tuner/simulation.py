@@ -17,10 +17,10 @@ from search_space.pipeline_spec import Component, PipelineSpec
 from search_space.space import Space, completed
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
-from tuner.plan import Plan
+from tuner.records.job import Job
+from tuner.records.plan import Plan
 from tuner.run import Run
 from tuner.runner import Deadlines
-from tuner.worker import Job
 
 GIB = 2**30
 FACTORS = {

@@ -20,7 +20,7 @@ from tests.tuner.test_emit import tuned
 from tuner.cli import main
 from tuner.console import ConsoleProgress
 from tuner.emit import check_output, emit
-from tuner.plan import Plan
+from tuner.records.plan import Plan
 from tuner.run import Run
 
 MODEL = "reference:sd15-tiny"

@@ -16,7 +16,7 @@ import pytest
 from search_space.errors import ModelError, TuneError
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
 from tuner.children import Children, log_tail
-from tuner.worker import Job
+from tuner.records.job import Job
 
 ENVIRONMENT = {"SEEN_BEFORE_PYTHON_STARTED": "1", "PYTHONHASHSEED": "7"}
 

@@ -15,8 +15,8 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.simulation import FACTORS, Quiet, Simulation, context
 from tuner.cli import main, request_of
-from tuner.objective import Objective
-from tuner.plan import Plan
+from tuner.records.objective import Objective
+from tuner.records.plan import Plan
 from tuner.run import Run
 
 COMMANDS = ["run", "knobs", "trials", "show", "best"]

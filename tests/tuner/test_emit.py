@@ -18,7 +18,7 @@ from tests.tuner.simulation import context
 from tuner import sources
 from tuner.emit import emit, load_script
 from tuner.loader import load
-from tuner.tuned import TunedConfig
+from tuner.records.tuned import TunedConfig
 
 CHOICES = [(knob.name, value) for knob in all_knobs() for value in knob.values[1:]]
 OURS = {"search_space", "tuner", "storage"}

@@ -5,14 +5,8 @@ import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler
 
-from tuner.fidelity import (
-    IDENTICAL_DB,
-    invalid,
-    latent_error,
-    latents_in_float32,
-    psnr_db,
-    ssim,
-)
+from tuner.fidelity import invalid, latent_error, latents_in_float32, psnr_db, ssim
+from tuner.records.figures import IDENTICAL_DB
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from search_space.space import Space
 from search_space.trial import FailureKind
 from tests.tuner.simulation import BEST, GIB, NEIGHBOUR, SEARCHED, Quiet, Simulation, context, of
 from tests.tuner.simulation import go_noisily as go
-from tuner.objective import Objective
+from tuner.records.objective import Objective
 from tuner.result import changes_table
 from tuner.run import Run
 from tuner.winners import best_json, best_table, winners

@@ -13,8 +13,8 @@ from search_space.space import Space, steps
 from search_space.trial import Measurement
 from storage import Store
 from tests.tuner.simulation import Quiet, Simulation, context
-from tuner.objective import Objective
-from tuner.plan import Plan
+from tuner.records.objective import Objective
+from tuner.records.plan import Plan
 from tuner.run import Run
 
 

@@ -8,8 +8,8 @@ from search_space.budget import UNLIMITED
 from search_space.space import Space
 from search_space.trial import Condition, Failure, FailureKind, Peak
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of, plan
-from tuner.objective import best
 from tuner.pace import BEST_PACE
+from tuner.records.objective import best
 from tuner.tune import Loop, tune
 from tuner.turns import possible
 

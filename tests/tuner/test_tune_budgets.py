@@ -13,7 +13,7 @@ from search_space.knob import Tier
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from storage import Store
 from tests.tuner.simulation import GIB, Simulation, go, plan
-from tuner.objective import best, front
+from tuner.records.objective import best, front
 from tuner.study import Study
 
 

@@ -12,8 +12,8 @@ from search_space.knob import Tier
 from search_space.space import Space
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak
 from tests.tuner.simulation import FACTORS, Simulation, context, go, plan
-from tuner.objective import best
-from tuner.plan import Plan
+from tuner.records.objective import best
+from tuner.records.plan import Plan
 
 SOMEONE = "other processes took 1.0 cores"
 BUSY = (Condition("others_cores", 1.0, SOMEONE),)

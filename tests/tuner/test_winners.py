@@ -13,8 +13,8 @@ from search_space.space import Space
 from storage import Store
 from tests.tuner.simulation import BEST, Quiet, Simulation, context
 from tuner.console import ConsoleProgress
-from tuner.objective import Objective
-from tuner.plan import Plan
+from tuner.records.objective import Objective
+from tuner.records.plan import Plan
 from tuner.run import Run
 from tuner.winners import winners
 

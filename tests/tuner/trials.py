@@ -8,8 +8,8 @@ import psutil
 
 from search_space.budget import UNLIMITED
 from search_space.workload import Workload
+from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import Job
 
 TASKS = "tests.tuner.tasks:"
 

@@ -139,3 +139,7 @@ def break_even_images(
     behind_s = start_up_s(tuned) - made * image_s - ahead_s
     calls = -(-behind_s // (made * (image_before_s - image_s)))
     return made * max(1, int(calls))
+
+
+SEARCHED = ("baseline", "search")
+"""The purposes of the trials that the search learns from. Races and drift measure configs again."""

@@ -1,0 +1,45 @@
+"""What a trial's process is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_space.budget import UNLIMITED, Budget
+from search_space.workload import Workload
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run.
+
+    ``reference`` is the file of the output to compare with, ``output`` where to save this trial's
+    own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
+    steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
+    folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
+    enforced. ``pace_s`` is the best pace of the processor in this run, see ``tuner.pace``. The
+    weights for LPIPS lie in the folder ``lpips``. At the socket ``turns`` the trial asks for its
+    turn, where it is measured in turns with others.
+    """
+
+    workload: Workload
+    folder: str
+    device: str
+    config: Mapping[str, str]
+    cache_dir: str
+    reference: str | None = None
+    output: str | None = None
+    cap_s: float | None = None
+    compile_cache: str | None = None
+    budget: Budget = UNLIMITED
+    pictures: str | None = None
+    pace_s: float | None = None
+    lpips: str | None = None
+    turns: str | None = None
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Job:
+        """The inverse of ``dataclasses.asdict``."""
+        workload = Workload.from_json(facts["workload"])
+        return cls(**{**facts, "workload": workload, "budget": Budget.from_json(facts["budget"])})
