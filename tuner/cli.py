@@ -67,9 +67,9 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     Example: tune run reference:sd15 --height 256 --width 256 --steps 4 --memory 8GiB
     """
     from storage import Store, default_url
-    from tuner.children import Children
     from tuner.console import ConsoleProgress
     from tuner.emit import check_output, default_output
+    from tuner.processes.children import Children
     from tuner.records.plan import plan_run
     from tuner.run import Run, prepare
     from tuner.runner import Processes
@@ -184,8 +184,8 @@ def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
     Example: tune knobs reference:sd15-tiny
     """
     from search_space.space import Space
-    from tuner.children import Children
     from tuner.listing import knobs_json, knobs_table
+    from tuner.processes.children import Children
     from tuner.run import prepare
 
     images = 1 if asked["objective"] == "session" else None
@@ -207,9 +207,9 @@ def machine(device: str | None, json_wanted: bool) -> None:
     \b
     Example: tune machine
     """
-    from tuner.children import Children
     from tuner.listing import machine_json, machine_text
     from tuner.probing import look_around
+    from tuner.processes.children import Children
 
     with Children() as children, stderr().status("looking around"):
         found, absent = look_around(children, device)

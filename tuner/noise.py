@@ -20,7 +20,7 @@ from tuner.host_memory import page_faults
 from tuner.nvml import GpuWatch
 from tuner.pace import RECENT_S, Pace
 from tuner.pace_within import Within, may_be_shared
-from tuner.processes import CONTROLLER
+from tuner.processes.tree import CONTROLLER
 
 LEAST_CORES = 0.1
 LEAST_SHARE = 0.01

@@ -15,8 +15,8 @@ from search_space.detect import KINDS, absent, absent_rocm, detect, unusable_ipe
 from search_space.errors import TuneError, UsageError
 from search_space.machine import Machine
 from search_space.space import all_probes
-from tuner.children import Children, task_folder
-from tuner.worker import leave_result
+from tuner.processes.children import Children
+from tuner.processes.task import leave_result, task_folder
 
 LIMIT_S = 60.0
 HEAD_SIZE = 64

@@ -19,12 +19,12 @@ from search_space.trial import FailureKind, Trial
 from search_space.units import format_size
 from search_space.workload import check_workload
 from storage import Store
-from tuner.children import Children
 from tuner.emit import emit
 from tuner.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
 from tuner.limit import known_work, reached
 from tuner.models import REFERENCE
 from tuner.probing import HEAD_SIZE, find_device, probed
+from tuner.processes.children import Children
 from tuner.race import entrant
 from tuner.records.figures import raced_figures
 from tuner.records.objective import (

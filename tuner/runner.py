@@ -16,9 +16,10 @@ from search_space.knob import Stage
 from search_space.space import environment, steps
 from search_space.trial import Condition, Config, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration, format_size
-from tuner.children import Children, log_tail, read_result, task_folder
 from tuner.memory_limits import stop_bytes
-from tuner.processes import out_of_memory_kills
+from tuner.processes.children import Children
+from tuner.processes.task import log_tail, read_result, task_folder
+from tuner.processes.tree import out_of_memory_kills
 from tuner.records.job import Job
 from tuner.turns import SOCKET, WAITING
 from tuner.turnstile import LIMIT_S, Turnstile

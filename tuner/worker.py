@@ -20,6 +20,7 @@ from tuner.measure import Timed
 from tuner.memory_limits import WITHOUT_LIMIT, lift_data_limit, limit_memory, near_data_limit
 from tuner.noise import Guard, standing
 from tuner.phases import Phases
+from tuner.processes.task import leave_result
 from tuner.records.job import Job
 from tuner.turns import Turns, turns_of
 
@@ -221,13 +222,6 @@ def classify(error: Exception, phase: str) -> Failure:
 
 def _says(message: str, phrases: tuple[str, ...]) -> bool:
     return any(phrase in message for phrase in phrases)
-
-
-def leave_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json`` whole or not at all."""
-    unfinished = folder / "result.part"
-    unfinished.write_text(json.dumps(result), encoding="utf-8")
-    os.replace(unfinished, folder / "result.json")
 
 
 def prepare(folder: Path) -> None:

@@ -25,7 +25,7 @@ from search_space.space import all_knobs
 from search_space.trial import Failure, Measurement
 from tests.benchmarks.gpu_page import page
 from tests.gpu.setting import SIDE_PX, Setting
-from tuner.children import Children
+from tuner.processes.children import Children
 
 KEPT = Path(__file__).with_name("gpu_kept")
 PAGE = Path("docs/gpu.md")

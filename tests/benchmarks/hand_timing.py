@@ -25,8 +25,8 @@ from search_space.trial import Condition, Trial
 from tests.benchmarks.loop_by_hand import Loop, call_words, ratios, warm
 from tests.benchmarks.one_config import one_config, parser, say, summary
 from tuner import worker
-from tuner.children import Children
 from tuner.noise import Guard
+from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
 

@@ -27,11 +27,11 @@ from search_space.trial import Config, Failure, Measurement, Trial
 from search_space.units import format_size
 from search_space.workload import Workload
 from tuner import reference
-from tuner.children import Children
 from tuner.cli import default_cache_dir
 from tuner.host_memory import YOUNG_S
 from tuner.memory import SET_UP
 from tuner.memory_limits import data_bytes, limit_data
+from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
 from tuner.worker import try_config

@@ -26,8 +26,8 @@ from tuner.hashing import few, slowest_s
 from tuner.measure import timed_call
 from tuner.pace import LEAST_LOOKS, ROUNDS, SLOW, SLOW_WITHIN, WORK
 from tuner.pace_within import Within, may_be_shared
+from tuner.processes.task import leave_result
 from tuner.records.job import Job
-from tuner.worker import leave_result
 
 ZEROS = bytes(2**22)
 PACE = "the pace"

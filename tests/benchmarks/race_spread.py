@@ -19,7 +19,7 @@ from statistics import mean, stdev
 
 from search_space.trial import Measurement, Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, tried
-from tuner.children import Children
+from tuner.processes.children import Children
 from tuner.race import comparable
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_in_turns

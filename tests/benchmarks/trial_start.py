@@ -10,7 +10,7 @@ import sys
 import time
 from statistics import median
 
-from tuner.children import Children
+from tuner.processes.children import Children
 
 STARTED = "tests.tuner.tasks:started"
 

@@ -10,8 +10,8 @@ from search_space.knob import Stage, Tier
 from search_space.space import Space, steps
 from search_space.trial import Failure, Measurement
 from search_space.workload import Workload
-from tuner.children import Children
 from tuner.cli import default_cache_dir
+from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request
 from tuner.run import prepare

@@ -15,7 +15,7 @@ from search_space.trial import Measurement
 from tests.benchmarks.covering import alone, pairs
 from tests.gpu.setting import SIDE_PX, Setting
 from tests.search_space.choices import LEAST_DB
-from tuner.children import Children
+from tuner.processes.children import Children
 
 pytestmark = [
     pytest.mark.gpu,

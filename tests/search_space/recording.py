@@ -21,7 +21,7 @@ from typing import Any
 from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.workload import Workload
-from tuner.worker import leave_result
+from tuner.processes.task import leave_result
 
 VENDOR = Path(__file__).parent / "vendor"
 WANTING = re.compile(

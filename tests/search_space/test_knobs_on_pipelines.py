@@ -31,11 +31,11 @@ from tests.search_space.choices import (
     of_choices,
     workload_of,
 )
-from tuner.children import Children
 from tuner.fidelity import images_of, invalid, latents_in_float32, psnr_db
 from tuner.measure import timed_call
 from tuner.outputs import Made, Reference
 from tuner.probing import HEAD_SIZE, probed
+from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
 

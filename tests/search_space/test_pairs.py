@@ -18,7 +18,7 @@ from search_space.trial import Config
 from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
 from tests.benchmarks.pairs import LARGEST, Family, Kept, sweep, workload_of
 from tests.benchmarks.pairs_page import RAN, named, page
-from tuner.children import Children
+from tuner.processes.children import Children
 
 SLOW = (*PARTS, "cache", "scheduler", "steps", "threads", "cpu_affinity")
 QUICK = ("sd3-tiny",)

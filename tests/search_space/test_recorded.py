@@ -16,7 +16,7 @@ from search_space.space import Space, all_knobs
 from search_space.workload import Workload
 from tests.search_space.choices import FAMILIES, WORKLOADS, workload_of
 from tests.search_space.recording import RecordedBuild, checked, for_want_of_it
-from tuner.children import Children
+from tuner.processes.children import Children
 
 KINDS = ("cuda", "mps", "xpu", "hpu")
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -22,8 +22,8 @@ from search_space.knobs.torch_compile import inductor_options
 from search_space.pipeline_spec import read_spec
 from search_space.space import Space, all_knobs, all_probes, check_known, final_call
 from search_space.workload import Workload
-from tuner.children import Children
-from tuner.worker import leave_result
+from tuner.processes.children import Children
+from tuner.processes.task import leave_result
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 2}
 

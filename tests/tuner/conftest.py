@@ -13,10 +13,10 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.lpips_weights import random_weights
 from tests.tuner.simulation import BEST, SEARCHED, context, go_noisily
-from tuner.children import Children
 from tuner.compare import again, fidelity_of
 from tuner.lpips import BACKBONE, HEADS
 from tuner.outputs import Reference
+from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Plan
 from tuner.reference import build

@@ -18,10 +18,11 @@ from tuner.device_memory import COUNTERS, Counters
 from tuner.memory_limits import data_bytes, limit_data, limit_memory
 from tuner.phases import Phases
 from tuner.probing import answer_each
-from tuner.processes import CONTROLLER
+from tuner.processes.task import leave_result
+from tuner.processes.tree import CONTROLLER
 from tuner.records.job import Job
 from tuner.turns import turns_of
-from tuner.worker import failed, leave_result, stop_beyond_budget
+from tuner.worker import failed, stop_beyond_budget
 
 
 def enter(folder: Path, phase: str) -> None:

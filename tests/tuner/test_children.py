@@ -15,7 +15,8 @@ import pytest
 
 from search_space.errors import ModelError, TuneError
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
-from tuner.children import Children, log_tail
+from tuner.processes.children import Children
+from tuner.processes.task import log_tail
 from tuner.records.job import Job
 
 ENVIRONMENT = {"SEEN_BEFORE_PYTHON_STARTED": "1", "PYTHONHASHSEED": "7"}
@@ -91,7 +92,7 @@ def test_the_tree_of_a_child_with_an_environment_is_killed(children, tmp_path):
 def test_a_killed_controller_leaves_nothing_behind(tmp_path, environment):
     code = (
         "from tests.tuner.test_children import *\n"
-        "from tuner.children import task_folder\n"
+        "from tuner.processes.children import task_folder\n"
         "with Children() as children, task_folder() as folder:\n"
         "    task = TASKS + 'hangs_with_grandchild'\n"
         f"    children.start(task, folder, {{}}, {environment}).wait(60.0)"

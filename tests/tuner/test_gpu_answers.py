@@ -8,8 +8,8 @@ import os
 import pytest
 import torch
 
-from tuner.forkserver import preload
-from tuner.gpu_answers import LOOK, UNKNOWN, answering, spoiled
+from tuner.processes.forkserver import preload
+from tuner.processes.gpu_answers import LOOK, UNKNOWN, answering, spoiled
 
 A_GPU = {"name": "a described GPU", "major": 9, "minor": 0}
 

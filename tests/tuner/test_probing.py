@@ -15,10 +15,10 @@ from search_space.errors import UsageError
 from search_space.machine import Machine
 from search_space.space import all_probes
 from tests.tuner.tasks import WAYS_TO_END
-from tuner.children import Children
 from tuner.cli import main
 from tuner.listing import machine_json, machine_text
 from tuner.probing import answers, find_device, look_around, probed
+from tuner.processes.children import Children
 
 TRY = "tests.tuner.tasks:try_ways_to_end"
 

@@ -9,7 +9,7 @@ import pytest
 
 from search_space.trial import Failure, FailureKind, Measurement
 from tests.tuner.trials import assert_gone, run
-from tuner.children import Children
+from tuner.processes.children import Children
 from tuner.runner import Deadlines
 
 

@@ -9,9 +9,8 @@ import select
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -19,7 +18,8 @@ from typing import Any
 
 from search_space import errors
 from search_space.errors import TuneError
-from tuner.processes import CONTROLLER, interpreter, kill_tree
+from tuner.processes.task import log_tail, read_result, task_folder
+from tuner.processes.tree import CONTROLLER, interpreter, kill_tree
 
 # Elsewhere a fork after importing frameworks is unsafe (macOS) or impossible (Windows).
 FORKS = sys.platform == "linux"
@@ -228,28 +228,3 @@ class Children:
             if "error" in result:
                 raise getattr(errors, result["error"])(result["message"])
             return result
-
-
-@contextlib.contextmanager
-def task_folder() -> Iterator[Path]:
-    """A temporary folder for one task."""
-    with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """What the task left, or None if it left nothing."""
-    path = folder / "result.json"
-    if not path.exists():
-        return None
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return result
-
-
-def log_tail(folder: Path, lines: int = 20) -> str:
-    """The last lines that the task printed."""
-    path = folder / "log.txt"
-    if not path.exists():
-        return ""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return "\n".join(text.strip().splitlines()[-lines:])[-4000:]

@@ -26,8 +26,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tuner.gpu_answers import Gpus, answering, asked_ahead, spoiled
-from tuner.processes import be_first_to_go, die_with_parent, interpreter, kill_tree
+from tuner.processes.gpu_answers import Gpus, answering, asked_ahead, spoiled
+from tuner.processes.tree import be_first_to_go, die_with_parent, interpreter, kill_tree
 
 ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.worker")
 

@@ -8,7 +8,7 @@ import signal
 import sys
 
 # Not ``python -m``: that would import a user's own storage.py or queue.py from the folder at hand.
-SERVER = "import sys; sys.path.remove(''); from tuner.forkserver import main; main()"
+SERVER = "import sys; sys.path.remove(''); from tuner.processes.forkserver import main; main()"
 
 CONTROLLER = "TUNE_CONTROLLER_PID"
 """The environment variable in which a child finds the process that the whole run hangs from."""

@@ -1,0 +1,1 @@
+"""Processes for tasks: started, watched, ended."""

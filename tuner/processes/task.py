@@ -1,0 +1,43 @@
+"""A task's folder: what it is asked, what it leaves and what it prints."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def leave_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write ``result.json`` whole or not at all."""
+    unfinished = folder / "result.part"
+    unfinished.write_text(json.dumps(result), encoding="utf-8")
+    os.replace(unfinished, folder / "result.json")
+
+
+@contextlib.contextmanager
+def task_folder() -> Iterator[Path]:
+    """A temporary folder for one task."""
+    with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What the task left, or None if it left nothing."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return result
+
+
+def log_tail(folder: Path, lines: int = 20) -> str:
+    """The last lines that the task printed."""
+    path = folder / "log.txt"
+    if not path.exists():
+        return ""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return "\n".join(text.strip().splitlines()[-lines:])[-4000:]
