@@ -11,7 +11,7 @@ from statistics import fmean
 from search_space.budget import UNLIMITED, Budget
 from search_space.identity import fingerprint
 from search_space.trial import Config, Measurement, Trial
-from tuner.measure import MINIMUM_SAMPLES
+from tuner.measuring.calls import MINIMUM_SAMPLES
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.objective import LATENCY, Objective, start_up_s
 from tuner.statistics import Interval, Rounds

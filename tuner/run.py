@@ -21,7 +21,7 @@ from search_space.workload import check_workload
 from storage import Store
 from tuner.emit import emit
 from tuner.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
-from tuner.limit import known_work, reached
+from tuner.measuring.roofline import known_work, reached
 from tuner.models import REFERENCE
 from tuner.probing import HEAD_SIZE, find_device, probed
 from tuner.processes.children import Children
@@ -55,7 +55,7 @@ def prepare(children: Children, request: Request) -> Context:
         "device": device,
         "lpips": weights_folder(request),
     }
-    found = children.call("tuner.worker:prepare", question)
+    found = children.call("tuner.measuring.worker:prepare", question)
     spec = PipelineSpec.from_json(found["spec"])
     children.preload(spec.classes)
     workload = replace(asked.filled(own_defaults(asked.model)), model_fingerprint=spec.fingerprint)

@@ -16,12 +16,12 @@ from search_space.knob import Stage
 from search_space.space import environment, steps
 from search_space.trial import Condition, Config, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration, format_size
-from tuner.memory_limits import stop_bytes
+from tuner.measuring.interleaving import SOCKET, WAITING
+from tuner.measuring.memory.limits import stop_bytes
 from tuner.processes.children import Children
 from tuner.processes.task import log_tail, read_result, task_folder
 from tuner.processes.tree import out_of_memory_kills
 from tuner.records.job import Job
-from tuner.turns import SOCKET, WAITING
 from tuner.turnstile import LIMIT_S, Turnstile
 from tuner.watch import TIMED, Watch
 
@@ -32,7 +32,7 @@ SIGKILL = 9
 SIGABRT = 6
 BAD_ALLOCATION = "std::bad_alloc"
 TREE = "held together with the child processes, sampled"
-TRIAL = "tuner.worker:try_config"
+TRIAL = "tuner.measuring.worker:try_config"
 
 
 @dataclass(frozen=True)

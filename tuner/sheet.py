@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.compare import OTHER_PROMPT
-from tuner.fidelity import psnr_db, ssim
-from tuner.outputs import Reference, shown
+from tuner.measuring.fidelity.compare import OTHER_PROMPT
+from tuner.measuring.fidelity.metrics import psnr_db, ssim
+from tuner.measuring.fidelity.outputs import Reference, shown
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.tuned import TunedConfig
 from tuner.report import describe, latency

@@ -15,8 +15,9 @@ from search_space.knobs.batch import images_in_call
 from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, Measurement, Trial
 from storage import Store
-from tuner.memory_limits import free_host_bytes
-from tuner.pace import best_pace_s, shorter_s
+from tuner.measuring.interleaving import WAITING, possible
+from tuner.measuring.memory.limits import free_host_bytes
+from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
 from tuner.records.job import Job
 from tuner.records.objective import LATENCY, SEARCHED, best, latency_s
 from tuner.records.plan import Plan
@@ -24,7 +25,6 @@ from tuner.records.progress import Progress
 from tuner.runner import Deadlines
 from tuner.seams import Runner
 from tuner.taken_over import lost_to_noise, usable_baseline
-from tuner.turns import WAITING, possible
 
 CAP = 1.5
 """A steady call slower than this many times the best so far ends a trial."""

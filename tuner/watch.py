@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from search_space.trial import Condition
-from tuner.host_memory import kept_bytes, of_descendants
-from tuner.memory import counted_bytes
-from tuner.noise import Counters, seen_between
-from tuner.turns import WAITING
+from tuner.measuring.interleaving import WAITING
+from tuner.measuring.memory.gauge import counted_bytes
+from tuner.measuring.memory.host import kept_bytes, of_descendants
+from tuner.measuring.noise.guard import Counters, seen_between
 
 TREE_POLL_S = 0.25
 """How often the tree is sampled; once a phase has shown a child process, at every look."""

@@ -17,10 +17,10 @@ from statistics import mean, median, stdev
 from search_space.trial import Trial
 from tests.benchmarks.one_config import constructed, one_config, parser, say
 from tests.benchmarks.overhead import plain_s
+from tuner.measuring.interleaving import turns_of
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_in_turns
-from tuner.turns import turns_of
 
 TURNS = 20
 WARM_UPS = 3

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 from search_space.trial import Condition, Trial
 from tests.benchmarks.loop_by_hand import Loop, call_words, ratios, warm
 from tests.benchmarks.one_config import one_config, parser, say, summary
-from tuner import worker
-from tuner.noise import Guard
+from tuner.measuring import worker
+from tuner.measuring.noise.guard import Guard
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial

@@ -16,8 +16,8 @@ from statistics import quantiles, stdev
 from typing import Any
 
 from tests.benchmarks.one_config import say, summary
-from tuner.hashing import few
-from tuner.pace_within import Within
+from tuner.measuring.noise.cpu_speed_within import Within
+from tuner.measuring.noise.hashing import few
 
 WINDOW_S = 0.4
 

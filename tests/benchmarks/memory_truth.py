@@ -28,13 +28,13 @@ from search_space.units import format_size
 from search_space.workload import Workload
 from tuner import reference
 from tuner.cli import default_cache_dir
-from tuner.host_memory import YOUNG_S
-from tuner.memory import SET_UP
-from tuner.memory_limits import data_bytes, limit_data
+from tuner.measuring.memory.gauge import SET_UP
+from tuner.measuring.memory.host import YOUNG_S
+from tuner.measuring.memory.limits import data_bytes, limit_data
+from tuner.measuring.worker import try_config
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import try_config
 
 CONFIGS: dict[str, Config] = {
     "eager": {},

@@ -18,7 +18,7 @@ from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
 from tuner.cli import default_cache_dir
-from tuner.pace import best_pace_s, shorter_s
+from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request

@@ -24,12 +24,12 @@ from typing import Any
 from search_space.build import Build
 from search_space.trial import Trial
 from tests.benchmarks.one_config import constructed, one_config, parser, say, summary, tried
-from tuner.measure import generators, timed_call
-from tuner.noise import Guard
+from tuner.measuring.call_parts import Stopwatch
+from tuner.measuring.calls import generators, timed_call
+from tuner.measuring.noise.guard import Guard
 from tuner.processes.children import Children
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
-from tuner.stages import Stopwatch
 
 HOLD = """
 import mmap, os, sys, time

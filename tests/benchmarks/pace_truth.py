@@ -22,10 +22,10 @@ from typing import Any
 import numpy
 
 from tests.benchmarks.one_config import constructed, one_config, parser, say, summary
-from tuner.hashing import few, slowest_s
-from tuner.measure import timed_call
-from tuner.pace import LEAST_LOOKS, ROUNDS, SLOW, SLOW_WITHIN, WORK
-from tuner.pace_within import Within, may_be_shared
+from tuner.measuring.calls import timed_call
+from tuner.measuring.noise.cpu_speed import LEAST_LOOKS, ROUNDS, SLOW, SLOW_WITHIN, WORK
+from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
+from tuner.measuring.noise.hashing import few, slowest_s
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
 

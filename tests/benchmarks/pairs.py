@@ -41,17 +41,18 @@ from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, 
 from tests.calm import save_calm
 from tuner import reference
 from tuner.cli import default_cache_dir
-from tuner.compare import fidelity_of
-from tuner.fidelity import latents_in_float32
-from tuner.measure import timed_call
-from tuner.outputs import latents_kept, made
-from tuner.phases import Phases
+from tuner.measuring.calls import timed_call
+from tuner.measuring.failures import NoEffect, classify
+from tuner.measuring.fidelity.compare import fidelity_of
+from tuner.measuring.fidelity.metrics import latents_in_float32
+from tuner.measuring.fidelity.outputs import latents_kept, made
+from tuner.measuring.phases import Phases
+from tuner.measuring.worker import silence_progress_bars
 from tuner.probing import look_around
 from tuner.processes.children import Children
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
 from tuner.runner import Deadlines, run_trial
-from tuner.worker import NoEffect, classify, silence_progress_bars
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}

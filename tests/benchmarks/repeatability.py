@@ -22,7 +22,7 @@ import psutil
 
 from search_space.trial import Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, summary, tried
-from tuner.pace import PACE, WITHIN
+from tuner.measuring.noise.cpu_speed import PACE, WITHIN
 
 WRONG = 0.03
 """A median further from that of the quiet trials than this is wrong."""

@@ -31,9 +31,9 @@ from tests.search_space.choices import (
     of_choices,
     workload_of,
 )
-from tuner.fidelity import images_of, invalid, latents_in_float32, psnr_db
-from tuner.measure import timed_call
-from tuner.outputs import Made, Reference
+from tuner.measuring.calls import timed_call
+from tuner.measuring.fidelity.metrics import images_of, invalid, latents_in_float32, psnr_db
+from tuner.measuring.fidelity.outputs import Made, Reference
 from tuner.probing import HEAD_SIZE, probed
 from tuner.processes.children import Children
 from tuner.records.job import Job

@@ -11,7 +11,7 @@ from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.knobs.quantization import quantizable
 from search_space.space import Space, all_knobs, all_probes
-from tuner.fidelity import images_of, latents_in_float32, psnr_db
+from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}

@@ -13,9 +13,9 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.lpips_weights import random_weights
 from tests.tuner.simulation import BEST, SEARCHED, context, go_noisily
-from tuner.compare import again, fidelity_of
-from tuner.lpips import BACKBONE, HEADS
-from tuner.outputs import Reference
+from tuner.measuring.fidelity.compare import again, fidelity_of
+from tuner.measuring.fidelity.lpips import BACKBONE, HEADS
+from tuner.measuring.fidelity.outputs import Reference
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Plan

@@ -14,15 +14,16 @@ from functools import partial
 from pathlib import Path
 
 from search_space.errors import ModelError
-from tuner.device_memory import COUNTERS, Counters
-from tuner.memory_limits import data_bytes, limit_data, limit_memory
-from tuner.phases import Phases
+from tuner.measuring.failures import failed
+from tuner.measuring.interleaving import turns_of
+from tuner.measuring.memory.device import COUNTERS, Counters
+from tuner.measuring.memory.limits import data_bytes, limit_data, limit_memory
+from tuner.measuring.phases import Phases
+from tuner.measuring.worker import stop_beyond_budget
 from tuner.probing import answer_each
 from tuner.processes.task import leave_result
 from tuner.processes.tree import CONTROLLER
 from tuner.records.job import Job
-from tuner.turns import turns_of
-from tuner.worker import failed, stop_beyond_budget
 
 
 def enter(folder: Path, phase: str) -> None:

@@ -11,8 +11,8 @@ import torch
 from search_space.build import Build
 from search_space.knob import Tier
 from search_space.likeness import measured_tier
-from tuner.compare import InvalidOutput, checked, compared, keys_reversed
-from tuner.outputs import Made, Reference, latents_kept, made, shown
+from tuner.measuring.fidelity.compare import InvalidOutput, checked, compared, keys_reversed
+from tuner.measuring.fidelity.outputs import Made, Reference, latents_kept, made, shown
 
 
 def test_rounding_alone_is_no_corruption(made_of):

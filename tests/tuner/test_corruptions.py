@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from tuner.compare import InvalidOutput, checked, compared
-from tuner.outputs import Made, Reference
+from tuner.measuring.fidelity.compare import InvalidOutput, checked, compared
+from tuner.measuring.fidelity.outputs import Made, Reference
 
 FLOOR = {"floor_psnr_db": 120.0, "floor_ssim": 1.0}
 

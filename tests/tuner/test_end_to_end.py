@@ -15,7 +15,7 @@ from PIL import Image
 
 from search_space.trial import FailureKind
 from storage import Store
-from tuner.turns import possible
+from tuner.measuring.interleaving import possible
 
 pytestmark = pytest.mark.slow
 TINY = "reference:sd15-tiny"

@@ -5,7 +5,13 @@ import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler
 
-from tuner.fidelity import invalid, latent_error, latents_in_float32, psnr_db, ssim
+from tuner.measuring.fidelity.metrics import (
+    invalid,
+    latent_error,
+    latents_in_float32,
+    psnr_db,
+    ssim,
+)
 from tuner.records.figures import IDENTICAL_DB
 
 

@@ -11,7 +11,7 @@ from search_space.trial import Condition, Failure, FailureKind, Measurement, Pea
 from search_space.workload import Workload
 from storage import Store
 from tuner.emit import emit, load_script
-from tuner.limit import known_work, reached
+from tuner.measuring.roofline import known_work, reached
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
 from tuner.report import latency, latency_text, stored_json, stored_text, trials_table

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tuner.nvml import (
+from tuner.measuring.noise.nvml import (
     POWER_CAP,
     SLOWDOWNS,
     UNWATCHED,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from search_space.build import Build
-from tuner.limit import asked_for, counted_call, reached
+from tuner.measuring.roofline import asked_for, counted_call, reached
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 3}
 

@@ -9,7 +9,7 @@ import torch
 from search_space.errors import UsageError
 from search_space.knob import Tier
 from search_space.likeness import measured_tier
-from tuner.lpips import BACKBONE, HEADS, lpips, read
+from tuner.measuring.fidelity.lpips import BACKBONE, HEADS, lpips, read
 
 
 def pair(height_px, width_px, noise):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from search_space.trial import TURN, Condition
-from tuner.measure import MAXIMUM_CALLS, MAXIMUM_REPEATS, Call, half_width_s, measure
+from tuner.measuring.calls import MAXIMUM_CALLS, MAXIMUM_REPEATS, Call, half_width_s, measure
 
 
 class Neighbour:

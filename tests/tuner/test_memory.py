@@ -7,10 +7,10 @@ import torch
 
 from search_space.budget import Budget
 from search_space.detect import usable_host_bytes
-from tuner.device_memory import COUNTERS, Counters, DeviceMemory, DeviceReading
-from tuner.host_memory import Held, parse_status
-from tuner.memory import highest, most_kept
-from tuner.memory_limits import STOP, STOP_SLACK_BYTES, file_bytes, fraction, stop_bytes
+from tuner.measuring.memory.device import COUNTERS, Counters, DeviceMemory, DeviceReading
+from tuner.measuring.memory.gauge import highest, most_kept
+from tuner.measuring.memory.host import Held, parse_status
+from tuner.measuring.memory.limits import STOP, STOP_SLACK_BYTES, file_bytes, fraction, stop_bytes
 
 MIB = 2**20
 GIB = 2**30

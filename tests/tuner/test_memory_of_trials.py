@@ -10,7 +10,7 @@ import pytest
 from search_space.budget import Budget
 from search_space.trial import FailureKind, Peak
 from tests.tuner.trials import TASKS, job, run
-from tuner.memory_limits import stop_bytes
+from tuner.measuring.memory.limits import stop_bytes
 from tuner.runner import Deadlines, run_trial, with_descendants
 
 MIB = 2**20

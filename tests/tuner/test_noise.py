@@ -10,7 +10,7 @@ from collections import namedtuple
 import psutil
 import pytest
 
-from tuner.noise import (
+from tuner.measuring.noise.guard import (
     Counters,
     Guard,
     Reading,

@@ -7,9 +7,7 @@ import time
 import pytest
 
 from search_space.trial import Condition, Measurement, Trial
-from tuner.hashing import MOST_CORES, few, slowest_s
-from tuner.noise import Guard
-from tuner.pace import (
+from tuner.measuring.noise.cpu_speed import (
     BEST_PACE,
     BEST_WITHIN,
     LEAST_LOOKS,
@@ -22,7 +20,9 @@ from tuner.pace import (
     best_pace_s,
     rounds_beside,
 )
-from tuner.pace_within import Within, may_be_shared
+from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
+from tuner.measuring.noise.guard import Guard
+from tuner.measuring.noise.hashing import MOST_CORES, few, slowest_s
 
 pinned = pytest.mark.skipif(not few([0]), reason="a thread does not choose its core here")
 SLOW = "the processor computed at 50% of its best pace"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.tuner.test_emit import tuned
-from tuner.outputs import Made, Reference, pictures, write_arrays
+from tuner.measuring.fidelity.outputs import Made, Reference, pictures, write_arrays
 from tuner.sheet import Row, amplification, contact_sheet, heading_of, read_rows
 
 CONFIG = {"precision": "bf16"}

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from search_space.build import Build
-from tuner.measure import timed_call
-from tuner.stages import Stopwatch
+from tuner.measuring.call_parts import Stopwatch
+from tuner.measuring.calls import timed_call
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 3}
 CALL["output_type"] = "np"

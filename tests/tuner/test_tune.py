@@ -8,10 +8,10 @@ from search_space.budget import UNLIMITED
 from search_space.space import Space
 from search_space.trial import Condition, Failure, FailureKind, Peak
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of, plan
-from tuner.pace import BEST_PACE
+from tuner.measuring.interleaving import possible
+from tuner.measuring.noise.cpu_speed import BEST_PACE
 from tuner.records.objective import best
 from tuner.tune import Loop, tune
-from tuner.turns import possible
 
 
 def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):

@@ -15,9 +15,9 @@ import pytest
 from search_space.trial import TURN, Condition, FailureKind, Measurement
 from search_space.workload import Workload
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
+from tuner.measuring.interleaving import Alone, possible
 from tuner.race import comparable
 from tuner.runner import Deadlines, run_in_turns
-from tuner.turns import Alone, possible
 from tuner.watch import Watch
 
 turns_are_possible = pytest.mark.skipif(not possible(), reason="there are no such sockets here")

@@ -29,7 +29,7 @@ from typing import Any
 from tuner.processes.gpu_answers import Gpus, answering, asked_ahead, spoiled
 from tuner.processes.tree import be_first_to_go, die_with_parent, interpreter, kill_tree
 
-ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.worker")
+ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.measuring.worker")
 
 
 def preload(names: Sequence[str], gpus: Gpus = MappingProxyType({})) -> None:

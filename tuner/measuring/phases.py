@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from search_space.trial import Peak
-from tuner.memory import Gauge
+from tuner.measuring.memory.gauge import Gauge
 
 
 class Phases:
@@ -34,7 +34,7 @@ class Phases:
 
     def leave(self) -> None:
         """End the phase: its seconds are added up and its peaks are read."""
-        from tuner.measure import synchronize
+        from tuner.measuring.calls import synchronize
 
         if not self.name:
             return

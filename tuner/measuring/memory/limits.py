@@ -9,7 +9,7 @@ from pathlib import Path
 from search_space.budget import Budget
 from search_space.control_groups import memory_left
 from search_space.detect import logical_cores, usable_host_bytes
-from tuner.device_memory import DeviceMemory
+from tuner.measuring.memory.device import DeviceMemory
 
 STOP = 1.5
 """A trial that holds this many times the budget of the host is stopped.

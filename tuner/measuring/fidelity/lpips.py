@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.errors import UsageError
-from tuner.fidelity import frames
+from tuner.measuring.fidelity.metrics import frames
 
 BACKBONE = "alexnet-owt-7be5be79.pth"
 """AlexNet, trained on ImageNet, as torchvision has it."""

@@ -160,7 +160,7 @@ def copied_bytes_per_s(device: str) -> float:
 
 def fastest_s(device: str, run: Callable[[], object]) -> float:
     """The shortest of a few runs, after one that is not counted."""
-    from tuner.measure import synchronize
+    from tuner.measuring.calls import synchronize
 
     run()
     synchronize(device)

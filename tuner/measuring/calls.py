@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any, Protocol
 
 from search_space.trial import RECOMPILES, Condition
+from tuner.measuring.call_parts import Stopwatch
+from tuner.measuring.interleaving import Alone, Turns
 from tuner.records.statistics import half_width_s
-from tuner.stages import Stopwatch
-from tuner.turns import Alone, Turns
 
 MINIMUM_SAMPLES = 3
 MAXIMUM_SAMPLES = 10
@@ -57,7 +57,7 @@ class Timed:
 
 
 class Watched(Protocol):
-    """What watches the machine: see ``tuner.noise.Guard``."""
+    """What watches the machine: see ``tuner.measuring.noise.guard.Guard``."""
 
     def begin(self) -> None:
         """A call begins."""

@@ -12,8 +12,8 @@ from dataclasses import replace
 from statistics import fmean, quantiles
 
 from search_space.trial import Condition, Trial
-from tuner.hashing import slowest_s
-from tuner.pace_within import Within
+from tuner.measuring.noise.cpu_speed_within import Within
+from tuner.measuring.noise.hashing import slowest_s
 
 PACE = "pace_s"
 """The kind of the condition of a call: how long the work took beside it."""

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 from search_space.trial import Peak
-from tuner.device_memory import DeviceMemory
-from tuner.host_memory import FAULT_BYTES, Held, held, page_faults, reset_highest
+from tuner.measuring.memory.device import DeviceMemory
+from tuner.measuring.memory.host import FAULT_BYTES, Held, held, page_faults, reset_highest
 
 SET_UP = ("load", "record", "engine", "export", "calibrate", "quantize", "session")
 """The phases before the calls: their files are read once."""

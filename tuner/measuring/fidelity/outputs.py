@@ -94,7 +94,7 @@ def made(output: Any, latents: list[Any]) -> Made:
     """The output of a call and the latents of it, as arrays."""
     import torch
 
-    from tuner.fidelity import images_of
+    from tuner.measuring.fidelity.metrics import images_of
 
     parts = [part.detach().float().cpu() for part in latents]
     return Made(images_of(output), torch.cat(parts).numpy() if parts else None)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from search_space.trial import Condition
-from tuner.hashing import few
-from tuner.host_memory import page_faults
-from tuner.nvml import GpuWatch
-from tuner.pace import RECENT_S, Pace
-from tuner.pace_within import Within, may_be_shared
+from tuner.measuring.memory.host import page_faults
+from tuner.measuring.noise.cpu_speed import RECENT_S, Pace
+from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
+from tuner.measuring.noise.hashing import few
+from tuner.measuring.noise.nvml import GpuWatch
 from tuner.processes.tree import CONTROLLER
 
 LEAST_CORES = 0.1
@@ -137,7 +137,7 @@ class Counters:
 class Guard:
     """Watches the machine while a trial's calls are timed, and waits until it is calm.
 
-    ``pace_s`` is the best pace of the processor in this run so far, see ``tuner.pace``.
+    ``pace_s`` is the best pace of the processor in this run so far, see ``tuner.measuring.noise.cpu_speed``.
     """
 
     def __init__(self, device: str, pace_s: float | None = None) -> None:

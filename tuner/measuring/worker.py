@@ -14,18 +14,19 @@ from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.knob import Stage
-from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind
+from search_space.trial import Failure, FailureKind
 from search_space.units import format_size
-from tuner.measure import Timed
-from tuner.memory_limits import WITHOUT_LIMIT, lift_data_limit, limit_memory, near_data_limit
-from tuner.noise import Guard, standing
-from tuner.phases import Phases
+from tuner.measuring.calls import Timed
+from tuner.measuring.failures import NoEffect, failed
+from tuner.measuring.interleaving import Turns, turns_of
+from tuner.measuring.memory.limits import (
+    WITHOUT_LIMIT,
+    limit_memory,
+)
+from tuner.measuring.noise.guard import Guard, standing
+from tuner.measuring.phases import Phases
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
-from tuner.turns import Turns, turns_of
-
-OUT_OF_HOST_MEMORY = ("can't alloc", "Failed to allocate memory", "std::bad_alloc")
-OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
 
 
 def try_config(folder: Path) -> None:
@@ -43,30 +44,11 @@ def try_config(folder: Path) -> None:
     leave_result(folder, result)
 
 
-def failed(error: Exception, phases: Phases) -> Failure:
-    """The typed failure of an exception, with what was held if memory ran out.
-
-    Few libraries say so when it does: near the limit, whatever they say is taken to mean it.
-    """
-    failure = classify(error, phases.name)
-    if failure.kind is FailureKind.UNSUPPORTED and near_data_limit():
-        failure = replace(failure, kind=FailureKind.HOST_OUT_OF_MEMORY)
-    lift_data_limit()
-    if failure.kind not in OUT_OF_MEMORY:
-        return failure
-    place = "host" if failure.kind is FailureKind.HOST_OUT_OF_MEMORY else "device"
-    return replace(failure, peak_bytes=phases.held_bytes(place))
-
-
-class NoEffect(Exception):
-    """A choice was applied and did nothing."""
-
-
 def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
     import tempfile
 
     from search_space.calibration import keep_calibration
-    from tuner.measure import image_count
+    from tuner.measuring.calls import image_count
 
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
@@ -136,10 +118,10 @@ def _timed(
     """The calls of the trial; what the baseline's models are given is added to ``kept``."""
     from contextlib import nullcontext
 
-    from tuner.fidelity import latents_in_float32
-    from tuner.measure import Call, measure, timed_call
-    from tuner.outputs import latents_kept, made
-    from tuner.stages import Stopwatch
+    from tuner.measuring.call_parts import Stopwatch
+    from tuner.measuring.calls import Call, measure, timed_call
+    from tuner.measuring.fidelity.metrics import latents_in_float32
+    from tuner.measuring.fidelity.outputs import latents_kept, made
 
     stopwatch, before = Stopwatch(job.device), standing()
     with latents_in_float32(build.pipe), latents_kept(build) as latents, stopwatch.on(build):
@@ -166,9 +148,9 @@ def _checked(
     build: Build, job: Job, timed: Timed, images: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """How far the output is from the reference, and what a call asks of the machine."""
-    from tuner.compare import fidelity_of
-    from tuner.limit import work_of
-    from tuner.measure import MINIMUM_SAMPLES
+    from tuner.measuring.calls import MINIMUM_SAMPLES
+    from tuner.measuring.fidelity.compare import fidelity_of
+    from tuner.measuring.roofline import work_of
 
     seen = no_effect(build, job.config)
     if seen:
@@ -201,34 +183,11 @@ def _eager_step_first(build: Build) -> Callable[[Stage], None]:
     return before
 
 
-def classify(error: Exception, phase: str) -> Failure:
-    """The typed failure of an exception that was raised in a phase."""
-    import torch
-
-    from tuner.compare import InvalidOutput
-
-    message = f"{type(error).__name__}: {error}".strip()
-    kind = FailureKind.UNSUPPORTED
-    if isinstance(error, InvalidOutput):
-        kind, message = FailureKind.INVALID_OUTPUT, str(error)
-    elif isinstance(error, NoEffect):
-        message = str(error)
-    elif isinstance(error, torch.OutOfMemoryError) or _says(message, OUT_OF_DEVICE_MEMORY):
-        kind = FailureKind.DEVICE_OUT_OF_MEMORY
-    elif isinstance(error, MemoryError) or _says(message, OUT_OF_HOST_MEMORY):
-        kind = FailureKind.HOST_OUT_OF_MEMORY
-    return Failure(kind, " ".join(message.split())[:300], phase)
-
-
-def _says(message: str, phrases: tuple[str, ...]) -> bool:
-    return any(phrase in message for phrase in phrases)
-
-
 def prepare(folder: Path) -> None:
     """Find the model, read its spec, detect the machine and try the weights for LPIPS."""
     from search_space.detect import detect
     from search_space.pipeline_spec import read_spec
-    from tuner.lpips import read
+    from tuner.measuring.fidelity.lpips import read
     from tuner.models import resolve
 
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))

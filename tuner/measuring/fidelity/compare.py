@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from search_space.build import Build
 from search_space.likeness import ANOTHER_IMAGE, Fidelity, eased
 from search_space.space import makes_another_image
-from tuner.outputs import Made, Reference, latents_kept, made, pictures, write_arrays
+from tuner.measuring.fidelity.outputs import (
+    Made,
+    Reference,
+    latents_kept,
+    made,
+    pictures,
+    write_arrays,
+)
 
 if TYPE_CHECKING:
     from tuner.records.job import Job
@@ -51,8 +58,8 @@ def fidelity_of(build: Build, job: Job, first: Made, can_win: bool) -> dict[str,
 
 def again(build: Build, job: Job, prompt: str | None = None, seed: int = 0) -> Made:
     """What one more call makes, of another prompt where one is given."""
-    from tuner.fidelity import latents_in_float32
-    from tuner.measure import generators
+    from tuner.measuring.calls import generators
+    from tuner.measuring.fidelity.metrics import latents_in_float32
 
     arguments = dict(build.call)
     if prompt is not None:
@@ -96,7 +103,7 @@ def keys_reversed() -> Iterator[None]:
 
 def checked(output: Made, reference: Reference | None, number: int) -> Made:
     """The output, cut to the images that the reference has; raises InvalidOutput."""
-    from tuner.fidelity import invalid
+    from tuner.measuring.fidelity.metrics import invalid
 
     reason = invalid(output.images)
     if reason:
@@ -135,8 +142,8 @@ def compared(
 
 def likeness(output: Made, reference: Made, lpips_folder: str | None = None) -> dict[str, float]:
     """The metrics of one output beside another of the same shape."""
-    from tuner.fidelity import latent_error, psnr_db, ssim
-    from tuner.lpips import lpips
+    from tuner.measuring.fidelity.lpips import lpips
+    from tuner.measuring.fidelity.metrics import latent_error, psnr_db, ssim
 
     metrics = {
         "psnr_db": psnr_db(output.images, reference.images),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tuner.hashing import best_s, choose
+from tuner.measuring.noise.hashing import best_s, choose
 
 WORK = bytes(2**14)
 """Small enough for a core's first cache, whatever the call has left there: the first of the rounds

@@ -1,0 +1,1 @@
+"""What a trial's process does: load, call, time, weigh and compare."""

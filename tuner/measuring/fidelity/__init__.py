@@ -1,0 +1,1 @@
+"""How far a trial's images are from the reference."""

@@ -1,0 +1,1 @@
+"""What disturbs timing: other processes, heat, quotas, a slowed processor."""
