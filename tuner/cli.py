@@ -68,11 +68,12 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     """
     from storage import Store, default_url
     from tuner.console import ConsoleProgress
+    from tuner.discovery.context import discover
     from tuner.emit import check_output, default_output
     from tuner.processes.children import Children
     from tuner.records.plan import plan_run
-    from tuner.run import Run, prepare
-    from tuner.runner import Processes
+    from tuner.run import Run
+    from tuner.runners.local import LocalRunner
 
     request = request_of(model, **asked)
     output = output or default_output(model)
@@ -82,19 +83,19 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Store(store or default_url()) as ledger, Children() as children:
         with console.status(f"loading {model}"):
-            context = prepare(children, request)
+            context = discover(children, request)
         at_work = Run(plan_run(context, request))
         plan = at_work.plan
         limits = plan.budget, request.time_limit_s, plan.objective
         with ConsoleProgress(console, request.trials, *limits) as watched:
-            at_work.go(ledger, Processes(children), watched)
+            at_work.go(ledger, LocalRunner(children), watched)
         return conclude(at_work, output, json_wanted)
 
 
 def request_of(model: str, **asked: Any) -> Request:
     """The request that the options of ``run`` and ``knobs`` spell out."""
     from search_space.space import check_agreement
-    from tuner.models import check_name
+    from tuner.discovery.models import check_name
     from tuner.race import MINIMUM_ROUNDS
     from tuner.records.plan import Request, objective_of
 
@@ -184,14 +185,14 @@ def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
     Example: tune knobs reference:sd15-tiny
     """
     from search_space.space import Space
+    from tuner.discovery.context import discover
     from tuner.listing import knobs_json, knobs_table
     from tuner.processes.children import Children
-    from tuner.run import prepare
 
     images = 1 if asked["objective"] == "session" else None
     request = request_of(model, **asked, images=images, fix=())
     with Children() as children, stderr().status(f"loading {model}"):
-        space = Space(prepare(children, request))
+        space = Space(discover(children, request))
     if json_wanted:
         click.echo(json.dumps(knobs_json(space), indent=2))
     else:
@@ -207,8 +208,8 @@ def machine(device: str | None, json_wanted: bool) -> None:
     \b
     Example: tune machine
     """
+    from tuner.discovery.probing import look_around
     from tuner.listing import machine_json, machine_text
-    from tuner.probing import look_around
     from tuner.processes.children import Children
 
     with Children() as children, stderr().status("looking around"):

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from search_space.budget import Budget
 from search_space.errors import TuneError
-from search_space.knob import Context
-from search_space.machine import Machine
-from search_space.pipeline_spec import PipelineSpec
-from search_space.space import all_probes, check_pins
 from search_space.trial import FailureKind, Trial
 from search_space.units import format_size
-from search_space.workload import check_workload
 from storage import Store
 from tuner.emit import emit
 from tuner.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
 from tuner.measuring.roofline import known_work, reached
-from tuner.models import REFERENCE
-from tuner.probing import HEAD_SIZE, find_device, probed
-from tuner.processes.children import Children
 from tuner.race import entrant
 from tuner.records.figures import raced_figures
 from tuner.records.objective import (
@@ -34,52 +26,13 @@ from tuner.records.objective import (
     front,
     smallest,
 )
-from tuner.records.plan import Plan, Request, weights_folder
+from tuner.records.plan import Plan
 from tuner.records.progress import Progress
 from tuner.records.tuned import TunedConfig
 from tuner.report import describe, limits
-from tuner.seams import Runner
+from tuner.runners.base import Runner
 from tuner.sheet import contact_sheet
 from tuner.tune import Loop
-
-
-def prepare(children: Children, request: Request) -> Context:
-    """The machine, the pipeline and the completed workload; raises UsageError."""
-    # A slip of the pen is told at once.
-    check_pins(request.fix, (*request.include, *request.exclude))
-    asked = request.workload
-    device, _ = find_device(children, request.device)
-    question = {
-        "model": asked.model,
-        "cache_dir": str(request.cache_dir),
-        "device": device,
-        "lpips": weights_folder(request),
-    }
-    found = children.call("tuner.measuring.worker:prepare", question)
-    spec = PipelineSpec.from_json(found["spec"])
-    children.preload(spec.classes)
-    workload = replace(asked.filled(own_defaults(asked.model)), model_fingerprint=spec.fingerprint)
-    check_workload(workload, spec)
-    machine = Machine.from_json(found["machine"])
-    head_size = max(part.head_size for part in spec.denoisers) or HEAD_SIZE
-    probes = probed(children, sorted(all_probes()), machine.device, head_size)
-    return Context(
-        replace(machine, probes=probes),
-        spec,
-        workload,
-        request.quality,
-        request.allow_lossy,
-        request.allow_remote_code,
-    )
-
-
-def own_defaults(model: str) -> dict[str, int]:
-    """The workload that a reference pipeline was made for; nothing for other models."""
-    if not model.startswith(REFERENCE):
-        return {}
-    from tuner.reference import defaults
-
-    return defaults(model.removeprefix(REFERENCE))
 
 
 @dataclass

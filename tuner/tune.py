@@ -22,8 +22,7 @@ from tuner.records.job import Job
 from tuner.records.objective import LATENCY, SEARCHED, best, latency_s
 from tuner.records.plan import Plan
 from tuner.records.progress import Progress
-from tuner.runner import Deadlines
-from tuner.seams import Runner
+from tuner.runners.base import Deadlines, Runner
 from tuner.taken_over import lost_to_noise, usable_baseline
 
 CAP = 1.5
@@ -192,7 +191,7 @@ class Loop:
         jobs = [self._job(config, purpose) for config in configs]
         deadlines = Deadlines(self.plan.trial_timeout_s)
         without_room = []
-        for tried in self._run.in_turns(jobs, deadlines, self._shown()):
+        for tried in self._run.interleaved(jobs, deadlines, self._shown()):
             outcome = tried.outcome
             if isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
                 # That may be the others' doing.

@@ -20,7 +20,8 @@ from tests.benchmarks.overhead import plain_s
 from tuner.measuring.interleaving import turns_of
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
-from tuner.runner import Deadlines, run_in_turns
+from tuner.runners.base import Deadlines
+from tuner.runners.interleaved import run_interleaved
 
 TURNS = 20
 WARM_UPS = 3
@@ -59,7 +60,7 @@ def main() -> None:
     with one_config(asked) as (children, job):
         jobs = [replace(job, config={}), job]
         for _ in range(asked.rounds):
-            for trial in run_in_turns(children, jobs, Deadlines(1200.0), lambda *_: None, task):
+            for trial in run_interleaved(children, jobs, Deadlines(1200.0), lambda *_: None, task):
                 found.setdefault(json.dumps(trial.config), []).extend(logs(trial))
     for config, ratios in found.items():
         told = {"first over second": exp(mean(ratios)), "median": exp(median(ratios))}

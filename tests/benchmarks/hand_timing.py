@@ -28,7 +28,8 @@ from tuner.measuring import worker
 from tuner.measuring.noise.guard import Guard
 from tuner.processes.children import Children
 from tuner.records.job import Job
-from tuner.runner import Deadlines, run_trial
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import run_trial
 
 PLACE = "HAND_TIMING_FOLDER"
 """The variable that names the folder of the loop's socket and of the seconds that it took."""
@@ -71,7 +72,7 @@ class InTurns(Guard):
         (self._folder / SECONDS).write_text(kept, encoding="utf-8")
 
 
-def in_turns(folder: Path) -> None:
+def interleaved(folder: Path) -> None:
     """What ``try_config`` does, with the loop between the calls."""
     worker.Guard = InTurns  # type: ignore[misc]
     worker.try_config(folder)
@@ -100,7 +101,7 @@ def options() -> argparse.Namespace:
 def measured_round(children: Children, job: Job, words: Sequence[str], folder: Path) -> Round:
     """A trial and a loop in turns, each in a new process."""
     freed = "kept" if job.config.get("allocator") == "system-kept" else "returned"
-    task = f"{__spec__.name}:{in_turns.__name__}"
+    task = f"{__spec__.name}:{interleaved.__name__}"
     with warm(words, freed, folder / LOOP):
         trial = run_trial(children, job, Deadlines(1200.0), lambda phase: None, task)
     by_hand_s = json.loads((folder / SECONDS).read_text(encoding="utf-8"))

@@ -34,7 +34,8 @@ from tuner.measuring.memory.limits import data_bytes, limit_data
 from tuner.measuring.worker import try_config
 from tuner.processes.children import Children
 from tuner.records.job import Job
-from tuner.runner import Deadlines, run_trial
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import run_trial
 
 CONFIGS: dict[str, Config] = {
     "eager": {},

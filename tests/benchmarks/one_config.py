@@ -18,12 +18,13 @@ from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
 from tuner.cli import default_cache_dir
+from tuner.discovery.context import discover
 from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request
-from tuner.run import prepare
-from tuner.runner import Deadlines, run_trial
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import run_trial
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -52,7 +53,7 @@ def one_config(asked: argparse.Namespace) -> Iterator[tuple[Children, Job]]:
     os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
     workload = Workload(asked.model, "", asked.height, asked.width, steps=asked.steps)
     with Children() as children:
-        context = prepare(children, Request(workload, asked.cache_dir, asked.device))
+        context = discover(children, Request(workload, asked.cache_dir, asked.device))
         config = dict(choice.split("=") for choice in asked.choose)
         if asked.precision != "fp32":
             config["precision"] = asked.precision

@@ -43,7 +43,7 @@ CALLS = {"first_call", "second_call", "warm_up", "steady", "disturbed"}
 WITHIN_CALLS = {"text_encoding", "step", "decode"}
 
 
-def in_turns(folder: Path) -> None:
+def interleaved(folder: Path) -> None:
     """The task of a child: plain and watched calls of one pipeline."""
     request = json.loads((folder / "request.json").read_text())
     job = Job.from_json(request["job"])

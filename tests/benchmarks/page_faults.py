@@ -17,7 +17,7 @@ from tests.benchmarks.loop_by_hand import Loop, call_words, ratios, warm
 from tests.benchmarks.one_config import one_config, parser, say, summary
 
 
-def in_turns(words: list[str], calls: int, folder: Path) -> tuple[Loop, Loop]:
+def interleaved(words: list[str], calls: int, folder: Path) -> tuple[Loop, Loop]:
     """Two loops, and what they took: the first returns what is freed, the second keeps it."""
     places = folder / "returned", folder / "kept"
     with warm(words, "returned", places[0]), warm(words, "kept", places[1]):
@@ -34,7 +34,7 @@ def in_turns(words: list[str], calls: int, folder: Path) -> tuple[Loop, Loop]:
 def compared(words: list[str], calls: int) -> float:
     """The mean ratio of a round, which is told."""
     with tempfile.TemporaryDirectory() as made:
-        first, second = in_turns(words, calls, Path(made))
+        first, second = interleaved(words, calls, Path(made))
     ratio = geometric_mean(ratios(enumerate(second.calls_s, 1), first.calls_s))
     faults = {"returned": median(first.faults), "kept": median(second.faults)}
     say({"page_faults": faults, "returned_s": summary(first.calls_s), "ratio": round(ratio, 4)})

@@ -41,6 +41,7 @@ from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, 
 from tests.calm import save_calm
 from tuner import reference
 from tuner.cli import default_cache_dir
+from tuner.discovery.probing import look_around
 from tuner.measuring.calls import timed_call
 from tuner.measuring.failures import NoEffect, classify
 from tuner.measuring.fidelity.compare import fidelity_of
@@ -48,11 +49,11 @@ from tuner.measuring.fidelity.metrics import latents_in_float32
 from tuner.measuring.fidelity.outputs import latents_kept, made
 from tuner.measuring.phases import Phases
 from tuner.measuring.worker import silence_progress_bars
-from tuner.probing import look_around
 from tuner.processes.children import Children
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
-from tuner.runner import Deadlines, run_trial
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import run_trial
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}

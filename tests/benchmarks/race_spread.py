@@ -22,12 +22,13 @@ from tests.benchmarks.one_config import after, one_config, parser, say, tried
 from tuner.processes.children import Children
 from tuner.race import comparable
 from tuner.records.job import Job
-from tuner.runner import Deadlines, run_in_turns
+from tuner.runners.base import Deadlines
+from tuner.runners.interleaved import run_interleaved
 
 
 def beside_each_other(children: Children, jobs: Sequence[Job]) -> list[Trial]:
     """The trials of the jobs, in turns."""
-    return list(run_in_turns(children, jobs, Deadlines(1200.0), lambda job, phase: None))
+    return list(run_interleaved(children, jobs, Deadlines(1200.0), lambda job, phase: None))
 
 
 def one_by_one(children: Children, jobs: Sequence[Job]) -> list[Trial]:

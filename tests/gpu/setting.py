@@ -11,11 +11,12 @@ from search_space.space import Space, steps
 from search_space.trial import Failure, Measurement
 from search_space.workload import Workload
 from tuner.cli import default_cache_dir
+from tuner.discovery.context import discover
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request
-from tuner.run import prepare
-from tuner.runner import TRIAL, Deadlines, run_trial
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import TRIAL, run_trial
 
 CACHE = default_cache_dir()
 SIDE_PX = {"sd15": 512, "sdxl": 1024}
@@ -35,7 +36,7 @@ class Setting:
         side_px = SIDE_PX[name]
         workload = Workload(f"reference:{name}", height_px=side_px, width_px=side_px, steps=4)
         asked = Request(workload, CACHE, device="cuda", quality=Tier.LOSSY, allow_lossy=True)
-        context = prepare(children, asked)
+        context = discover(children, asked)
         self.space = Space(context)
         self._children = children
         self._once = once

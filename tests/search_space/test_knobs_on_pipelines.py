@@ -31,13 +31,14 @@ from tests.search_space.choices import (
     of_choices,
     workload_of,
 )
+from tuner.discovery.probing import HEAD_SIZE, probed
 from tuner.measuring.calls import timed_call
 from tuner.measuring.fidelity.metrics import images_of, invalid, latents_in_float32, psnr_db
 from tuner.measuring.fidelity.outputs import Made, Reference
-from tuner.probing import HEAD_SIZE, probed
 from tuner.processes.children import Children
 from tuner.records.job import Job
-from tuner.runner import Deadlines, run_trial
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import run_trial
 
 # diffusers 0.42 hands a tensor to numpy.array in EulerDiscreteScheduler.set_timesteps, and the
 # tensors of torch 2.13 do not know the keyword ``copy`` of numpy 2.

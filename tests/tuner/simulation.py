@@ -20,7 +20,7 @@ from search_space.workload import Workload
 from tuner.records.job import Job
 from tuner.records.plan import Plan
 from tuner.run import Run
-from tuner.runner import Deadlines
+from tuner.runners.base import Deadlines
 
 GIB = 2**30
 FACTORS = {
@@ -65,7 +65,7 @@ class Simulation:
             Path(job.output).touch()
         return Trial(config, outcome, 1.0, now)
 
-    def in_turns(self, jobs, deadlines, on_phase):
+    def interleaved(self, jobs, deadlines, on_phase):
         self.together.append(len(jobs))
         for job in jobs:
             yield self(job, deadlines, partial(on_phase, job))

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from search_space.errors import ModelError
+from tuner.discovery.probing import answer_each
 from tuner.measuring.failures import failed
 from tuner.measuring.interleaving import turns_of
 from tuner.measuring.memory.device import COUNTERS, Counters
 from tuner.measuring.memory.limits import data_bytes, limit_data, limit_memory
 from tuner.measuring.phases import Phases
 from tuner.measuring.worker import stop_beyond_budget
-from tuner.probing import answer_each
 from tuner.processes.task import leave_result
 from tuner.processes.tree import CONTROLLER
 from tuner.records.job import Job

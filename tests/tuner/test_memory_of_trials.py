@@ -11,7 +11,8 @@ from search_space.budget import Budget
 from search_space.trial import FailureKind, Peak
 from tests.tuner.trials import TASKS, job, run
 from tuner.measuring.memory.limits import stop_bytes
-from tuner.runner import Deadlines, run_trial, with_descendants
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import run_trial, with_descendants
 
 MIB = 2**20
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's account is Linux's")

@@ -10,7 +10,7 @@ import pytest
 from search_space.trial import Failure, FailureKind, Measurement
 from tests.tuner.trials import assert_gone, run
 from tuner.processes.children import Children
-from tuner.runner import Deadlines
+from tuner.runners.base import Deadlines
 
 
 def test_a_measurement_comes_back_with_every_sample(children):

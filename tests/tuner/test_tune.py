@@ -163,8 +163,8 @@ class Small(Simulation):
         peaks = (Peak("host", "steady", "simulated", 2**20),)
         return replace(super().outcome(config, job), peaks=peaks)
 
-    def in_turns(self, jobs, deadlines, on_phase):
-        for trial in super().in_turns(jobs, deadlines, on_phase):
+    def interleaved(self, jobs, deadlines, on_phase):
+        for trial in super().interleaved(jobs, deadlines, on_phase):
             ended = Failure(FailureKind.HOST_OUT_OF_MEMORY, "it was killed", "load")
             yield replace(trial, outcome=ended) if self.crowded and trial.config else trial
 

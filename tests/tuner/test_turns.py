@@ -17,8 +17,9 @@ from search_space.workload import Workload
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
 from tuner.measuring.interleaving import Alone, possible
 from tuner.race import comparable
-from tuner.runner import Deadlines, run_in_turns
-from tuner.watch import Watch
+from tuner.runners.base import Deadlines
+from tuner.runners.interleaved import run_interleaved
+from tuner.runners.watch import Watch
 
 turns_are_possible = pytest.mark.skipif(not possible(), reason="there are no such sockets here")
 
@@ -33,7 +34,7 @@ def run(children, tmp_path):
 
     def go(*models, trial_s=60.0, **options):
         asked, task = jobs(tmp_path, *models), TASKS + "makes_calls"
-        found = run_in_turns(children, asked, Deadlines(trial_s), nobody, task, **options)
+        found = run_interleaved(children, asked, Deadlines(trial_s), nobody, task, **options)
         return list(found), (tmp_path / "done").read_text().splitlines()
 
     return go
@@ -110,7 +111,7 @@ def test_an_interrupt_ends_them_all(children, tmp_path):
     Thread(target=interrupt).start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            list(run_in_turns(children, asked, Deadlines(60.0), nobody, task))
+            list(run_interleaved(children, asked, Deadlines(60.0), nobody, task))
     finally:
         signal.signal(signal.SIGINT, before)
     assert_gone(*pids(tmp_path))

@@ -9,7 +9,8 @@ import psutil
 from search_space.budget import UNLIMITED
 from search_space.workload import Workload
 from tuner.records.job import Job
-from tuner.runner import Deadlines, run_trial
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import run_trial
 
 TASKS = "tests.tuner.tasks:"
 

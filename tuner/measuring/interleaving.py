@@ -1,8 +1,8 @@
 """Trials whose processes live side by side and compute in turns: one at a time, call by call.
 
 What slows the machine for longer than a call then slows them all, and their ratios do not feel it.
-The controller hands the turn on, see ``tuner.turnstile``. A trial's first turn lasts until it is
-warm, each later one a call, and its last until its process has ended.
+The controller hands the turn on. A trial's first turn lasts until it is warm, each later one a
+call, and its last until its process has ended.
 """
 
 from __future__ import annotations

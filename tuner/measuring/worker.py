@@ -1,4 +1,4 @@
-"""What a child process does: prepare a model, or try one config."""
+"""What a trial's process does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.construct import construct, no_effect
-from search_space.errors import TuneError
 from search_space.knob import Stage
 from search_space.trial import Failure, FailureKind
 from search_space.units import format_size
@@ -181,22 +180,3 @@ def _eager_step_first(build: Build) -> Callable[[Stage], None]:
             build.enter("engine")
 
     return before
-
-
-def prepare(folder: Path) -> None:
-    """Find the model, read its spec, detect the machine and try the weights for LPIPS."""
-    from search_space.detect import detect
-    from search_space.pipeline_spec import read_spec
-    from tuner.measuring.fidelity.lpips import read
-    from tuner.models import resolve
-
-    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    try:
-        model = resolve(request["model"], Path(request["cache_dir"]))
-        spec = read_spec(model)
-        machine = detect(request["device"])
-        if request["lpips"] is not None:
-            read(request["lpips"])
-        leave_result(folder, {"spec": asdict(spec), "machine": asdict(machine)})
-    except TuneError as error:
-        leave_result(folder, {"error": type(error).__name__, "message": str(error)})

@@ -137,7 +137,7 @@ class Counters:
 class Guard:
     """Watches the machine while a trial's calls are timed, and waits until it is calm.
 
-    ``pace_s`` is the best pace of the processor in this run so far, see ``tuner.measuring.noise.cpu_speed``.
+    ``pace_s`` is the best pace of the processor in this run so far, see ``cpu_speed``.
     """
 
     def __init__(self, device: str, pace_s: float | None = None) -> None:

@@ -12,8 +12,17 @@ import select
 import socket
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
+
+from search_space.trial import Trial
+from tuner.measuring.interleaving import SOCKET
+from tuner.processes.children import Children
+from tuner.records.job import Job
+from tuner.runners.base import Deadlines
+from tuner.runners.trial_process import TRIAL, running
 
 LEAST_TURNS = 3
 LIMIT_S = 30.0
@@ -150,3 +159,33 @@ class Turnstile:
         spent_s = time.monotonic() - self._calls_began_s
         late = made >= LEAST_TURNS and spent_s > self._limit_s * len(there)
         return late or all(gate.settled for gate in there)
+
+
+def run_interleaved(
+    children: Children,
+    jobs: Sequence[Job],
+    deadlines: Deadlines,
+    on_phase: Callable[[Job, str], None],
+    task: str = TRIAL,
+    limit_s: float = LIMIT_S,
+) -> Iterator[Trial]:
+    """Try the configs of all jobs side by side, one computing at a time, call by call.
+
+    Yields each trial when it is over. All that they hold must fit the host, and it must be
+    ``possible`` to take turns. For ``limit_s`` see the turnstile.
+    """
+    with Turnstile(limit_s) as turnstile, ExitStack() as stack:
+        left = [
+            stack.enter_context(
+                running(children, job, deadlines, partial(on_phase, job), task, turnstile.add)
+            )
+            for job in jobs
+        ]
+        while left:
+            turnstile.step(max(one.patience_s for one in left))
+            for one in tuple(left):
+                one.look()
+                if one.trial is not None:
+                    turnstile.leave(one.folder / SOCKET)
+                    left.remove(one)
+                    yield one.trial

@@ -34,14 +34,14 @@ def probed(
 ) -> dict[str, str | None]:
     """What each probe of the knobs found: None, or the sentence that says why not."""
     setting = {"device": device, "head_size": head_size}
-    return answers(children, "tuner.probing:try_probes", names, setting)
+    return answers(children, "tuner.discovery.probing:try_probes", names, setting)
 
 
 def find_device(children: Children, wished: str | None) -> tuple[str, dict[str, str]]:
     """The device wished for, or the best, and why others are not there; raises UsageError."""
     if wished is not None and wished not in KINDS:
         raise UsageError(f"the device {wished!r} cannot be used: there are {', '.join(KINDS)}")
-    found = answers(children, "tuner.probing:try_devices", list(DEVICES))
+    found = answers(children, "tuner.discovery.probing:try_devices", list(DEVICES))
     missing = {kind: reason for kind, reason in found.items() if reason}
     if wished in missing:
         raise UsageError(f"the device {wished!r} cannot be used: {missing[wished]}")
@@ -53,7 +53,7 @@ def find_device(children: Children, wished: str | None) -> tuple[str, dict[str, 
 def look_around(children: Children, device: str | None) -> tuple[Machine, dict[str, str]]:
     """The machine with every probe tried, and why other kinds of device are not there."""
     kind, missing = find_device(children, device)
-    found = children.call("tuner.probing:look", {"device": kind})
+    found = children.call("tuner.discovery.probing:look", {"device": kind})
     machine = Machine.from_json(found["machine"])
     probes = probed(children, sorted(all_probes()), kind, HEAD_SIZE)
     return replace(machine, probes=probes), missing

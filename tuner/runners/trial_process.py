@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search_space.knob import Stage
-from search_space.space import environment, steps
-from search_space.trial import Condition, Config, Failure, FailureKind, Measurement, Peak, Trial
+from search_space.space import environment
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration, format_size
 from tuner.measuring.interleaving import SOCKET, WAITING
 from tuner.measuring.memory.limits import stop_bytes
@@ -22,8 +20,8 @@ from tuner.processes.children import Children
 from tuner.processes.task import log_tail, read_result, task_folder
 from tuner.processes.tree import out_of_memory_kills
 from tuner.records.job import Job
-from tuner.turnstile import LIMIT_S, Turnstile
-from tuner.watch import TIMED, Watch
+from tuner.runners.base import Deadlines
+from tuner.runners.watch import TIMED, Watch
 
 POLL_S = 0.05
 TIMED_POLL_S = 0.5
@@ -35,25 +33,7 @@ TREE = "held together with the child processes, sampled"
 TRIAL = "tuner.measuring.worker:try_config"
 
 
-@dataclass(frozen=True)
-class Deadlines:
-    """How long a trial may take: in all, and for a call that nothing excuses for being slow."""
-
-    trial_s: float
-    call_s: float | None = None
-
-    def phase_s(self, phase: str, config: Config) -> float:
-        """How long a phase may take: the first calls of an engine may compile, others may not."""
-        compiles = any(step.stage is Stage.ENGINE for step in steps(config))
-        calls = {"record", "steady"}
-        if not compiles:
-            calls |= {"first_call", "second_call", "warm_up"}
-        if self.call_s is None or phase not in calls:
-            return self.trial_s
-        return min(self.call_s, self.trial_s)
-
-
-class Running:
+class TrialProcess:
     """A trial's process, from its start to the trial that came of it."""
 
     def __init__(
@@ -141,14 +121,17 @@ def running(
     deadlines: Deadlines,
     on_phase: Callable[[str], None],
     task: str = TRIAL,
-    turnstile: Turnstile | None = None,
-) -> Iterator[Running]:
-    """The trial of a job at work; an error or an interrupt kills its process tree."""
+    join: Callable[[Path], None] | None = None,
+) -> Iterator[TrialProcess]:
+    """The trial of a job at work; an error or an interrupt kills its process tree.
+
+    ``join`` is given the socket at which the trial will ask for its turns.
+    """
     with task_folder() as folder:
-        if turnstile is not None:
-            turnstile.add(folder / SOCKET)
+        if join is not None:
+            join(folder / SOCKET)
             job = replace(job, turns=str(folder / SOCKET))
-        trial = Running(children, job, deadlines, on_phase, folder, task)
+        trial = TrialProcess(children, job, deadlines, on_phase, folder, task)
         try:
             yield trial
         finally:
@@ -171,53 +154,6 @@ def run_trial(
             trial.wait()
             trial.look()
         return trial.trial
-
-
-def run_in_turns(
-    children: Children,
-    jobs: Sequence[Job],
-    deadlines: Deadlines,
-    on_phase: Callable[[Job, str], None],
-    task: str = TRIAL,
-    limit_s: float = LIMIT_S,
-) -> Iterator[Trial]:
-    """Try the configs of all jobs side by side, one computing at a time, call by call.
-
-    Yields each trial when it is over. All that they hold must fit the host, and it must be
-    ``possible`` to take turns. For ``limit_s`` see the turnstile.
-    """
-    with Turnstile(limit_s) as turnstile, ExitStack() as stack:
-        left = [
-            stack.enter_context(
-                running(children, job, deadlines, partial(on_phase, job), task, turnstile)
-            )
-            for job in jobs
-        ]
-        while left:
-            turnstile.step(max(one.patience_s for one in left))
-            for one in tuple(left):
-                one.look()
-                if one.trial is not None:
-                    turnstile.leave(one.folder / SOCKET)
-                    left.remove(one)
-                    yield one.trial
-
-
-@dataclass(frozen=True)
-class Processes:
-    """Runs the trials of a run."""
-
-    children: Children
-
-    def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
-        """The trial of a job that has the machine for itself."""
-        return run_trial(self.children, job, deadlines, on_phase)
-
-    def in_turns(
-        self, jobs: Sequence[Job], deadlines: Deadlines, on_phase: Callable[[Job, str], None]
-    ) -> Iterator[Trial]:
-        """The trials of jobs side by side, as they end."""
-        return run_in_turns(self.children, jobs, deadlines, on_phase)
 
 
 def _too_much(watch: Watch, stop: int) -> Failure:

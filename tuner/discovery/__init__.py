@@ -1,0 +1,1 @@
+"""What is here: the model, the machine, what the knobs' probes find."""

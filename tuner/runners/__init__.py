@@ -1,0 +1,1 @@
+"""Who runs a trial: the seam, and processes on this machine."""
