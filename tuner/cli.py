@@ -96,7 +96,7 @@ def request_of(model: str, **asked: Any) -> Request:
     """The request that the options of ``run`` and ``knobs`` spell out."""
     from search_space.space import check_agreement
     from tuner.discovery.models import check_name
-    from tuner.race import MINIMUM_ROUNDS
+    from tuner.race.race import MINIMUM_ROUNDS
     from tuner.records.plan import Request, objective_of
 
     # Before anything is started: a slip of the pen shall not cost the seconds of an import.

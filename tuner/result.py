@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_space.space import completed
 from search_space.trial import Trial
-from tuner.finals import DRIFTED
+from tuner.race.finals import DRIFTED
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
 from tuner.report import (

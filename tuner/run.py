@@ -15,9 +15,9 @@ from search_space.trial import FailureKind, Trial
 from search_space.units import format_size
 from storage import Store
 from tuner.emit import emit
-from tuner.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
 from tuner.measuring.roofline import known_work, reached
-from tuner.race import entrant
+from tuner.race.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
+from tuner.race.race import entrant
 from tuner.records.figures import raced_figures
 from tuner.records.objective import (
     SEARCHED,
@@ -31,8 +31,8 @@ from tuner.records.progress import Progress
 from tuner.records.tuned import TunedConfig
 from tuner.report import describe, limits
 from tuner.runners.base import Runner
+from tuner.search.loop import Loop
 from tuner.sheet import contact_sheet
-from tuner.tune import Loop
 
 
 @dataclass

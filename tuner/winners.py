@@ -9,12 +9,12 @@ from search_space.budget import Budget
 from search_space.space import changes
 from search_space.trial import Trial
 from storage import StoredTrial
-from tuner.finals import first_measured, over_budget
-from tuner.race import Race, Standing, entrant
+from tuner.race.additive_model import Interval
+from tuner.race.finals import first_measured, over_budget
+from tuner.race.race import Race, Standing, entrant
 from tuner.records.figures import raced_figures
 from tuner.records.objective import SEARCHED, Objective, best
 from tuner.report import describe, latency, limits, quality, raced_times, size, trial_json
-from tuner.statistics import Interval
 
 if TYPE_CHECKING:
     from rich.table import Table

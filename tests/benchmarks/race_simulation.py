@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy
 
 from search_space.trial import Measurement, Peak, Trial
-from tuner.finals import FINALISTS, REACH
-from tuner.race import BASELINE, Entrant, Race, Standing, run_race
+from tuner.race.finals import FINALISTS, REACH
+from tuner.race.race import BASELINE, Entrant, Race, Standing, run_race
 
 CANDIDATES = 40
 ROUNDS = 3

@@ -20,7 +20,7 @@ from statistics import mean, stdev
 from search_space.trial import Measurement, Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, tried
 from tuner.processes.children import Children
-from tuner.race import comparable
+from tuner.race.paired_calls import comparable
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
 from tuner.runners.interleaved import run_interleaved

@@ -76,7 +76,7 @@ def test_frameworks_are_imported_inside_functions_alone(path):
 
 
 def test_one_file_knows_optuna():
-    assert importers("optuna") == {"tuner/study.py"}
+    assert importers("optuna") == {"tuner/search/optuna/study.py"}
 
 
 def test_only_the_command_line_knows_click():

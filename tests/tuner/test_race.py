@@ -11,10 +11,10 @@ from search_space.budget import UNLIMITED, Budget
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from tests.benchmarks.race_simulation import simulate
-from tuner.race import BASELINE, Race, Standing, entrant, preferred, run_race
+from tuner.race.additive_model import Interval, Rounds
+from tuner.race.race import BASELINE, Race, Standing, entrant, preferred, run_race
 from tuner.records.objective import LATENCY, Objective, best, break_even_images, start_up_s
 from tuner.records.statistics import half_width_s, spread
-from tuner.statistics import Interval, Rounds
 
 A, B, AB = {"precision": "bf16"}, {"engine": "x"}, {"precision": "bf16", "engine": "x"}
 

@@ -11,7 +11,7 @@ from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of
 from tuner.measuring.interleaving import possible
 from tuner.measuring.noise.cpu_speed import BEST_PACE
 from tuner.records.objective import best
-from tuner.tune import Loop, tune
+from tuner.search.loop import Loop, tune
 
 
 def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):

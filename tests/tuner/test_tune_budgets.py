@@ -14,7 +14,7 @@ from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from storage import Store
 from tests.tuner.simulation import GIB, Simulation, go, plan
 from tuner.records.objective import best, front
-from tuner.study import Study
+from tuner.search.optuna.study import Study
 
 
 def test_a_budget_rules_out_what_does_not_fit(tmp_path, store):

@@ -16,7 +16,7 @@ from search_space.trial import TURN, Condition, FailureKind, Measurement
 from search_space.workload import Workload
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
 from tuner.measuring.interleaving import Alone, possible
-from tuner.race import comparable
+from tuner.race.paired_calls import comparable
 from tuner.runners.base import Deadlines
 from tuner.runners.interleaved import run_interleaved
 from tuner.runners.watch import Watch

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import exp, log
-from statistics import fmean
+from dataclasses import dataclass, field
 
 from search_space.budget import UNLIMITED, Budget
 from search_space.identity import fingerprint
 from search_space.trial import Config, Measurement, Trial
-from tuner.measuring.calls import MINIMUM_SAMPLES
+from tuner.race.additive_model import Interval, Rounds
+from tuner.race.paired_calls import comparable
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.objective import LATENCY, Objective, start_up_s
-from tuner.statistics import Interval, Rounds
 
 MINIMUM_ROUNDS = 2
 """With fewer nothing is repeated, and no interval can be told."""
@@ -200,39 +198,6 @@ def preferred(tied: list[Entrant], evidence: Mapping[Entrant, Trial]) -> Entrant
     closest_db = max(_psnr_db(measured[one]) for one in tied)
     tied = [one for one in tied if _psnr_db(measured[one]) >= closest_db - TIE_DB]
     return min(tied, key=lambda one: (len(one), start_up_s(measured[one])))
-
-
-def comparable(measured: Sequence[Measurement]) -> list[Measurement]:
-    """What was measured in one round, to be compared.
-
-    Where calls were made in turns, those of one turn are compared: of turns that were calm for all
-    trials, where they are enough, otherwise of all that these share. A trial stands with the mean
-    of the middle half of its distances from the turns' means, which single calls do not move.
-    """
-    shared = _shared_turns(measured, calm=True)
-    if len(shared) < MINIMUM_SAMPLES:
-        # Each has enough calm calls of its own: what disturbed others is not let in again.
-        own = all(one.disturbed is None for one in measured)
-        shared = [] if own else _shared_turns(measured, calm=False)
-    if len(measured) < 2 or len(shared) < MINIMUM_SAMPLES:
-        return list(measured)
-    logs = [[log(one.turns_s()[turn]) for turn in shared] for one in measured]
-    turns = [fmean(beside) for beside in zip(*logs, strict=True)]
-    return [
-        replace(one, seconds={**one.seconds, "steady": (exp(fmean(turns) + level),)})
-        for one, level in zip(measured, (_level(row, turns) for row in logs), strict=True)
-    ]
-
-
-def _shared_turns(measured: Sequence[Measurement], calm: bool) -> list[float]:
-    turns = [one.turns_s(calm).keys() for one in measured]
-    return sorted(set(turns[0]).intersection(*turns[1:])) if turns else []
-
-
-def _level(logs: Sequence[float], turns: Sequence[float]) -> float:
-    apart = sorted(own - turn for own, turn in zip(logs, turns, strict=True))
-    outer = len(apart) // 4
-    return fmean(apart[outer : len(apart) - outer])
 
 
 def _measured(trial: Trial) -> Measurement:

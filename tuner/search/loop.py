@@ -23,7 +23,7 @@ from tuner.records.objective import LATENCY, SEARCHED, best, latency_s
 from tuner.records.plan import Plan
 from tuner.records.progress import Progress
 from tuner.runners.base import Deadlines, Runner
-from tuner.taken_over import lost_to_noise, usable_baseline
+from tuner.search.reuse import lost_to_noise, usable_baseline
 
 CAP = 1.5
 """A steady call slower than this many times the best so far ends a trial."""
@@ -99,7 +99,7 @@ class Loop:
         check_baseline(known[0])
         yield from known
         # Optuna takes a second to import: only a run pays for it.
-        from tuner.study import Study
+        from tuner.search.optuna.study import Study
 
         plan = self.plan
         study = Study(plan.space, plan.budget, plan.workload.seed, plan.objective)

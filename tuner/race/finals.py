@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from search_space.budget import Budget
 from search_space.space import Space, changes
 from search_space.trial import Config, Measurement, Trial
-from tuner.race import BASELINE, Entrant, Race, Standing, entrant, run_race
+from tuner.race.additive_model import Interval
+from tuner.race.race import BASELINE, Entrant, Race, Standing, entrant, run_race
 from tuner.records.figures import among
 from tuner.records.objective import SEARCHED, best, value_of
-from tuner.statistics import Interval
-from tuner.tune import Loop
+from tuner.search.loop import Loop
 
 FINALISTS = 4
 REACH = 1.15

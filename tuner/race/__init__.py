@@ -1,0 +1,1 @@
+"""The finalists against the baseline, and what each change brings."""

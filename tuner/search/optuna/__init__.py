@@ -1,0 +1,1 @@
+"""Optuna's part of the search: it alone imports Optuna."""
