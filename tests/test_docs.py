@@ -23,12 +23,13 @@ from search_space.workload import Workload
 from storage import Store
 from tests.benchmarks import gpu_page, gpu_table
 from tuner.cli import main
-from tuner.listing import knobs_json
+from tuner.history.winners import winners
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
-from tuner.report import stored_json
-from tuner.result import result_json
-from tuner.winners import best_json, winners
+from tuner.report.best import best_json
+from tuner.report.knobs import knobs_json
+from tuner.report.result import result_json
+from tuner.report.trial import stored_json
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

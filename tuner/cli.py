@@ -135,8 +135,8 @@ def default_cache_dir() -> Path:
 def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
     """Write the tuned config and show it; the exit code."""
     from tuner.emit import CONTACT_SHEET
-    from tuner.report import describe
-    from tuner.result import changes_table, closing_remarks, result_json, result_table
+    from tuner.report.format import describe
+    from tuner.report.result import changes_table, closing_remarks, result_json, result_table
 
     console = stderr()
     baseline, count = at_work.baseline, len(at_work.trials)
@@ -186,8 +186,8 @@ def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
     """
     from search_space.space import Space
     from tuner.discovery.context import discover
-    from tuner.listing import knobs_json, knobs_table
     from tuner.processes.children import Children
+    from tuner.report.knobs import knobs_json, knobs_table
 
     images = 1 if asked["objective"] == "session" else None
     request = request_of(model, **asked, images=images, fix=())
@@ -209,8 +209,8 @@ def machine(device: str | None, json_wanted: bool) -> None:
     Example: tune machine
     """
     from tuner.discovery.probing import look_around
-    from tuner.listing import machine_json, machine_text
     from tuner.processes.children import Children
+    from tuner.report.machine import machine_json, machine_text
 
     with Children() as children, stderr().status("looking around"):
         found, absent = look_around(children, device)
@@ -230,8 +230,8 @@ def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune trials --json | jq '.[] | select(.state == "failed")'
     """
-    from tuner.history import of_model
-    from tuner.report import trial_json, trials_table
+    from tuner.history.read import of_model
+    from tuner.report.trials import trial_json, trials_table
 
     found = [stored.trial for stored in of_model(model, store, partial(click.echo, err=True))]
     if json_wanted:
@@ -250,8 +250,8 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune show 3
     """
-    from tuner.history import history
-    from tuner.report import stored_json, stored_text
+    from tuner.history.read import history
+    from tuner.report.trial import stored_json, stored_text
 
     stored = history(store).trial(trial)
     if json_wanted:
@@ -270,8 +270,9 @@ def best(model: str | None, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune best reference:sd15-tiny
     """
-    from tuner.history import of_model
-    from tuner.winners import best_json, best_table, winners
+    from tuner.history.read import of_model
+    from tuner.history.winners import winners
+    from tuner.report.best import best_json, best_table
 
     found = winners(of_model(model, store, partial(click.echo, err=True)))
     if json_wanted:

@@ -11,7 +11,7 @@ from search_space.trial import Config, Measurement, Trial
 from search_space.units import format_duration
 from tuner.records.figures import figures
 from tuner.records.objective import LATENCY, SEARCHED, Objective, best, latency_s
-from tuner.report import decibel, describe, latency, seconds, size, times
+from tuner.report.format import decibel, describe, latency, seconds, size, times
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,7 +15,7 @@ from search_space.knob import Stage
 from search_space.space import Step, final_call, steps
 from search_space.units import format_size
 from tuner.records.tuned import TunedConfig
-from tuner.report import latency
+from tuner.report.format import latency
 from tuner.sources import cut
 
 SCRIPT = '''\

@@ -29,10 +29,10 @@ from tuner.records.objective import (
 from tuner.records.plan import Plan
 from tuner.records.progress import Progress
 from tuner.records.tuned import TunedConfig
-from tuner.report import describe, limits
+from tuner.report.contact_sheet import contact_sheet
+from tuner.report.format import describe, limits
 from tuner.runners.base import Runner
 from tuner.search.loop import Loop
-from tuner.sheet import contact_sheet
 
 
 @dataclass

@@ -20,10 +20,10 @@ from search_space.knob import Tier
 from search_space.space import Space, all_knobs, all_probes, completed, steps
 from search_space.trial import Measurement, too_far
 from search_space.workload import Workload
-from tuner.listing import knobs_json, knobs_table
 from tuner.measuring.fidelity.compare import InvalidOutput, fidelity_of
 from tuner.measuring.fidelity.outputs import Made, Reference
 from tuner.records.job import Job
+from tuner.report.knobs import knobs_json, knobs_table
 
 NEW_KNOB = '''
 """A knob of a test."""

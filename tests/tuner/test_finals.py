@@ -11,10 +11,11 @@ from search_space.space import Space
 from search_space.trial import FailureKind
 from tests.tuner.simulation import BEST, GIB, NEIGHBOUR, SEARCHED, Quiet, Simulation, context, of
 from tests.tuner.simulation import go_noisily as go
+from tuner.history.winners import winners
 from tuner.records.objective import Objective
-from tuner.result import changes_table
+from tuner.report.best import best_json, best_table
+from tuner.report.result import changes_table
 from tuner.run import Run
-from tuner.winners import best_json, best_table, winners
 
 TRUE_SPEEDUP = 1 / (0.5 * 0.9 * 0.6)
 

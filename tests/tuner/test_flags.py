@@ -14,9 +14,11 @@ from tuner.emit import emit, load_script
 from tuner.measuring.roofline import known_work, reached
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
-from tuner.report import latency, latency_text, stored_json, stored_text, trials_table
-from tuner.result import closing_remarks, limit_text, result_json
-from tuner.sheet import columns
+from tuner.report.contact_sheet import columns
+from tuner.report.format import latency
+from tuner.report.result import closing_remarks, limit_text, result_json
+from tuner.report.trial import latency_text, stored_json, stored_text
+from tuner.report.trials import trials_table
 
 NEIGHBOUR = Condition("others_cores", 0.9, "other processes took 0.9 cores", "steady", 1)
 COMPILED = Condition("recompiles", 1, "torch compiled anew 1 times while calls were timed")

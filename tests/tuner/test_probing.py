@@ -17,8 +17,8 @@ from search_space.space import all_probes
 from tests.tuner.tasks import WAYS_TO_END
 from tuner.cli import main
 from tuner.discovery.probing import answers, find_device, look_around, probed
-from tuner.listing import machine_json, machine_text
 from tuner.processes.children import Children
+from tuner.report.machine import machine_json, machine_text
 
 TRY = "tests.tuner.tasks:try_ways_to_end"
 

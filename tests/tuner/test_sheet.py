@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.tuner.test_emit import tuned
 from tuner.measuring.fidelity.outputs import Made, Reference, pictures, write_arrays
-from tuner.sheet import Row, amplification, contact_sheet, heading_of, read_rows
+from tuner.report.contact_sheet import Row, amplification, contact_sheet, heading_of, read_rows
 
 CONFIG = {"precision": "bf16"}
 

@@ -13,10 +13,10 @@ from search_space.space import Space
 from storage import Store
 from tests.tuner.simulation import BEST, Quiet, Simulation, context
 from tuner.console import ConsoleProgress
+from tuner.history.winners import winners
 from tuner.records.objective import Objective
 from tuner.records.plan import Plan
 from tuner.run import Run
-from tuner.winners import winners
 
 
 class Interrupted(Simulation):

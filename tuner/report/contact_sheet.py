@@ -13,7 +13,7 @@ from tuner.measuring.fidelity.metrics import psnr_db, ssim
 from tuner.measuring.fidelity.outputs import Reference, shown
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.tuned import TunedConfig
-from tuner.report import describe, latency
+from tuner.report.format import describe, latency
 
 if TYPE_CHECKING:
     from PIL.Image import Image

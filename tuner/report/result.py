@@ -9,7 +9,7 @@ from search_space.trial import Trial
 from tuner.race.finals import DRIFTED
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
-from tuner.report import (
+from tuner.report.format import (
     UNKNOWN,
     decibel,
     describe,
