@@ -13,7 +13,7 @@ from search_space.knob import Choice, Knob, Need, nothing
 from search_space.portfolio import KNOWN_GOOD, SPARING
 from search_space.space import all_knobs
 from storage.schema import metadata
-from tuner.cli import main
+from tuner.cli.main import main
 
 HELP_WIDTH = 80
 NOWHERE = "not yet"

@@ -22,7 +22,7 @@ from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
 from tests.benchmarks import gpu_page, gpu_table
-from tuner.cli import main
+from tuner.cli.main import main
 from tuner.history.winners import winners
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig

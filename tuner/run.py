@@ -14,7 +14,7 @@ from search_space.errors import TuneError
 from search_space.trial import FailureKind, Trial
 from search_space.units import format_size
 from storage import Store
-from tuner.emit import emit
+from tuner.deploy.emit import emit
 from tuner.measuring.roofline import known_work, reached
 from tuner.race.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
 from tuner.race.race import entrant

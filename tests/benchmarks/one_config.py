@@ -17,7 +17,7 @@ from search_space.build import Build
 from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
-from tuner.cli import default_cache_dir
+from tuner.cli.request import default_cache_dir
 from tuner.discovery.context import discover
 from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
 from tuner.processes.children import Children

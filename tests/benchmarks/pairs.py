@@ -40,7 +40,7 @@ from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
 from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, named, page
 from tests.calm import save_calm
 from tuner import reference
-from tuner.cli import default_cache_dir
+from tuner.cli.request import default_cache_dir
 from tuner.discovery.probing import look_around
 from tuner.measuring.calls import timed_call
 from tuner.measuring.failures import NoEffect, classify

@@ -10,7 +10,7 @@ from search_space.knob import Stage, Tier
 from search_space.space import Space, steps
 from search_space.trial import Failure, Measurement
 from search_space.workload import Workload
-from tuner.cli import default_cache_dir
+from tuner.cli.request import default_cache_dir
 from tuner.discovery.context import discover
 from tuner.processes.children import Children
 from tuner.records.job import Job

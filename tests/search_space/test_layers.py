@@ -80,7 +80,7 @@ def test_one_file_knows_optuna():
 
 
 def test_only_the_command_line_knows_click():
-    assert importers("click") == {"tuner/cli.py", "tuner/options.py"}
+    assert {Path(name).parent.as_posix() for name in importers("click")} == {"tuner/cli"}
 
 
 def test_storage_alone_knows_sqlalchemy():

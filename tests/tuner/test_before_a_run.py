@@ -17,9 +17,9 @@ from search_space.space import Space
 from storage import Store
 from tests.tuner.simulation import BEST, Quiet, Simulation, context
 from tests.tuner.test_emit import tuned
-from tuner.cli import main
-from tuner.console import ConsoleProgress
-from tuner.emit import check_output, emit
+from tuner.cli.main import main
+from tuner.cli.progress import ConsoleProgress
+from tuner.deploy.emit import check_output, emit
 from tuner.records.plan import Plan
 from tuner.run import Run
 

@@ -14,7 +14,8 @@ from search_space.space import Space
 from search_space.workload import Workload
 from storage import Store
 from tests.tuner.simulation import FACTORS, Quiet, Simulation, context
-from tuner.cli import main, request_of
+from tuner.cli.main import main
+from tuner.cli.request import request_of
 from tuner.records.objective import Objective
 from tuner.records.plan import Plan
 from tuner.run import Run
@@ -58,7 +59,9 @@ def test_whoever_reads_the_output_may_stop_reading():
 
 
 def test_help_is_quick_and_imports_no_framework():
-    code = "import sys, tuner.cli; print(*{'torch', 'optuna', 'sqlalchemy'} & set(sys.modules))"
+    code = (
+        "import sys, tuner.cli.main; print(*{'torch', 'optuna', 'sqlalchemy'} & set(sys.modules))"
+    )
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

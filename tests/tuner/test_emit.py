@@ -15,8 +15,8 @@ from search_space.knob import Stage
 from search_space.space import all_knobs, check_known
 from search_space.workload import PROMPT
 from tests.tuner.simulation import context
-from tuner import sources
-from tuner.emit import emit, load_script
+from tuner.deploy import sources
+from tuner.deploy.emit import emit, load_script
 from tuner.loader import load
 from tuner.records.tuned import TunedConfig
 

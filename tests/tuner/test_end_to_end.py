@@ -41,7 +41,14 @@ image.save(sys.argv[3])
 
 
 def tune(cache, *arguments):
-    command = [sys.executable, "-c", "from tuner.cli import main; main()", "run", TINY, *WORKLOAD]
+    command = [
+        sys.executable,
+        "-c",
+        "from tuner.cli.main import main; main()",
+        "run",
+        TINY,
+        *WORKLOAD,
+    ]
     command += ["--cache-dir", str(cache), *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     # What is started in the background of a shell ignores interrupts, and so would its children.

@@ -10,7 +10,7 @@ from search_space.machine import Machine
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
-from tuner.emit import emit, load_script
+from tuner.deploy.emit import emit, load_script
 from tuner.measuring.roofline import known_work, reached
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig

@@ -15,7 +15,7 @@ from search_space.errors import UsageError
 from search_space.machine import Machine
 from search_space.space import all_probes
 from tests.tuner.tasks import WAYS_TO_END
-from tuner.cli import main
+from tuner.cli.main import main
 from tuner.discovery.probing import answers, find_device, look_around, probed
 from tuner.processes.children import Children
 from tuner.report.machine import machine_json, machine_text

@@ -12,7 +12,7 @@ from search_space.budget import UNLIMITED
 from search_space.space import Space
 from storage import Store
 from tests.tuner.simulation import BEST, Quiet, Simulation, context
-from tuner.console import ConsoleProgress
+from tuner.cli.progress import ConsoleProgress
 from tuner.history.winners import winners
 from tuner.records.objective import Objective
 from tuner.records.plan import Plan

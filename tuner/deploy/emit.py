@@ -14,9 +14,9 @@ from search_space.errors import UsageError
 from search_space.knob import Stage
 from search_space.space import Step, final_call, steps
 from search_space.units import format_size
+from tuner.deploy.sources import cut
 from tuner.records.tuned import TunedConfig
 from tuner.report.format import latency
-from tuner.sources import cut
 
 SCRIPT = '''\
 """The tuned pipeline of {model}, written by diffusers-autotune {version}.

@@ -1,0 +1,1 @@
+"""The command line: it alone imports click and prints."""

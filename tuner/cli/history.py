@@ -1,0 +1,79 @@
+"""``tune trials``, ``tune show`` and ``tune best``."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.options import (
+    as_json,
+    store_option,
+)
+from tuner.cli.output import stdout
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.option("--model", help="Only trials of this model.")
+@store_option
+@as_json
+def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
+    """List the stored trials.
+
+    \b
+    Example: tune trials --json | jq '.[] | select(.state == "failed")'
+    """
+    from tuner.history.read import of_model
+    from tuner.report.trials import trial_json, trials_table
+
+    found = [stored.trial for stored in of_model(model, store, partial(click.echo, err=True))]
+    if json_wanted:
+        click.echo(json.dumps([trial_json(trial) for trial in found], indent=2))
+    else:
+        stdout().print(trials_table(found))
+
+
+@click.command()
+@click.argument("trial", type=int)
+@store_option
+@as_json
+def show(trial: int, store: str | None, json_wanted: bool) -> None:
+    """Show all that is kept of one TRIAL: every sample, the peaks, the log of a failure.
+
+    \b
+    Example: tune show 3
+    """
+    from tuner.history.read import history
+    from tuner.report.trial import stored_json, stored_text
+
+    stored = history(store).trial(trial)
+    if json_wanted:
+        click.echo(json.dumps(stored_json(stored), indent=2))
+    else:
+        stdout().print(stored_text(stored), highlight=False, markup=False)
+
+
+@click.command()
+@click.argument("model", required=False)
+@store_option
+@as_json
+def best(model: str | None, store: str | None, json_wanted: bool) -> None:
+    """Show the best stored config of each workload, or of those of MODEL.
+
+    \b
+    Example: tune best reference:sd15-tiny
+    """
+    from tuner.history.read import of_model
+    from tuner.history.winners import winners
+    from tuner.report.best import best_json, best_table
+
+    found = winners(of_model(model, store, partial(click.echo, err=True)))
+    if json_wanted:
+        click.echo(json.dumps([best_json(winner) for winner in found], indent=2))
+    else:
+        stdout().print(best_table(found))

@@ -1,0 +1,37 @@
+"""``tune machine``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from tuner.cli.options import (
+    as_json,
+)
+from tuner.cli.output import stderr, stdout
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]")
+@as_json
+def machine(device: str | None, json_wanted: bool) -> None:
+    """Show what was found on this machine, and what was not and why.
+
+    \b
+    Example: tune machine
+    """
+    from tuner.discovery.probing import look_around
+    from tuner.processes.children import Children
+    from tuner.report.machine import machine_json, machine_text
+
+    with Children() as children, stderr().status("looking around"):
+        found, absent = look_around(children, device)
+    if json_wanted:
+        click.echo(json.dumps(machine_json(found, absent), indent=2))
+    else:
+        stdout().print(machine_text(found, absent), highlight=False, markup=False)

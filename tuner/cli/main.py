@@ -1,0 +1,26 @@
+"""``tune``: its commands, and the one line that an error becomes."""
+
+from __future__ import annotations
+
+import click
+
+from tuner import __version__
+from tuner.cli.history import best, show, trials
+from tuner.cli.knobs import knobs
+from tuner.cli.machine import machine
+from tuner.cli.options import OneLineErrors
+from tuner.cli.run import run
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tune")
+def main() -> None:
+    """Measure which optimizations make a diffusers pipeline fastest on this machine.
+
+    \b
+    Example: tune run reference:sd15-tiny --memory 4GiB
+    """
+
+
+for command in (run, knobs, machine, trials, show, best):
+    main.add_command(command)
