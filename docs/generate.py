@@ -8,10 +8,10 @@ import click
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import sqlite
 
-from search_space.detect import KINDS
+from search_space.catalog import all_knobs
+from search_space.hardware.detect import KINDS
 from search_space.knob import Choice, Knob, Need, nothing
 from search_space.portfolio import KNOWN_GOOD, SPARING
-from search_space.space import all_knobs
 from storage.schema import metadata
 from tuner.cli.main import main
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from search_space.build import Build
+from search_space.config import steps
 from search_space.knob import Stage
-from search_space.space import steps
 from search_space.trial import Config
 
 Before = Callable[[Stage], None]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 from search_space.build import Build
-from search_space.machine import Machine
-from search_space.pipeline_spec import PipelineSpec
+from search_space.hardware.machine import Machine
+from search_space.pipeline.spec import PipelineSpec
 from search_space.workload import Workload
 
 

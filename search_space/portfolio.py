@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search_space.build import PARTS
-from search_space.space import Space, changes
+from search_space.config import changes
+from search_space.space import Space
 
 OPENVINO = {"vae_engine": "openvino", "text_encoder_engine": "openvino"}
 OPENVINO_BF16 = {"vae_engine": "openvino-bf16", "text_encoder_engine": "openvino-bf16"}

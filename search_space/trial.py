@@ -8,8 +8,8 @@ from enum import Enum
 from statistics import median
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.fidelity import Fidelity, excess, measured_tier
 from search_space.knob import Tier
-from search_space.likeness import Fidelity, excess, measured_tier
 from search_space.units import format_size
 
 Config = Mapping[str, str]

@@ -10,7 +10,7 @@ from search_space.errors import ModelError, UsageError
 from search_space.identity import fingerprint
 
 if TYPE_CHECKING:
-    from search_space.pipeline_spec import PipelineSpec
+    from search_space.pipeline.spec import PipelineSpec
 
 PROMPT = "a photograph of an astronaut riding a horse"
 

@@ -12,9 +12,9 @@ from sqlalchemy import RowMapping, Table
 
 from search_space.budget import Budget
 from search_space.errors import StoreError
+from search_space.hardware.machine import Machine
 from search_space.identity import canonical_json, fingerprint
 from search_space.knob import Tier
-from search_space.machine import Machine
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage.place import Place

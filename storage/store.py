@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, insert, select
 
 from search_space.budget import Budget
 from search_space.errors import StoreError, UsageError
+from search_space.hardware.machine import Machine
 from search_space.identity import canonical_json, fingerprint
-from search_space.machine import Machine
 from search_space.trial import Trial
 from search_space.workload import Workload
 from storage import schema

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from search_space.detect import PACKAGES
-from search_space.machine import Machine
-from search_space.pipeline_spec import PipelineSpec, read_spec
-from search_space.space import all_probes
+from search_space.catalog import all_probes
+from search_space.hardware.detect import PACKAGES
+from search_space.hardware.machine import Machine
+from search_space.pipeline.spec import PipelineSpec, read_spec
 from tuner import reference
 
 GIB = 2**30

@@ -15,9 +15,10 @@ from cogapp import Cog
 
 from search_space.budget import UNLIMITED
 from search_space.build import Build
+from search_space.catalog import all_knobs, check_known
+from search_space.hardware.machine import Machine
 from search_space.knob import Knob
-from search_space.machine import Machine
-from search_space.space import Space, all_knobs, check_known
+from search_space.space import Space
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store

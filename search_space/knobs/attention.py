@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from search_space.attention_layers import attention_layers
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.pipeline.attention_layers import attention_layers
 
 REPLACEABLE = {"AttnProcessor", "AttnProcessor2_0"}
 COMPILED = (

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from search_space.attention_layers import attention_layers, dispatches
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Need, Tier, goes_only_with, more_choices
 from search_space.knobs.attention import COMPILED, PYTORCH_ENGINES, dispatching, unmasked
 from search_space.knobs.attention_sdpa import FLASH_ANYWAY, MATH_ANYWAY, SIXTEEN_BITS
 from search_space.needs import device, every, not_device, probe
-from search_space.operators import denoiser_operators, sdpa_kernels
+from search_space.pipeline.attention_layers import attention_layers, dispatches
+from search_space.runtimes.operators import denoiser_operators, sdpa_kernels
 
 FLASH_2 = ("flash-attn", "pip install flash-attn --no-build-isolation")
 FLASH_3 = ("flash-attn-3", "build hopper/ of github.com/Dao-AILab/flash-attention")

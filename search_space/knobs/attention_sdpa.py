@@ -10,7 +10,7 @@ from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, goes_only_with, more_choices
 from search_space.knobs.attention import HALF, PYTORCH_ENGINES, unmasked
 from search_space.needs import device, every, not_device, probe
-from search_space.operators import denoiser_operators, sdpa_kernels
+from search_space.runtimes.operators import denoiser_operators, sdpa_kernels
 
 SDPA_BACKENDS = {
     "sdpa-flash": "FLASH_ATTENTION",

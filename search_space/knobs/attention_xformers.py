@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from search_space.attention_layers import attention_layers, dispatches
 from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, goes_only_with, more_choices
 from search_space.knobs.attention import (
@@ -12,6 +11,7 @@ from search_space.knobs.attention import (
     replaceable,
 )
 from search_space.needs import device, every, installed, probe
+from search_space.pipeline.attention_layers import attention_layers, dispatches
 
 
 def xformers_fits(context: Context) -> str | None:

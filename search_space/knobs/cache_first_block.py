@@ -7,7 +7,7 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Tier, more_choices
 from search_space.knobs.cache import BREAKS_THE_GRAPH, caching
-from search_space.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
+from search_space.pipeline.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
 
 
 def first_block_skips(denoiser: Any) -> bool:

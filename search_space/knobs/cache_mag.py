@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build, Example
-from search_space.graph import graph_key, graph_of
 from search_space.knob import Choice, Tier, goes_only_with, more_choices
 from search_space.knobs.cache import caching
-from search_space.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
+from search_space.pipeline.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
+from search_space.runtimes.graph import graph_key, graph_of
 
 CALIBRATION_STEPS = 10**6
 """More than any schedule has: the hooks forget their ratios at the last step."""

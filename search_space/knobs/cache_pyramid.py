@@ -9,7 +9,7 @@ from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, more_choices
 from search_space.knobs.cache import BREAKS_THE_GRAPH, caching
 from search_space.needs import every
-from search_space.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
+from search_space.pipeline.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
 
 
 def one_call_a_step(context: Context) -> str | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from search_space.attention_layers import attention_layers, uses_fused_weights
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
 from search_space.knobs.attention import dispatching
+from search_space.pipeline.attention_layers import attention_layers, uses_fused_weights
 
 
 def fusible(context: Context) -> str | None:

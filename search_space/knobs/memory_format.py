@@ -5,7 +5,7 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
 from search_space.knobs.attention import PYTORCH_ENGINES
-from search_space.pipeline_spec import Component
+from search_space.pipeline.spec import Component
 
 OWN_ORDER = "a runtime orders the weights of its graph by itself"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.detect import logical_cores
+from search_space.hardware.detect import logical_cores
 from search_space.knob import Choice, Context, Need, Stage, Tier, knob
 from search_space.needs import device, every
 

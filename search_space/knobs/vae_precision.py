@@ -6,8 +6,8 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
+from search_space.knobs.engine_compile import BROKEN, broken_in_16_bits
 from search_space.knobs.precision import bfloat16
-from search_space.knobs.torch_compile import BROKEN, broken_in_16_bits
 from search_space.needs import every
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from search_space.build import Build
-from search_space.call_sizes import tiled_decode_name
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.pipeline.sizes import tiled_decode_name
 
 
 def larger_than_a_tile(context: Context) -> str | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from itertools import combinations
 
+from search_space.catalog import check_known
+from search_space.config import changes
 from search_space.knob import Tier
-from search_space.space import Space, changes, check_known
+from search_space.space import Space
 from search_space.trial import Config
 
 Pair = frozenset[tuple[str, str]]

@@ -20,8 +20,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from search_space.catalog import all_knobs
 from search_space.knob import Knob
-from search_space.space import all_knobs
 from search_space.trial import Failure, Measurement
 from tests.benchmarks.gpu_page import page
 from tests.gpu.setting import SIDE_PX, Setting

@@ -27,12 +27,12 @@ from types import MappingProxyType
 from typing import Any
 
 from search_space.build import Build
-from search_space.calibration import keep_calibration
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
+from search_space.hardware.machine import Machine
 from search_space.knob import Context, Tier
-from search_space.machine import Machine
-from search_space.pipeline_spec import read_spec
+from search_space.pipeline.spec import read_spec
+from search_space.runtimes.calibration import keep_calibration
 from search_space.space import Space
 from search_space.trial import Config, Failure
 from search_space.workload import Workload

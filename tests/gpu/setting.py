@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from search_space.config import steps
 from search_space.knob import Stage, Tier
-from search_space.space import Space, steps
+from search_space.space import Space
 from search_space.trial import Failure, Measurement
 from search_space.workload import Workload
 from tuner.cli.request import default_cache_dir

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from search_space.space import all_knobs, makes_another_image, steps
+from search_space.catalog import all_knobs
+from search_space.config import makes_another_image, steps
 from search_space.trial import Measurement
 from tests.benchmarks.covering import alone, pairs
 from tests.gpu.setting import SIDE_PX, Setting

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from search_space.catalog import all_knobs
 from search_space.knob import Choice, Knob, Tier
-from search_space.space import all_knobs
 from search_space.workload import Workload
 
 KNOBS = all_knobs()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from search_space.hardware.machine import Machine
 from search_space.knob import Context
-from search_space.machine import Machine
-from search_space.pipeline_spec import PipelineSpec
+from search_space.pipeline.spec import PipelineSpec
 from search_space.workload import Workload
 from tests.calm import save_calm
 

@@ -12,12 +12,13 @@ import torch
 from diffusers import SD3Transformer2DModel
 from diffusers.models.attention_dispatch import AttentionBackendName
 
-from search_space.attention_layers import fuses_projections
 from search_space.build import Build
+from search_space.catalog import all_probes, check_known
 from search_space.construct import construct, no_effect
 from search_space.knobs.attention_backends import registry_name
-from search_space.operators import denoiser_operators, sdpa_kernels
-from search_space.space import Space, all_probes, check_known
+from search_space.pipeline.attention_layers import fuses_projections
+from search_space.runtimes.operators import denoiser_operators, sdpa_kernels
+from search_space.space import Space
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 2}
 CHOICES = check_known("attention").values

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from search_space.build import Build
-from search_space.calibration import calibration_calls, keep_calibration
 from search_space.construct import construct
-from search_space.graph import graph_of
+from search_space.runtimes.calibration import calibration_calls, keep_calibration
+from search_space.runtimes.graph import graph_of
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 2}
 pytestmark = pytest.mark.filterwarnings(

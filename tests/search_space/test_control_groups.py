@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from search_space.control_groups import memory_left, memory_limit
-from search_space.detect import usable_host_bytes
+from search_space.hardware.control_groups import memory_left, memory_limit
+from search_space.hardware.detect import usable_host_bytes
 
 WITHOUT = 9223372036854771712
 

@@ -9,9 +9,9 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from search_space.detect import KINDS, absent_rocm, detect, unusable_ipex
 from search_space.errors import UsageError
-from search_space.machine import Machine
+from search_space.hardware.detect import KINDS, absent_rocm, detect, unusable_ipex
+from search_space.hardware.machine import Machine
 
 
 @pytest.fixture(scope="module")

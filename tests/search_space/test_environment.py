@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from search_space.build import Build
+from search_space.catalog import check_known
+from search_space.config import environment, steps
 from search_space.construct import no_effect
 from search_space.knobs.allocator import ALLOCATORS, allocator_library, allocator_probe
 from search_space.knobs.allocator_kept import mallopt_works
-from search_space.space import Space, check_known, environment, steps
+from search_space.space import Space
 
 BUILD = Build("", "cpu", {}, Path())
 every_allocator = pytest.mark.parametrize("choice", ALLOCATORS)
@@ -66,7 +68,7 @@ def test_an_application_that_has_started_as_it_should_is_told_nothing(choice):
         "from pathlib import Path\n"
         "from search_space.build import Build\n"
         "from search_space.construct import no_effect\n"
-        "from search_space.space import steps\n"
+        "from search_space.config import steps\n"
         "build = Build('', 'cpu', {}, Path())\n"
         f"steps({{'allocator': {choice!r}}})[0].apply(build)\n"
         f"print(no_effect(build, {{'allocator': {choice!r}}}))"
@@ -82,7 +84,7 @@ def test_what_is_freed_is_kept_in_a_process_that_has_started_already():
         "from pathlib import Path\n"
         "from search_space.build import Build\n"
         "from search_space.construct import no_effect\n"
-        "from search_space.space import steps\n"
+        "from search_space.config import steps\n"
         "build, config = Build('', 'cpu', {}, Path()), {'allocator': 'system-kept'}\n"
         "print(no_effect(build, config))\n"
         "steps(config)[0].apply(build)\n"

@@ -6,8 +6,9 @@ from itertools import combinations, product
 
 import pytest
 
+from search_space.catalog import all_probes, check_known
 from search_space.knobs.attention import COMPILED, PYTORCH_ENGINES
-from search_space.space import Space, all_probes, check_known
+from search_space.space import Space
 
 ENGINES = check_known("engine").values
 ELSEWHERE = tuple(value for value in ENGINES if value not in PYTORCH_ENGINES)

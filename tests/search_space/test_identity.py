@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from search_space.hardware.machine import Machine
 from search_space.identity import canonical_json, fingerprint
-from search_space.machine import Machine
 
 
 def test_the_order_of_keys_and_the_kind_of_sequence_do_not_matter():

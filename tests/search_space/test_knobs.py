@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
+from search_space.catalog import check_known
 from search_space.knob import Context, Tier, untouched
-from search_space.space import check_known
 from search_space.workload import Workload
 from tests.search_space.choices import FAMILIES, KNOBS, every_choice, is_sentence
 

@@ -14,11 +14,13 @@ import pytest
 from torch._dynamo.utils import counters
 
 from search_space.build import Build
+from search_space.catalog import all_probes
+from search_space.config import makes_another_image, steps
 from search_space.construct import construct, no_effect
-from search_space.detect import detect
+from search_space.hardware.detect import detect
+from search_space.hardware.machine import Machine
 from search_space.knob import Choice, Context, Knob, Stage, Tier
-from search_space.machine import Machine
-from search_space.space import Space, all_probes, makes_another_image, steps
+from search_space.space import Space
 from search_space.workload import Workload
 from tests.search_space.choices import (
     FAMILIES,

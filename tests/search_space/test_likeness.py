@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from search_space.fidelity import ANOTHER_IMAGE, LIMITS, eased, excess, measured_tier
 from search_space.knob import Tier
-from search_space.likeness import ANOTHER_IMAGE, LIMITS, eased, excess, measured_tier
 
 # Same-seed figures that others have published for a full-size pipeline and its quantizations.
 ROUNDING = {"psnr_db": 42.3, "ssim": 0.994, "latent_error": 0.02}

@@ -15,9 +15,11 @@ from rich.console import Console
 
 from search_space import knobs
 from search_space.build import Build
+from search_space.catalog import all_knobs, all_probes
+from search_space.config import completed, steps
 from search_space.errors import UsageError
 from search_space.knob import Tier
-from search_space.space import Space, all_knobs, all_probes, completed, steps
+from search_space.space import Space
 from search_space.trial import Measurement, too_far
 from search_space.workload import Workload
 from tuner.measuring.fidelity.compare import InvalidOutput, fidelity_of

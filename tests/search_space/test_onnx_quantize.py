@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from search_space.onnx_quantize import (
+from search_space.runtimes.onnx_quantize import (
     quantize_onnx_products,
     quantize_onnx_weights,
     quantized_operators,

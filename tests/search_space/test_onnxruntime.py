@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from search_space.build import Build
+from search_space.catalog import all_probes, check_known
 from search_space.construct import construct, no_effect
-from search_space.space import all_probes, check_known
 
 # torch 2.13 exports with what torch 2.13 deprecates; a trial's child shows no warnings.
 pytestmark = pytest.mark.filterwarnings(

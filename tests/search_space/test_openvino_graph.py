@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from search_space.knobs.torch_compile_openvino import with_outputs_of_its_own
-from search_space.openvino_graph import with_exact_angles
+from search_space.knobs.engine_compile_openvino import with_outputs_of_its_own
+from search_space.runtimes.openvino import with_exact_angles
 
 
 def embedded(precision: str, exact: bool) -> np.ndarray:

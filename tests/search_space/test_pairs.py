@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from search_space.build import PARTS
-from search_space.detect import detect
+from search_space.hardware.detect import detect
 from search_space.knob import Context, Tier
 from search_space.space import Space
 from search_space.trial import Config

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from search_space.attention_layers import (
+from search_space.errors import ModelError
+from search_space.pipeline.attention_layers import (
     attention_layers,
     dispatches,
     fuses_projections,
     head_size,
     passes_masks,
 )
-from search_space.errors import ModelError
-from search_space.pipeline_spec import PipelineSpec, files_fingerprint, read_index, read_spec
+from search_space.pipeline.spec import PipelineSpec, files_fingerprint, read_index, read_spec
 from tuner import reference
 
 TINY = [name for name in reference.NAMES if name.endswith("-tiny")]

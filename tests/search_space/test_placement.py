@@ -14,9 +14,10 @@ from torch._dynamo.exc import Unsupported
 from torch._dynamo.utils import counters
 
 from search_space.build import Build
+from search_space.catalog import check_known
 from search_space.construct import construct, no_effect
 from search_space.knobs.group_offload import hooks_in_blocks
-from search_space.space import Space, check_known
+from search_space.space import Space
 from search_space.workload import Workload
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from search_space.catalog import check_known
+from search_space.config import changes
 from search_space.knob import Tier
 from search_space.portfolio import ANYWHERE, KNOWN_GOOD, SPARING, portfolio, sparing
-from search_space.space import Space, changes, check_known
+from search_space.space import Space
 
 DEVICES = ["cpu", "cuda", "mps", "xpu", "hpu"]
 FAMILIES = ["sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny"]

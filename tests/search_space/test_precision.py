@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from search_space.build import Build, Entry
+from search_space.catalog import all_knobs
 from search_space.construct import construct, no_effect
-from search_space.graph import release_weights
 from search_space.knobs.float32_matmul import rounds_to_bf16
-from search_space.space import Space, all_knobs
+from search_space.runtimes.graph import release_weights
+from search_space.space import Space
 from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from search_space.build import Build
+from search_space.catalog import all_knobs, all_probes
 from search_space.construct import construct, no_effect
 from search_space.knobs.quantization import quantizable
-from search_space.space import Space, all_knobs, all_probes
+from search_space.space import Space
 from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")

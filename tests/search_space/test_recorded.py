@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from search_space.catalog import all_knobs
 from search_space.knob import Choice, Context, Knob, Tier
-from search_space.pipeline_spec import PipelineSpec
-from search_space.space import Space, all_knobs
+from search_space.pipeline.spec import PipelineSpec
+from search_space.space import Space
 from search_space.workload import Workload
 from tests.search_space.choices import FAMILIES, WORKLOADS, workload_of
 from tests.search_space.recording import RecordedBuild, checked, for_want_of_it

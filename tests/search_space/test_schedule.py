@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from search_space.catalog import check_known
+from search_space.config import final_call, makes_another_image
 from search_space.knob import Tier
 from search_space.knobs.steps import fewer_steps
-from search_space.space import Space, check_known, final_call, makes_another_image
+from search_space.space import Space
 from search_space.workload import Workload
 
 

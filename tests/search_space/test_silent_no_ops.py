@@ -16,11 +16,13 @@ import pytest
 import torch
 
 from search_space.build import Build
+from search_space.catalog import all_knobs, all_probes, check_known
+from search_space.config import final_call
 from search_space.construct import construct, no_effect
 from search_space.knob import Stage
-from search_space.knobs.torch_compile import inductor_options
-from search_space.pipeline_spec import read_spec
-from search_space.space import Space, all_knobs, all_probes, check_known, final_call
+from search_space.knobs.engine_compile import inductor_options
+from search_space.pipeline.spec import read_spec
+from search_space.space import Space
 from search_space.workload import Workload
 from tuner.processes.children import Children
 from tuner.processes.task import leave_result

@@ -4,17 +4,11 @@ from itertools import combinations, product
 
 import pytest
 
+from search_space.catalog import all_knobs, all_probes, check_known
+from search_space.config import changes, completed, steps
 from search_space.errors import UsageError
 from search_space.knob import Stage
-from search_space.space import (
-    Space,
-    all_knobs,
-    all_probes,
-    changes,
-    check_known,
-    completed,
-    steps,
-)
+from search_space.space import Space
 from search_space.workload import Workload
 
 BASELINE = completed({})

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from search_space.build import Build
+from search_space.catalog import check_known
 from search_space.construct import construct, no_effect
 from search_space.knob import Tier
 from search_space.knobs.cache_dual_block import KNOWN_TO_CACHE_DIT
-from search_space.space import Space, check_known
-from search_space.step_caches import guides_apart, hooks_of
+from search_space.pipeline.step_caches import guides_apart, hooks_of
+from search_space.space import Space
 from search_space.workload import Workload
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from search_space.errors import ModelError, UsageError
-from search_space.pipeline_spec import PipelineSpec
+from search_space.pipeline.spec import PipelineSpec
 from search_space.workload import PROMPT, Workload, check_workload
 
 IMAGES = PipelineSpec("", "ImagePipeline", "", call_parameters=("prompt",), size_multiple_px=16)

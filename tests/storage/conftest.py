@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, make_url
 
 import storage
 from search_space.budget import Budget
-from search_space.machine import Machine
+from search_space.hardware.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store

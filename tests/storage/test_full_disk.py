@@ -53,7 +53,7 @@ FILL = """
 import sys
 from search_space.budget import Budget
 from search_space.errors import StoreError
-from search_space.machine import Machine
+from search_space.hardware.machine import Machine
 from search_space.trial import Failure, FailureKind, Trial
 from search_space.workload import Workload
 from storage import Store

@@ -16,7 +16,7 @@ DIE = """
 import os, signal, sys
 from sqlalchemy import Engine, event
 from search_space.budget import Budget
-from search_space.machine import Machine
+from search_space.hardware.machine import Machine
 from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
@@ -48,7 +48,7 @@ Store(sys.argv[1])
 ADD_MANY = """
 import sys
 from search_space.budget import Budget
-from search_space.machine import Machine
+from search_space.hardware.machine import Machine
 from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
 from storage import Store

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, event
 
 from search_space.budget import Budget
 from search_space.errors import StoreError, UsageError
+from search_space.hardware.machine import Machine
 from search_space.knob import Tier
-from search_space.machine import Machine
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy
 
 from search_space.budget import UNLIMITED
+from search_space.config import completed
+from search_space.hardware.machine import Machine
 from search_space.knob import Context
-from search_space.machine import Machine
-from search_space.pipeline_spec import Component, PipelineSpec
-from search_space.space import Space, completed
+from search_space.pipeline.spec import Component, PipelineSpec
+from search_space.space import Space
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from tuner.records.job import Job

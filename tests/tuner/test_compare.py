@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from search_space.build import Build
+from search_space.fidelity import measured_tier
 from search_space.knob import Tier
-from search_space.likeness import measured_tier
 from tuner.measuring.fidelity.compare import InvalidOutput, checked, compared, keys_reversed
 from tuner.measuring.fidelity.outputs import Made, Reference, latents_kept, made, shown
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from search_space.catalog import all_knobs, check_known
 from search_space.errors import UsageError
 from search_space.knob import Stage
-from search_space.space import all_knobs, check_known
 from search_space.workload import PROMPT
 from tests.tuner.simulation import context
 from tuner.deploy import sources

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from search_space.budget import Budget
-from search_space.machine import Machine
+from search_space.hardware.machine import Machine
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store

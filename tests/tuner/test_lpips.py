@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from search_space.errors import UsageError
+from search_space.fidelity import measured_tier
 from search_space.knob import Tier
-from search_space.likeness import measured_tier
 from tuner.measuring.fidelity.lpips import BACKBONE, HEADS, lpips, read
 
 

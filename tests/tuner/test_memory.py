@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search_space.budget import Budget
-from search_space.detect import usable_host_bytes
+from search_space.hardware.detect import usable_host_bytes
 from tuner.measuring.memory.device import COUNTERS, Counters, DeviceMemory, DeviceReading
 from tuner.measuring.memory.gauge import highest, most_kept
 from tuner.measuring.memory.host import Held, parse_status

@@ -10,10 +10,10 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from search_space.detect import KINDS
+from search_space.catalog import all_probes
 from search_space.errors import UsageError
-from search_space.machine import Machine
-from search_space.space import all_probes
+from search_space.hardware.detect import KINDS
+from search_space.hardware.machine import Machine
 from tests.tuner.tasks import WAYS_TO_END
 from tuner.cli.main import main
 from tuner.discovery.probing import answers, find_device, look_around, probed

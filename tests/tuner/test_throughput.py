@@ -8,8 +8,9 @@ import pytest
 
 from search_space.budget import UNLIMITED
 from search_space.build import Build
+from search_space.config import steps
 from search_space.construct import no_effect
-from search_space.space import Space, steps
+from search_space.space import Space
 from search_space.trial import Measurement
 from storage import Store
 from tests.tuner.simulation import Quiet, Simulation, context

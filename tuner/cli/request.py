@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def request_of(model: str, **asked: Any) -> Request:
     """The request that the options of ``run`` and ``knobs`` spell out."""
-    from search_space.space import check_agreement
+    from search_space.catalog import check_agreement
     from tuner.discovery.models import check_name
     from tuner.race.race import MINIMUM_ROUNDS
     from tuner.records.plan import Request, objective_of

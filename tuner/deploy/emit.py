@@ -10,9 +10,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from search_space.config import Step, final_call, steps
 from search_space.errors import UsageError
 from search_space.knob import Stage
-from search_space.space import Step, final_call, steps
 from search_space.units import format_size
 from tuner.deploy.sources import cut
 from tuner.records.tuned import TunedConfig

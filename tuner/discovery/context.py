@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from search_space.catalog import all_probes, check_pins
 from search_space.errors import TuneError
+from search_space.hardware.machine import Machine
 from search_space.knob import Context
-from search_space.machine import Machine
-from search_space.pipeline_spec import PipelineSpec
-from search_space.space import all_probes, check_pins
+from search_space.pipeline.spec import PipelineSpec
 from search_space.workload import check_workload
 from tuner.discovery.models import REFERENCE, resolve
 from tuner.discovery.probing import HEAD_SIZE, find_device, probed
@@ -60,8 +60,8 @@ def own_defaults(model: str) -> dict[str, int]:
 
 def inspect(folder: Path) -> None:
     """Find the model, read its spec, detect the machine and try the weights for LPIPS."""
-    from search_space.detect import detect
-    from search_space.pipeline_spec import read_spec
+    from search_space.hardware.detect import detect
+    from search_space.pipeline.spec import read_spec
     from tuner.measuring.fidelity.lpips import read
 
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))

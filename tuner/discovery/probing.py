@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search_space.detect import KINDS, absent, absent_rocm, detect, unusable_ipex
+from search_space.catalog import all_probes
 from search_space.errors import TuneError, UsageError
-from search_space.machine import Machine
-from search_space.space import all_probes
+from search_space.hardware.detect import KINDS, absent, absent_rocm, detect, unusable_ipex
+from search_space.hardware.machine import Machine
 from tuner.processes.children import Children
 from tuner.processes.task import leave_result, task_folder
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from search_space.budget import Budget
-from search_space.space import changes
+from search_space.config import changes
 from search_space.trial import Trial
 from storage import StoredTrial
 from tuner.race.additive_model import Interval

@@ -129,7 +129,7 @@ def peaks_of(device: str) -> dict[str, float]:
     """The best that the machine does: products in each dtype of its hardware, and copying."""
     import torch
 
-    from search_space.detect import native_dtypes
+    from search_space.hardware.detect import native_dtypes
 
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     with torch.inference_mode():

@@ -46,7 +46,7 @@ def try_config(folder: Path) -> None:
 def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
     import tempfile
 
-    from search_space.calibration import keep_calibration
+    from search_space.runtimes.calibration import keep_calibration
     from tuner.measuring.calls import image_count
 
     silence_progress_bars()

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from search_space.budget import Budget
-from search_space.space import Space, changes
+from search_space.config import changes
+from search_space.space import Space
 from search_space.trial import Config, Measurement, Trial
 from tuner.race.additive_model import Interval
 from tuner.race.race import BASELINE, Entrant, Race, Standing, entrant, run_race

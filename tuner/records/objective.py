@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from search_space.budget import Budget
+from search_space.config import changes
 from search_space.knobs.batch import images_in_call
-from search_space.space import changes
 from search_space.trial import Config, Measurement, Trial
 from search_space.workload import Workload
 

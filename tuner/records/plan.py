@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.config import changes
 from search_space.errors import UsageError
 from search_space.identity import fingerprint
 from search_space.knob import Context, Tier
-from search_space.space import Space, changes
+from search_space.space import Space
 from search_space.trial import Config
 from search_space.workload import Workload
 from tuner.records.objective import LATENCY, Objective

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.errors import UsageError
-from search_space.machine import Machine
+from search_space.hardware.machine import Machine
 from search_space.workload import Workload
 
 SCHEMA_VERSION = 1

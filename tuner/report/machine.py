@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from search_space.detect import PACKAGES
-from search_space.machine import Machine
+from search_space.hardware.detect import PACKAGES
+from search_space.hardware.machine import Machine
 from search_space.units import format_size
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from search_space.space import completed
+from search_space.config import completed
 from search_space.trial import Trial
 from tuner.race.finals import DRIFTED
 from tuner.records.figures import figures

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from search_space.space import completed
+from search_space.config import completed
 from search_space.trial import Trial
 from tuner.records.figures import figures
 from tuner.report.format import (

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from search_space.config import steps
 from search_space.knob import Stage
-from search_space.space import steps
 from search_space.trial import Config, Trial
 from tuner.records.job import Job
 

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from search_space.space import environment
+from search_space.config import environment
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration, format_size
 from tuner.measuring.interleaving import SOCKET, WAITING

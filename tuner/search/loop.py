@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+from search_space.config import changes, makes_another_image
 from search_space.errors import ModelError, TuneError
 from search_space.identity import fingerprint
 from search_space.knobs.batch import images_in_call
-from search_space.space import changes, makes_another_image
 from search_space.trial import OUT_OF_MEMORY, Config, Failure, Measurement, Trial
 from storage import Store
 from tuner.measuring.interleaving import WAITING, possible

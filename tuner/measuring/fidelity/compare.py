@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_space.build import Build
-from search_space.likeness import ANOTHER_IMAGE, Fidelity, eased
-from search_space.space import makes_another_image
+from search_space.config import makes_another_image
+from search_space.fidelity import ANOTHER_IMAGE, Fidelity, eased
 from tuner.measuring.fidelity.outputs import (
     Made,
     Reference,

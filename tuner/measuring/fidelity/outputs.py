@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
-from search_space.likeness import Fidelity
+from search_space.fidelity import Fidelity
 
 MOST_PICTURES = 3
 

@@ -7,8 +7,8 @@ import platform
 from pathlib import Path
 
 from search_space.budget import Budget
-from search_space.control_groups import memory_left
-from search_space.detect import logical_cores, usable_host_bytes
+from search_space.hardware.control_groups import memory_left
+from search_space.hardware.detect import logical_cores, usable_host_bytes
 from tuner.measuring.memory.device import DeviceMemory
 
 STOP = 1.5

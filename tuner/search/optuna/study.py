@@ -16,9 +16,10 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.budget import Budget
-from search_space.likeness import excess
+from search_space.config import changes, completed
+from search_space.fidelity import excess
 from search_space.portfolio import portfolio, sparing
-from search_space.space import Space, changes, completed
+from search_space.space import Space
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Measurement, Trial
 from tuner.records.objective import LATENCY, Objective
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
-from search_space.calibration import calibration_calls, call_key
-from search_space.graph import Graph, keep_whole, release_weights
+from search_space.runtimes.calibration import calibration_calls, call_key
+from search_space.runtimes.graph import Graph, keep_whole, release_weights
 
 INT8_OPERATORS = (
     "MatMulNBits",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Tier, more_choices
-from search_space.knobs.torch_compile import torch_compile_effect
+from search_space.knobs.engine_compile import torch_compile_effect
 from search_space.needs import device
 
 LAZY = {"hpu-compile": "0", "hpu-graphs": "1"}

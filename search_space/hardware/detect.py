@@ -9,9 +9,9 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from search_space.control_groups import memory_limit
 from search_space.errors import UsageError
-from search_space.machine import Machine
+from search_space.hardware.control_groups import memory_limit
+from search_space.hardware.machine import Machine
 
 PACKAGES = (
     "torch",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
 from search_space.needs import amd, device, every, not_device, nvidia, probe
-from search_space.onnx_graph import DEVICE_PROVIDERS, ONNXRUNTIME, run_by_onnxruntime
+from search_space.runtimes.onnx import DEVICE_PROVIDERS, ONNXRUNTIME, run_by_onnxruntime
 
 PRECISION = (
     Conflict("precision", ("bf16",), "ONNX Runtime has no bfloat16 convolutions"),

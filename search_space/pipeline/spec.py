@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_space import attention_layers, call_sizes, step_caches
 from search_space.errors import ModelError
 from search_space.identity import fingerprint
+from search_space.pipeline import attention_layers, sizes, step_caches
 
 WEIGHTS = (".safetensors", ".bin", ".msgpack", ".gguf")
 
@@ -165,9 +165,9 @@ def read_spec(folder: Path) -> PipelineSpec:
         upcasts_vae="force_upcast" in source and bool(vae and vae.config.get("force_upcast")),
         classes=tuple(sorted(_class_names(index))),
         call_parameters=tuple(call),
-        size_multiple_px=call_sizes.spatial_factor(vae) * call_sizes.token_side(first, vae),
-        frame_multiple=call_sizes.temporal_factor(vae) if "num_frames" in call else 1,
-        defaults=call_sizes.defaults(call, first, vae),
+        size_multiple_px=sizes.spatial_factor(vae) * sizes.token_side(first, vae),
+        frame_multiple=sizes.temporal_factor(vae) if "num_frames" in call else 1,
+        defaults=sizes.defaults(call, first, vae),
     )
 
 
@@ -258,7 +258,7 @@ def _describe(name: str, model: Any, masks_attention: bool = False) -> Component
     import torch
 
     layers = attention_layers.attention_layers(model)
-    sizes = [size for size in _tile_sizes(model) if size]
+    tiles_px = [size_px for size_px in _tile_sizes(model) if size_px]
     return Component(
         name=name,
         class_name=type(model).__name__,
@@ -277,8 +277,8 @@ def _describe(name: str, model: Any, masks_attention: bool = False) -> Component
         keeps_in_fp32=bool(getattr(model, "_keep_in_fp32_modules", None)),
         repeats_blocks=bool(getattr(model, "_repeated_blocks", None)),
         slices=hasattr(model, "use_slicing"),
-        tiles=hasattr(model, "use_tiling") and call_sizes.tiled_decode_name(model) is not None,
-        tile_px=min(sizes) if sizes else None,
+        tiles=hasattr(model, "use_tiling") and sizes.tiled_decode_name(model) is not None,
+        tile_px=min(tiles_px) if tiles_px else None,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
-from search_space.graph import (
+from search_space.runtimes.graph import (
     Graph,
     Run,
     answer_by,
@@ -18,7 +18,7 @@ from search_space.graph import (
     release_weights,
     traceable,
 )
-from search_space.onnx_quantize import onnx_quantized, quantized_operators
+from search_space.runtimes.onnx_quantize import onnx_quantized, quantized_operators
 
 DEVICE_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """The execution provider that is made for each kind of device."""

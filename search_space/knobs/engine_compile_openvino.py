@@ -7,7 +7,7 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Tier, more_choices
-from search_space.knobs.openvino import OWN_PRECISION, runs_on
+from search_space.knobs.engine_openvino import OWN_PRECISION, runs_on
 
 
 def openvino_backend_effect(build: Build, choice: str) -> str | None:

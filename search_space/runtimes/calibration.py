@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build, Entry, Example
-from search_space.graph import Graph, graph_key, graph_of
+from search_space.runtimes.graph import Graph, graph_key, graph_of
 
 MOST_CALLS = 16
 """More calls than these bring a quantizer nothing; of a longer schedule every n-th is kept."""

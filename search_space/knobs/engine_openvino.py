@@ -7,7 +7,7 @@ from collections.abc import Callable
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
 from search_space.needs import device, every, installed, probe
-from search_space.openvino_graph import OPENVINO, run_by_openvino
+from search_space.runtimes.openvino import OPENVINO, run_by_openvino
 
 OWN_PRECISION = (
     Conflict("precision", ("bf16", "fp16"), "OpenVINO computes in a precision of its own choice"),

@@ -1,0 +1,1 @@
+"""The pipeline's spec, sizes and layers, read from its files."""
