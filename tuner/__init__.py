@@ -1,20 +1,36 @@
-"""Tune a diffusers pipeline and load what was tuned."""
+"""Tune a diffusers pipeline, load what was tuned, and read what was measured.
+
+    result = tuner.tune("org/model", height=1024, width=1024, steps=30, memory="8GiB")
+    pipe = result.load()
+
+Importing this costs nothing: torch and the store are imported by what needs them.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search_space.errors import TuneError, UsageError
+    from tuner.history.read import History
     from tuner.loader import load
+    from tuner.run import tune
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["History", "TuneError", "UsageError", "__version__", "load", "tune"]
+
+HOMES = {
+    "History": "tuner.history.read",
+    "TuneError": "search_space.errors",
+    "UsageError": "search_space.errors",
+    "load": "tuner.loader",
+    "tune": "tuner.run",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the loader when it is asked for: ``import tuner`` itself costs nothing."""
-    if name == "load":
-        from tuner.loader import load
-
-        return load
+    """Import what is asked for when it is asked for."""
+    if name in HOMES:
+        return getattr(importlib.import_module(HOMES[name]), name)
     raise AttributeError(f"module 'tuner' has no attribute {name!r}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
-from search_space.trial import Config
 from search_space.workload import Workload
 
 
@@ -15,7 +16,7 @@ def counts_images(context: Context) -> str | None:
     return "one call is what counts in this workload: give --objective throughput"
 
 
-def images_in_call(workload: Workload, config: Config) -> int:
+def images_in_call(workload: Workload, config: Mapping[str, str]) -> int:
     """How many images or videos one call makes."""
     return workload.batch_size * times(config.get("batch", "as-asked"))
 

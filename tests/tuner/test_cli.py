@@ -15,9 +15,9 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.simulation import FACTORS, Quiet, Simulation, context
 from tuner.cli.main import main
-from tuner.cli.request import request_of
 from tuner.records.objective import Objective
 from tuner.records.plan import Plan
+from tuner.records.request import request_of
 from tuner.run import Run
 
 COMMANDS = ["run", "knobs", "trials", "show", "best"]
@@ -124,7 +124,7 @@ def test_a_request_that_cannot_be_met_is_one_line(invoke, tiny_cache, arguments,
 def test_the_objective_is_part_of_the_request(arguments, objective, throughput):
     params = main.commands["run"].make_context("run", [TINY, *arguments]).params
     asked = {name: params[name] for name in params.keys() - {"store", "output", "json_wanted"}}
-    request = request_of(**asked)
+    request = request_of(asked.pop("model"), **asked)
     assert request.objective == objective
     assert request.workload.throughput is throughput
     assert (request.race_rounds, request.ablation) == (3, True)

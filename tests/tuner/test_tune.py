@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,12 @@ from search_space.budget import UNLIMITED
 from search_space.space import Space
 from search_space.trial import Condition, Failure, FailureKind, Peak
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of, plan
+from tuner.bench import Bench
 from tuner.measuring.interleaving import possible
 from tuner.measuring.noise.cpu_speed import BEST_PACE
 from tuner.records.objective import best
-from tuner.search.loop import Loop, tune
+from tuner.records.progress import Ending
+from tuner.run import Run
 
 
 def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
@@ -20,7 +23,6 @@ def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
     first, second, *_ = simulation.jobs
     assert run.trials[0].config == first.config == {}
     assert run.trials[0].purpose == "baseline"
-    assert run.reference is None
     assert first.output == second.reference
     assert first.reference is second.output is None
     assert run.trials[0].measurement.psnr_db is None
@@ -131,9 +133,38 @@ def test_no_trial_begins_after_the_time_limit(tmp_path, store):
 
 
 def test_trials_are_yielded_once_they_are_in_the_ledger(tmp_path, store):
-    for count, trial in enumerate(tune(plan(tmp_path, trials=3), store, Simulation(), Quiet()), 1):
+    counted = []
+
+    def seen(trial):
         assert store.trial(trial.number).trial.config == trial.config
-        assert len(store.trials()) == count
+        counted.append(len(store.trials()))
+
+    Run(plan(tmp_path, trials=3), seen).go(store, Simulation(), Quiet())
+    assert counted == [1, 2, 3]
+
+
+def test_the_time_limit_starts_after_the_baseline(tmp_path, store):
+    class SlowBaseline(Simulation):
+        def outcome(self, config, job):
+            time.sleep(0 if config else 0.6)
+            return super().outcome(config, job)
+
+    simulation = SlowBaseline()
+    # Half a second is enough for a trial of the simulation, Optuna's import included or not.
+    go(plan(tmp_path, trials=2, time_limit_s=0.5), store, simulation)
+    assert len(simulation.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "ending"),
+    [
+        ({"trials": 3}, Ending.TRIALS),
+        ({"time_limit_s": 0.0001}, Ending.TIME),
+        ({"include": ("precision",)}, Ending.EXHAUSTED),
+    ],
+)
+def test_a_run_knows_what_has_ended_its_search(tmp_path, store, asked, ending):
+    assert go(plan(tmp_path, **asked), store).ending is ending
 
 
 @pytest.mark.parametrize(
@@ -150,8 +181,8 @@ def test_trials_live_side_by_side_where_there_is_room(
     tmp_path, store, device, held_bytes, together
 ):
     planned = replace(plan(tmp_path), space=Space(context(device)))
-    with Loop(planned, store, Simulation(), Quiet()) as loop:
-        assert loop.side_by_side(held_bytes) is together
+    with Bench(planned, store, Simulation(), Quiet()) as bench:
+        assert bench.side_by_side(held_bytes) is together
 
 
 class Small(Simulation):

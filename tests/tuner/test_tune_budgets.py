@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.errors import TuneError
 from search_space.knob import Tier
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
@@ -50,7 +51,7 @@ def test_a_config_that_was_once_over_the_budget_never_wins():
     def measured(number, peak_bytes, latency_s, name="bf16"):
         peak = Peak("host", "steady", "simulated", peak_bytes)
         outcome = Measurement({"steady": (latency_s,)}, (peak,))
-        return Trial({"precision": name}, outcome, 1.0, "", number)
+        return Trial(Config({"precision": name}), outcome, 1.0, "", number)
 
     trials = [measured(1, 5 * GIB, 1.0), measured(2, 4 * GIB, 1.0), measured(3, GIB, 2.0, "fp16")]
     assert best(trials, Budget(4 * GIB)).number == 3
@@ -102,7 +103,7 @@ def test_every_trial_tells_the_search_the_same_constraints(tmp_path):
         Failure(FailureKind.HOST_OUT_OF_MEMORY, ""),
         Failure(FailureKind.CRASH, ""),
     ]
-    found = [study.constraints(Trial({}, outcome, 1.0, "")) for outcome in outcomes]
+    found = [study.constraints(Trial(Config({}), outcome, 1.0, "")) for outcome in outcomes]
     assert {tuple(told) for told in found} == {("memory", "host_memory", "runs", "quality")}
     assert [tuple(told.values())[:3] for told in found] == [
         (0.5, -0.25, -1.0),

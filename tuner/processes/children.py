@@ -204,7 +204,7 @@ class Children:
         new interpreter in any case: libraries read these variables when they are loaded.
         """
         facts = asdict(request) if is_dataclass(request) else request  # type: ignore[arg-type]
-        (folder / "request.json").write_text(json.dumps(facts), encoding="utf-8")
+        (folder / "request.json").write_text(json.dumps(facts, default=dict), encoding="utf-8")
         sent = {
             "task": task,
             "folder": str(folder),

@@ -76,7 +76,7 @@ class TrialProcess:
         self.close()
         outcome = self._outcome(stopped)
         cost_s = time.monotonic() - self._began_s - self._watch.waited_s
-        self.trial = Trial(dict(self._job.config), outcome, cost_s, self._started_at)
+        self.trial = Trial(self._job.config, outcome, cost_s, self._started_at)
 
     def close(self) -> None:
         """Kill the process tree, if it is there."""
@@ -89,7 +89,12 @@ class TrialProcess:
             return _too_much(watch, self._stop_bytes)
         phase_s = self._deadlines.phase_s(watch.phase, self._job.config)
         trial_s = self._deadlines.trial_s + watch.waited_s
-        late = watch.phase != WAITING and now_s - watch.phase_began_s > phase_s
+        spent_s = now_s - watch.phase_began_s
+        late = watch.phase != WAITING and spent_s > phase_s
+        if late:
+            deadlines = self._deadlines.widened(watch.others_cores(), watch.cores)
+            phase_s = deadlines.phase_s(watch.phase, self._job.config)
+            late = spent_s > phase_s
         if not late and now_s - self._up_s <= trial_s:
             return None
         limit_s = format_duration(min(phase_s, self._deadlines.trial_s))
