@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from statistics import median
 
 from search_space.budget import UNLIMITED, Budget
@@ -16,7 +16,7 @@ Config = Mapping[str, str]
 """One choice per knob. A knob that is not named stands at its first choice."""
 
 
-class FailureKind(str, Enum):
+class FailureKind(StrEnum):
     """The ways in which a trial can fail."""
 
     OVER_MEMORY = "over_memory"

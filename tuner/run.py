@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Run:
             memory_bytes=self.plan.budget.memory_bytes,
             host_memory_bytes=self.plan.budget.host_bytes,
             cache_dir=str(self.plan.cache_dir),
-            created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             speedup=speedup.ratio if speedup else None,
             speedup_low=speedup.low if speedup else None,
             speedup_high=speedup.high if speedup else None,

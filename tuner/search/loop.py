@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from search_space.config import changes, makes_another_image
 from search_space.errors import ModelError, TuneError
@@ -158,7 +158,7 @@ class Loop:
             return False
         known = self.known()
         last = max(place for place, trial in enumerate(known) if trial.config == {})
-        age = datetime.now(timezone.utc) - datetime.fromisoformat(known[last].started_at)
+        age = datetime.now(UTC) - datetime.fromisoformat(known[last].started_at)
         return len(known) - 1 - last >= DRIFT_TRIALS or age > DRIFT_AGE
 
     def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
