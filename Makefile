@@ -1,5 +1,7 @@
 # make tune     install and tune the embedded reference pipeline
+# make quick    install and run the tests that need no pipeline, within a minute
 # make test     install and run the tests
+# make test-all install and run the tests, those that take minutes too
 # make check    install, then lint, types and generated docs
 # make docs     rewrite the parts of the docs that are made from code
 # make resolve  find a wheel of every pinned version for each Python; fetches their metadata alone
@@ -9,16 +11,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: tune test check docs resolve clean
+.PHONY: tune quick test test-all check docs resolve clean
 
 tune: $(VENV)/.installed
 	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 40s --trial-timeout 75s --no-ablation \
 		--exclude engine --exclude vae_engine --exclude text_encoder_engine
 
-# Two processes with a thread each; then what times itself, with the machine to itself.
+# Two processes with a thread each.
+TOGETHER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: $(VENV)/.installed-dev
+	$(TOGETHER) -q --durations=5 --durations-min=1 -m 'not heavy and not slow and not gpu and not long'
+
+# After the others, what times itself, with the machine to itself.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
-	$(BIN)/python -m pytest -m slow
+	$(TOGETHER) -m 'not slow and not gpu and not long'
+	$(BIN)/python -m pytest -m 'slow and not long'
+
+# Where no test takes minutes, pytest ends with 5.
+test-all: test
+	$(BIN)/python -m pytest -m 'long and not gpu' || [ $$? -eq 5 ]
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

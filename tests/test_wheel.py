@@ -25,8 +25,6 @@ for package in (search_space, storage, tuner):
     print(package.__file__)
 """
 
-pytestmark = pytest.mark.heavy
-
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):

@@ -74,6 +74,7 @@ def test_a_model_without_trials_is_told_with_those_that_have_some(tmp_path):
         assert result.stderr == f"no trials of {MODEL!r}; there are some of: none\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", ["--help", "image", "no/folder/image.png"])
 def test_a_script_checks_where_to_save_before_it_loads(path, tmp_path):
     folder = emit(replace(tuned({}), folder="/not/there"), tmp_path / "tuned")
@@ -91,6 +92,7 @@ def test_it_is_said_when_the_time_limit_ended_the_search():
     assert told.getvalue() == "The time limit ended the search after 0 of 8 trials.\n"
 
 
+@pytest.mark.heavy
 def test_a_run_with_pins_leaves_the_pictures_of_others(tmp_path):
     space = Space(context(), include=tuple(BEST))
     plan = Plan(space, UNLIMITED, 7, None, 600.0, tmp_path / "cache", race_rounds=0)
