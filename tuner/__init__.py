@@ -14,6 +14,10 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     """Import the loader when it is asked for: ``import tuner`` itself costs nothing."""
     if name == "load":
+        from tuner import precedence
+
+        # An application has a right to a ``storage`` of its own.
+        precedence.claim("search_space")
         from tuner.loader import load
 
         return load
