@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 
 from search_space.build import Build
 from search_space.hardware.machine import Machine
@@ -30,7 +30,7 @@ class Stage(IntEnum):
     ENGINE = 12
 
 
-class Tier(str, Enum):
+class Tier(StrEnum):
     """How far a choice may move the image from the baseline's."""
 
     EXACT = "exact"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 from statistics import fmean, median
 
 from search_space.budget import UNLIMITED, Budget
@@ -29,7 +29,7 @@ class Purpose(StrEnum):
         return self in (Purpose.BASELINE, Purpose.SEARCH)
 
 
-class FailureKind(str, Enum):
+class FailureKind(StrEnum):
     """The ways in which a trial can fail."""
 
     OVER_MEMORY = "over_memory"

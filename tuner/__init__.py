@@ -20,17 +20,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["History", "TuneError", "UsageError", "__version__", "load", "tune"]
 
+ERRORS = ("TuneError", "UsageError")
 HOMES = {
-    "History": "tuner.history.read",
-    "TuneError": "search_space.errors",
-    "UsageError": "search_space.errors",
-    "load": "tuner.loader",
-    "tune": "tuner.run",
+    "History": ("tuner.history.read", "search_space", "storage"),
+    "load": ("tuner.loader", "search_space"),
+    "tune": ("tuner.run", "search_space", "storage"),
 }
+"""Where each name lives, and which of our packages it needs."""
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for."""
+    if name in ERRORS:
+        from tuner import precedence
+
+        return getattr(precedence.errors(), name)
     if name in HOMES:
-        return getattr(importlib.import_module(HOMES[name]), name)
+        from tuner import precedence
+
+        # An application has a right to a ``storage`` of its own, until it asks for what needs ours.
+        home, *packages = HOMES[name]
+        precedence.claim(*packages)
+        return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'tuner' has no attribute {name!r}")

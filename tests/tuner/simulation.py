@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Simulation:
         self.deadlines.append(deadlines)
         on_phase("load")
         config = dict(job.config)
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         outcome = self.outcome(config, job)
         if job.output is not None and isinstance(outcome, Measurement):
             Path(job.output).touch()

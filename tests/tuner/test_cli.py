@@ -143,6 +143,7 @@ def test_models_that_are_none_are_one_line(invoke, tmp_path):
         assert_one_line(invoke("run", model), 2, *words)
 
 
+@pytest.mark.heavy
 def test_a_hub_id_without_a_hub_is_one_line(invoke, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert_one_line(invoke("run", "nobody/nothing"), 2, "'nobody/nothing'", "cannot be fetched")

@@ -28,12 +28,14 @@ def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
     assert run.trials[0].measurement.psnr_db is None
 
 
+@pytest.mark.heavy
 def test_the_best_config_is_found_within_a_few_trials(tmp_path, store):
     run = go(plan(tmp_path, trials=15), store)
     assert len(run.trials) == 15
     assert best(run.trials, UNLIMITED).config == BEST
 
 
+@pytest.mark.heavy
 def test_every_trial_is_another_legal_config(tmp_path, store):
     aim = plan(tmp_path, trials=16)
     configs = [trial.config for trial in go(aim, store).trials]
@@ -41,6 +43,7 @@ def test_every_trial_is_another_legal_config(tmp_path, store):
     assert all(aim.space.clash(config) is None for config in configs)
 
 
+@pytest.mark.heavy
 def test_a_resumed_run_measures_nothing_twice(tmp_path, store):
     first = Simulation()
     go(plan(tmp_path, trials=7), store, first)
@@ -73,6 +76,7 @@ class PacedMachine(Simulation):
         return replace(found, conditions=(pace,))
 
 
+@pytest.mark.heavy
 def test_each_trial_is_told_the_best_pace_of_this_run(tmp_path, store):
     simulation = PacedMachine()
     go(plan(tmp_path, trials=4), store, simulation)
@@ -85,6 +89,7 @@ def test_each_trial_is_told_the_best_pace_of_this_run(tmp_path, store):
     assert later.jobs[0].pace_s is None
 
 
+@pytest.mark.heavy
 def test_calls_are_capped_by_the_best_and_given_up_by_the_baseline(tmp_path, store):
     simulation = Simulation()
     run = go(plan(tmp_path, trials=6), store, simulation)
@@ -109,6 +114,7 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path, store):
     assert run.tuned().tuned["latency_s"] == best(run.trials, UNLIMITED).measurement.latency_s
 
 
+@pytest.mark.heavy
 def test_pins_hold_in_every_trial_but_the_baseline(tmp_path, store):
     run = go(plan(tmp_path, trials=8, fix={"precision": "bf16"}), store)
     assert run.trials[0].config == {}
@@ -116,6 +122,7 @@ def test_pins_hold_in_every_trial_but_the_baseline(tmp_path, store):
     assert run.tuned().config["precision"] == "bf16"
 
 
+@pytest.mark.heavy
 def test_a_small_space_is_searched_to_its_end(tmp_path, store):
     run = go(plan(tmp_path, trials=50, include=("precision", "memory_format")), store)
     assert len(run.trials) == 6
@@ -206,6 +213,7 @@ def raced(tmp_path, store, simulation):
     return of(store, "race"), tuned
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not possible(), reason="trials do not take turns here")
 def test_a_round_is_run_side_by_side(tmp_path, store):
     simulation = Small(noise=0.003)
@@ -215,6 +223,7 @@ def test_a_round_is_run_side_by_side(tmp_path, store):
     assert len({trial.race for trial in trials}) == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not possible(), reason="trials do not take turns here")
 def test_what_runs_out_of_memory_beside_others_is_measured_alone(tmp_path, store):
     simulation = Small(noise=0.003)

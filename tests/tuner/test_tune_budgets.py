@@ -18,6 +18,7 @@ from tuner.records.objective import best, front
 from tuner.search.optuna.study import Study
 
 
+@pytest.mark.heavy
 def test_a_budget_rules_out_what_does_not_fit(tmp_path, store):
     run = go(plan(tmp_path, trials=20, budget=Budget(4 * GIB)), store)
     winner = best(run.trials, Budget(4 * GIB))
@@ -27,18 +28,21 @@ def test_a_budget_rules_out_what_does_not_fit(tmp_path, store):
     assert {trial.judged(Budget(4 * GIB)).kind for trial in over} == {FailureKind.OVER_MEMORY}
 
 
+@pytest.mark.heavy
 def test_the_search_turns_to_what_fits(tmp_path, store):
     run = go(plan(tmp_path, trials=24, budget=Budget(2 * GIB)), store)
     fits = [trial.judged(Budget(2 * GIB)) is None for trial in run.trials]
     assert sum(fits[8:]) > sum(fits[:8])
 
 
+@pytest.mark.heavy
 def test_nothing_fits_says_so_with_the_smallest(tmp_path, store):
     run = go(plan(tmp_path, trials=6, budget=Budget(GIB)), store)
     with pytest.raises(TuneError, match=r"nothing fits 1\.00 GiB.*needs 2\.00 GiB \(.*precision"):
         run.tuned()
 
 
+@pytest.mark.heavy
 def test_another_budget_reuses_what_was_measured(tmp_path, store):
     go(plan(tmp_path, trials=10), store)
     again = Simulation()
@@ -83,6 +87,7 @@ def test_what_ran_out_of_memory_within_a_smaller_budget_is_tried_again(tmp_path,
     assert len(larger.jobs) == 3
 
 
+@pytest.mark.heavy
 def test_the_budget_of_the_host_rules_out_as_well(tmp_path, store):
     budget = Budget(8 * GIB, 4 * GIB)
     run = go(plan(tmp_path, trials=20, budget=budget), store)
@@ -114,6 +119,7 @@ def test_every_trial_tells_the_search_the_same_constraints(tmp_path):
     ]
 
 
+@pytest.mark.heavy
 def test_what_is_measured_too_far_cannot_win(tmp_path, store):
     unlike = Simulation(unlike=lambda config: config.get("precision") == "bf16")
     run = go(plan(tmp_path, trials=10), store, unlike)
@@ -136,6 +142,7 @@ def test_nothing_that_keeps_the_image_says_so(tmp_path, store):
         run.tuned()
 
 
+@pytest.mark.heavy
 def test_the_search_turns_to_what_keeps_the_image(tmp_path):
     def in_bf16(simulation, history):
         with Store(str(tmp_path / history)) as kept:
@@ -146,6 +153,7 @@ def test_the_search_turns_to_what_keeps_the_image(tmp_path):
     assert in_bf16(unlike, "unlike.db") < in_bf16(Simulation(), "alike.db")
 
 
+@pytest.mark.heavy
 def test_the_front_is_what_could_win_under_some_budget(tmp_path, store):
     run = go(plan(tmp_path, trials=20), store)
     kept = front(run.trials)
@@ -155,6 +163,7 @@ def test_the_front_is_what_could_win_under_some_budget(tmp_path, store):
     assert len(kept) < len(run.trials)
 
 
+@pytest.mark.heavy
 def test_pictures_of_what_could_never_win_are_thrown_away(tmp_path, store):
     class Painting(Simulation):
         def __call__(self, job, deadlines, on_phase):

@@ -68,6 +68,7 @@ def test_a_deadline_on_a_quiet_machine_is_final(tmp_path, store):
     assert again.jobs == []
 
 
+@pytest.mark.heavy
 def test_failures_are_kept_and_the_run_goes_on(tmp_path, store):
     def crash(config):
         return FailureKind.CRASH if config.get("precision") == "bf16" else None

@@ -41,6 +41,7 @@ def plan(tmp_path):
     return Plan(space, UNLIMITED, 7, None, 600.0, tmp_path / "cache", race_rounds=3)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_a_race_that_was_interrupted_in_its_first_round_says_nothing(plan, after, tmp_path):
     with Store(str(tmp_path / "history.db")) as store:
@@ -53,6 +54,7 @@ def test_a_race_that_was_interrupted_in_its_first_round_says_nothing(plan, after
     assert (winner.speedup, run.tuned().speedup) == (None, None)
 
 
+@pytest.mark.heavy
 def test_the_best_so_far_is_that_of_the_objective(plan, tmp_path):
     plan = replace(plan, objective=Objective("memory"), race_rounds=0)
     with Store(str(tmp_path / "history.db")) as store:

@@ -24,7 +24,6 @@ from tuner.processes.tree import CONTROLLER, interpreter, kill_tree
 # Elsewhere a fork after importing frameworks is unsafe (macOS) or impossible (Windows).
 FORKS = sys.platform == "linux"
 QUIET = {
-    "PYTHONSAFEPATH": "",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }

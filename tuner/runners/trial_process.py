@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class TrialProcess:
         self.trial: Trial | None = None
         self.folder = folder
         self._job, self._deadlines = job, deadlines
-        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._began_s = time.monotonic()
         self._kills_before = out_of_memory_kills()
         self._child = children.start(task, folder, job, environment(job.config))
