@@ -10,7 +10,7 @@ from sqlalchemy.dialects import sqlite
 
 from search_space.catalog import all_knobs
 from search_space.hardware.detect import KINDS
-from search_space.knob import Choice, Knob, Need, nothing
+from search_space.knob import Choice, Knob, nothing
 from search_space.portfolio import KNOWN_GOOD, SPARING
 from storage.schema import metadata
 from tuner.cli.main import main
@@ -56,8 +56,8 @@ def knob_section(knob: Knob) -> Iterator[str]:
         yield f"- {code(choice.value)} ({seen})."
         if sentence(choice.apply) != knob.doc:
             yield f"  {sentence(choice.apply)}"
-        if choice.need is not nothing and sentence(choice.need):
-            yield f"  Availability: {sentence(choice.need)}"
+        if choice.need is not nothing:
+            yield f"  Needs {choice.need.what}."
         yield f"  Effect check: {sentence(choice.effect)}"
         for reason, theirs in by_reason(excluded(knob, choice)):
             yield f"  - Not with {', '.join(map(code, theirs))}: {reason}."
@@ -141,14 +141,13 @@ def exclusions() -> Iterator[Exclusion]:
             for conflict in choice.conflicts:
                 if conflict.choices and choice.value not in conflict.choices:
                     continue
-                # What a conflict with a need asks of the machine is not said in words.
-                where = " (on some machines)" if conflict.need else ""
+                where = f" (for {conflict.where.what})" if conflict.where is not nothing else ""
                 for other in conflict.others:
                     mine, theirs = f"{knob.name}={choice.value}", f"{conflict.knob}={other}"
                     yield mine, theirs, conflict.reason + where
 
 
-def sentence(function: object | Need) -> str:
+def sentence(function: object) -> str:
     """The docstring on one line; empty without one."""
     return " ".join((getattr(function, "__doc__", None) or "").split())
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.needs import need
 from search_space.trial import Config
 from search_space.workload import Workload
 
 
+@need("--objective throughput")
 def counts_images(context: Context) -> str | None:
-    """The workload must ask for throughput: one call with more images takes longer."""
     if context.workload.throughput:
         return None
     return "one call is what counts in this workload: give --objective throughput"

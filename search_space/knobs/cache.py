@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.knob import Choice, Context, Knob, Need, Stage, goes_only_with
-from search_space.needs import every
+from search_space.needs import every, need
 
 LEAST_STEPS = 8
 """With fewer steps each differs too much from the one before."""
@@ -23,8 +23,8 @@ cache = Knob(
 )
 
 
+@need(f"{LEAST_STEPS} steps or more")
 def enough_steps(context: Context) -> str | None:
-    """There must be at least 8 steps: with fewer each differs too much from the one before."""
     steps = context.workload.steps
     if steps is None or steps >= LEAST_STEPS:
         return None
@@ -34,8 +34,8 @@ def enough_steps(context: Context) -> str | None:
 def caching(kind: str) -> Need:
     """The cache of diffusers must find something to hook and know which call is which."""
 
+    @need(f"blocks that the cache {kind} can hook, in a pipeline that names its calls")
     def hookable(context: Context) -> str | None:
-        """The model must have blocks that this cache can hook, the pipeline say what it calls."""
         for denoiser in context.spec.denoisers:
             if kind not in denoiser.step_caches:
                 return f"this cache finds nothing to hook in {denoiser.class_name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Tier, more_choices
 from search_space.knobs.cache import BREAKS_THE_GRAPH, enough_steps
-from search_space.needs import every, installed
+from search_space.needs import every, installed, need
 
 WARM_UP_SHARE = 0.2
 """The share of the steps that is computed before anything is skipped."""
@@ -62,8 +62,8 @@ KNOWN_TO_CACHE_DIT = (
 """How the names of the pipelines begin that cache-dit 1.5 knows."""
 
 
+@need("a pipeline that cache-dit knows")
 def known_to_cache_dit(context: Context) -> str | None:
-    """The package cache-dit must know the pipeline."""
     if context.spec.class_name.startswith(KNOWN_TO_CACHE_DIT):
         return None
     return f"cache-dit does not know {context.spec.class_name}"

@@ -8,12 +8,12 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, more_choices
 from search_space.knobs.cache import BREAKS_THE_GRAPH, caching
-from search_space.needs import every
+from search_space.needs import every, need
 from search_space.pipeline.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
 
 
+@need("one call of the denoiser a step")
 def one_call_a_step(context: Context) -> str | None:
-    """Each step must be one call of the denoiser: a second would get the attention of the first."""
     if not context.spec.guides_apart:
         return None
     name = context.spec.class_name

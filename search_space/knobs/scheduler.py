@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
-from search_space.needs import every, lossy_steps
+from search_space.needs import every, lossy_steps, need
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
@@ -22,8 +22,8 @@ WITHOUT_FLOW = ("ddim", "euler")
 def standing_in(choice: str) -> Choice:
     """The choice of a scheduler, for pipelines in which it can stand."""
 
+    @need("another scheduler in the pipeline, which this one can stand in for")
     def compatible(context: Context) -> str | None:
-        """The scheduler must be able to stand in for the pipeline's own, which is another."""
         own, *others = context.spec.schedulers or ("no scheduler",)
         if SCHEDULERS[choice] == own:
             return f"{own} is the pipeline's own scheduler"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Need, Stage, Tier, knob
-from search_space.needs import every, lossy_steps
+from search_space.needs import every, lossy_steps, need
 
 SHARES = {"three-quarters": 0.75, "half": 0.5}
 FEWEST_STEPS = 4
@@ -16,10 +16,10 @@ def fewer_steps(asked: int, choice: str) -> int:
 
 
 def steps_to_spare(choice: str) -> Need:
-    """The share of the steps must be steps enough."""
+    """Steps enough for the share of them that is left."""
 
-    def need(context: Context) -> str | None:
-        """At least 4 steps must be left."""
+    @need(f"{FEWEST_STEPS} steps or more that are left")
+    def steps_left(context: Context) -> str | None:
         asked = context.workload.steps
         if asked is None:
             return "the workload does not say how many steps there are"
@@ -27,7 +27,7 @@ def steps_to_spare(choice: str) -> Need:
             return None
         return f"of {asked} steps fewer than {FEWEST_STEPS} would be left"
 
-    return every(need, lossy_steps)
+    return every(steps_left, lossy_steps)
 
 
 def steps_effect(build: Build, choice: str) -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.needs import need
 
 
+@need("more than one image in a call, and a VAE that can slice")
 def batched(context: Context) -> str | None:
-    """With one image there is nothing to slice."""
     vae = context.spec.vae
     if vae is None or not vae.slices:
         return f"{vae.class_name if vae else 'a pipeline without VAE'} cannot slice a batch"
