@@ -32,10 +32,10 @@ def every(*needs: Need) -> Need:
     return Need(listed(one.what for one in each), first_missing, each)
 
 
-def listed(words: Iterable[str]) -> str:
+def listed(words: Iterable[str], joint: str = "and") -> str:
     """The words as one says them, without repeats: "cuda, Linux and 8 steps or more"."""
     *before, last = dict.fromkeys(words)
-    return f"{', '.join(before)} and {last}" if before else last
+    return f"{', '.join(before)} {joint} {last}" if before else last
 
 
 def installed(package: str, extra: str) -> Need:
@@ -53,12 +53,14 @@ def installed(package: str, extra: str) -> Need:
 def device(*kinds: str, what: str = "it") -> Need:
     """A device of one of the kinds; ``what`` is the subject of the answer where it is another."""
 
-    @need(" or ".join(kinds))
+    named = listed(kinds, "or")
+
+    @need(named)
     def device_of_a_kind(context: Context) -> str | None:
         found = context.machine.device
         if found in kinds:
             return None
-        return f"{what} needs {' or '.join(kinds)}; this machine's device is {found}"
+        return f"{what} needs {named}; this machine's device is {found}"
 
     return device_of_a_kind
 

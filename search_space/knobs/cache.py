@@ -31,16 +31,21 @@ def enough_steps(context: Context) -> str | None:
     return f"a cache is for {LEAST_STEPS} steps or more, the workload has {steps}"
 
 
-def caching(kind: str) -> Need:
-    """The cache of diffusers must find something to hook and know which call is which."""
+@need("a pipeline that tells a cache which of its calls is which")
+def calls_told_apart(context: Context) -> str | None:
+    if context.spec.sets_cache_context:
+        return None
+    return f"{context.spec.class_name} does not tell a cache which of its calls is which"
 
-    @need(f"blocks that the cache {kind} can hook, in a pipeline that names its calls")
+
+def caching(kind: str) -> Need:
+    """A model and a pipeline for a cache of diffusers, and steps enough."""
+
+    @need(f"a denoiser in which {kind} finds something to hook")
     def hookable(context: Context) -> str | None:
         for denoiser in context.spec.denoisers:
             if kind not in denoiser.step_caches:
                 return f"this cache finds nothing to hook in {denoiser.class_name}"
-        if context.spec.sets_cache_context:
-            return None
-        return f"{context.spec.class_name} does not tell a cache which of its calls is which"
+        return None
 
-    return every(hookable, enough_steps)
+    return every(hookable, calls_told_apart, enough_steps)

@@ -12,7 +12,7 @@ FLOATS = ("float32", "bfloat16", "float16")
 
 
 # CUDA emulates it below compute capability 8.0; on MPS it came with macOS 14.
-@need("bfloat16 in hardware on cuda, macOS 14 on mps")
+@need("hardware with bfloat16 on cuda or macOS 14 on mps")
 def bfloat16(context: Context) -> str | None:
     machine = context.machine
     if machine.device == "mps":

@@ -22,7 +22,7 @@ WITHOUT_FLOW = ("ddim", "euler")
 def standing_in(choice: str) -> Choice:
     """The choice of a scheduler, for pipelines in which it can stand."""
 
-    @need("another scheduler in the pipeline, which this one can stand in for")
+    @need("a pipeline with another scheduler that it can stand in for")
     def compatible(context: Context) -> str | None:
         own, *others = context.spec.schedulers or ("no scheduler",)
         if SCHEDULERS[choice] == own:

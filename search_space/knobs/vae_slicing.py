@@ -7,7 +7,7 @@ from search_space.knob import Choice, Context, Stage, Tier, knob
 from search_space.needs import need
 
 
-@need("more than one image in a call, and a VAE that can slice")
+@need("a VAE that can slice and more than one image in a call")
 def batched(context: Context) -> str | None:
     vae = context.spec.vae
     if vae is None or not vae.slices:
