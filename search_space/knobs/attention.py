@@ -10,6 +10,8 @@ from search_space.needs import need
 from search_space.pipeline.attention_layers import attention_layers
 
 REPLACEABLE = {"AttnProcessor", "AttnProcessor2_0"}
+"""What UNets have by default, with torch 2 and before it: both do the same and hold nothing."""
+
 COMPILED = (
     "compile-regional",
     "compile-default",
@@ -60,7 +62,6 @@ def processors_in_use(denoiser: Any) -> set[str]:
 
 
 def plain_effect(build: Build, choice: str) -> str | None:
-    """Every processor of the denoiser must be the plain one."""
     for name, denoiser in build.denoisers().items():
         found = processors_in_use(denoiser)
         if found != {"AttnProcessor"}:

@@ -19,6 +19,7 @@ from search_space.runtimes.operators import denoiser_operators, sdpa_kernels
 
 FLASH_2 = ("flash-attn", "pip install flash-attn --no-build-isolation")
 FLASH_3 = ("flash-attn-3", "build hopper/ of github.com/Dao-AILab/flash-attention")
+# PyPI has 1.0.6 alone, and diffusers asks for 2.1.1.
 SAGE = ("sageattention", "build 2.1.1 or later from github.com/thu-ml/SageAttention")
 CUDA = device("cuda", what="this attention kernel")
 # torch 2.13 takes the base of the query's view for the query itself: wrong for Wan and LTX.

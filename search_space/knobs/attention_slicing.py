@@ -18,7 +18,6 @@ def sliceable(context: Context) -> str | None:
 
 
 def attention_slicing_effect(build: Build, choice: str) -> str | None:
-    """The attention processors must be sliced ones."""
     processors = {
         type(processor).__name__
         for denoiser in build.denoisers().values()

@@ -37,7 +37,6 @@ def xformers_works(device_name: str, head_size: int) -> str | None:
 
 
 def xformers_effect(build: Build, choice: str) -> str | None:
-    """Every attention processor must be one of xFormers, or have it as its backend."""
     for name, denoiser in build.denoisers().items():
         found = processors_in_use(denoiser)
         if not found <= {"XFormersAttnProcessor", "xformers"}:

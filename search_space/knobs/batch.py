@@ -27,7 +27,6 @@ def times(choice: str) -> int:
 
 
 def batch_effect(build: Build, choice: str) -> str | None:
-    """The call must hold so many times the prompts that were asked for."""
     prompts, asked = build.call["prompt"], build.evidence.get("batch")
     count = len(prompts) if isinstance(prompts, list) else 1
     if asked is not None and count == asked * times(choice):

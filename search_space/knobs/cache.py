@@ -6,7 +6,7 @@ from search_space.knob import Choice, Context, Knob, Need, Stage, goes_only_with
 from search_space.needs import every, need
 
 LEAST_STEPS = 8
-"""With fewer steps each differs too much from the one before."""
+"""With fewer steps each differs too much from the one before, and little is left to skip."""
 
 # CUDA graphs and exported ones replay a whole step; regions are compiled without breaks.
 BREAKS_THE_GRAPH = goes_only_with(

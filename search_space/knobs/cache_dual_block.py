@@ -8,7 +8,8 @@ from search_space.knobs.cache import BREAKS_THE_GRAPH, enough_steps
 from search_space.needs import every, installed, need
 
 WARM_UP_SHARE = 0.2
-"""The share of the steps that is computed before anything is skipped."""
+"""The share of the steps that is computed before anything is skipped: they lay out the image. A
+fifth, as MagCache of diffusers keeps; cache-dit's own 8 steps would be all of a short schedule."""
 
 
 # Asking the package takes seconds of imports; a test compares the two.
@@ -90,6 +91,7 @@ DUAL_BLOCK = every(installed("cache-dit", "caches"), known_to_cache_dit, enough_
 @more_choices(
     "cache",
     choices=(
+        # cache-dit's own threshold, two and three times it.
         Choice("dual-block-0.08", need=DUAL_BLOCK, tier=Tier.LOSSY),
         Choice("dual-block-0.16", need=DUAL_BLOCK, tier=Tier.LOSSY),
         Choice("dual-block-0.24", need=DUAL_BLOCK, tier=Tier.LOSSY),

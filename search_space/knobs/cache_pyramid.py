@@ -35,11 +35,12 @@ def broadcasts() -> Callable[[Any], bool]:
 
 
 def pyramid_effect(build: Build, choice: str) -> str | None:
-    """In at least one call attention must have given what it gave before."""
     return nothing_skipped(build)
 
 
 KINDS_OF_ATTENTION = ("spatial", "temporal", "cross")
+"""By these names the configuration of diffusers has a range for each."""
+
 PYRAMID = every(caching("pyramid"), one_call_a_step)
 
 

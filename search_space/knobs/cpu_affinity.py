@@ -35,7 +35,6 @@ def cores_of_threads() -> list[str]:
 
 
 def cpu_affinity_effect(build: Build, choice: str) -> str | None:
-    """The threads of the process must be kept to different cores."""
     if len(set(cores_of_threads())) > 1:
         return None
     return "every thread may run on the same cores"

@@ -15,7 +15,6 @@ def several_devices(context: Context) -> str | None:
 
 
 def device_map_effect(build: Build, choice: str) -> str | None:
-    """The pipeline must say on which device each of its models is."""
     known = build.pipe.hf_device_map
     missing = [name for name in build.models() if name not in (known or {})]
     return f"{', '.join(missing)} is on no device of the map" if missing else None

@@ -72,6 +72,7 @@ def provider_probe(provider: str) -> Callable[[str, int], str | None]:
         nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
         graph = helper.make_graph(nodes, "sum", value[:1], value[1:])
         opset = [helper.make_opsetid("", 20)]
+        # onnx writes a newer form than older builds of ONNX Runtime read.
         model = helper.make_model(graph, opset_imports=opset, ir_version=10)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider])
         found = session.get_providers()[0]
@@ -84,7 +85,6 @@ def sessions_effect(part: str) -> Effect:
     """The provider asked for must run every session: ONNX Runtime falls back without a word."""
 
     def effect(build: Build, choice: str) -> str | None:
-        """The provider must run nodes of every session, and a quantized one must have such."""
         runtime = ONNXRUNTIME[choice]
         providers = build.evidence.get("providers", {})
         for entry in build.entries(part):
@@ -99,7 +99,6 @@ def sessions_effect(part: str) -> Effect:
 
 
 def provider_works(name: str) -> Need:
-    """The provider of the choice must have worked on this machine."""
     return probe(ONNXRUNTIME[f"onnxruntime-{name}"].provider)
 
 

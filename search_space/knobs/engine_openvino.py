@@ -53,7 +53,6 @@ def openvino_effect(part: str) -> Effect:
     """The compiled models must run where and as precisely as was asked."""
 
     def effect(build: Build, choice: str) -> str | None:
-        """Each compiled model must name the device and the precision that were asked for."""
         mode = OPENVINO[choice]
         for entry in build.entries(part):
             found = build.evidence.get("openvino", {}).get(entry.name)

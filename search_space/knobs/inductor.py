@@ -8,6 +8,7 @@ from search_space.knobs.attention import COMPILED
 from search_space.needs import device, need
 
 FREEZABLE = ("compile-default", "compile-max-autotune")
+"""Not the regional one: the graph of a repeated block takes its weights as inputs."""
 
 DIFFUSERS_DOCS = {
     "conv_1x1_as_mm": True,

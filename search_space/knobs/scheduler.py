@@ -17,6 +17,7 @@ SCHEDULERS = {
 """Those that call the denoiser once a step and draw no noise on the way."""
 
 WITHOUT_FLOW = ("ddim", "euler")
+"""Those that know no ``use_flow_sigmas``."""
 
 
 def standing_in(choice: str) -> Choice:
@@ -37,7 +38,6 @@ def standing_in(choice: str) -> Choice:
 
 
 def scheduler_effect(build: Build, choice: str) -> str | None:
-    """The pipeline must hold the scheduler."""
     found = type(build.pipe.scheduler).__name__
     return None if found == SCHEDULERS[choice] else f"the scheduler of the pipeline is {found}"
 

@@ -7,7 +7,11 @@ from search_space.knob import Choice, Context, Need, Stage, Tier, knob
 from search_space.needs import every, lossy_steps, need
 
 SHARES = {"three-quarters": 0.75, "half": 0.5}
+"""A coarse scale: each share makes another image, which is not compared, so only the user can say
+whether it is worth the time that it saves."""
+
 FEWEST_STEPS = 4
+"""A share of fewer saves little time, and only distilled models make an image in so few."""
 
 
 def fewer_steps(asked: int, choice: str) -> int:
@@ -16,8 +20,6 @@ def fewer_steps(asked: int, choice: str) -> int:
 
 
 def steps_to_spare(choice: str) -> Need:
-    """Steps enough for the share of them that is left."""
-
     @need(f"{FEWEST_STEPS} steps or more that are left")
     def steps_left(context: Context) -> str | None:
         asked = context.workload.steps
@@ -31,7 +33,6 @@ def steps_to_spare(choice: str) -> Need:
 
 
 def steps_effect(build: Build, choice: str) -> str | None:
-    """The scheduler must have made as many steps as were chosen."""
     chosen = build.evidence.get("steps_chosen")
     made = build.pipe.scheduler.num_inference_steps
     if chosen is None:

@@ -18,7 +18,6 @@ def batched(context: Context) -> str | None:
 
 
 def vae_slicing_effect(build: Build, choice: str) -> str | None:
-    """The VAE says whether it slices."""
     return None if build.pipe.vae.use_slicing else "the VAE does not slice"
 
 
