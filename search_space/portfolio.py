@@ -44,6 +44,8 @@ KNOWN_GOOD: dict[str, tuple[dict[str, str], ...]] = {
         {"precision": "bf16", "engine": "compile-default", "cache": "first-block-0.1"},
     ),
 }
+"""In the order in which they are tried. Those for cuda were put together by reading."""
+
 SPARING: tuple[dict[str, str], ...] = (
     {"placement": "model-offload"},
     {"attention_slicing": "max"},

@@ -41,7 +41,6 @@ class Workload:
 
     @property
     def fingerprint(self) -> str:
-        """The identity of the workload."""
         facts = asdict(self)
         del facts["model"]
         # It came later: without it the workloads of before keep their identity.
