@@ -17,7 +17,8 @@ TUNER = """
 tuner.__main__   cli precedence
 tuner.cli        run discovery report history processes records version
 tuner            run loader history precedence version
-tuner.run        bench deploy discovery measuring processes race records report result runners search
+tuner.run        bench deploy discovery measuring processes race records report result runners \
+                 search
 tuner.deploy     report records version
 tuner.report     history measuring race records result
 tuner.result     loader records

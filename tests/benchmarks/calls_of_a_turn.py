@@ -14,6 +14,7 @@ from math import exp, log
 from pathlib import Path
 from statistics import mean, median, stdev
 
+from search_space.config import BASELINE
 from search_space.trial import Trial
 from tests.benchmarks.one_config import constructed, one_config, parser, say
 from tests.benchmarks.overhead import plain_s
