@@ -13,6 +13,8 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     TypeDecorator,
@@ -76,12 +78,18 @@ def _fact(name: str, type_: Any, comment: str) -> Column[Any]:
     return Column(name, type_, nullable=False, comment=comment)
 
 
-autotune_migration = Table(
-    "autotune_migration",
+autotune_version = Table(
+    "autotune_version",
     metadata,
-    _key("name", CleanText, "Name of the migration, such as m001_initial."),
-    _fact("applied_at", CleanText, "When it was applied: UTC, ISO 8601."),
-    comment="The changes of the schema that this store has gone through.",
+    Column(
+        "version_num",
+        String(32),
+        nullable=False,
+        comment="Name of the last revision, such as m001_initial.",
+    ),
+    # Alembic's own name for it, for Alembic makes the table.
+    PrimaryKeyConstraint("version_num", name="autotune_version_pkc"),
+    comment="The last change of the schema that this store has gone through: one row.",
 )
 
 machine = Table(

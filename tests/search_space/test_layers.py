@@ -83,8 +83,9 @@ def test_only_the_command_line_knows_click():
     assert {Path(name).parent.as_posix() for name in importers("click")} == {"tuner/cli"}
 
 
-def test_storage_alone_knows_sqlalchemy():
-    assert {name.split("/")[0] for name in importers("sqlalchemy")} == {"storage"}
+@pytest.mark.parametrize("package", ["sqlalchemy", "alembic"])
+def test_storage_alone_knows_how_trials_are_kept(package):
+    assert {name.split("/")[0] for name in importers(package)} == {"storage"}
 
 
 def test_what_is_copied_into_emitted_code_imports_nothing_of_ours():
