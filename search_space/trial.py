@@ -104,7 +104,9 @@ class Measurement:
     """The raw facts of a trial that ran; statistics are computed on reading.
 
     ``seconds`` maps a kind (start, load, export, first_call, warm_up, steady, step …) to its
-    samples in order. ``fidelity`` maps a metric to the worst of what was compared; the trial whose
+    samples in order, as they were read: those of calls are seconds a call. Each call makes so many
+    ``images``; the latency is divided by the ``counted`` ones, which the workload tells.
+    ``fidelity`` maps a metric to the worst of what was compared; the trial whose
     output is the reference has its noise floor there. ``work`` is what
     one call asks of the machine and what the machine can do, kept with the baseline alone.
     """
@@ -114,6 +116,8 @@ class Measurement:
     fidelity: Fidelity = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     work: Mapping[str, float] = field(default_factory=dict)
+    images: int = 1
+    counted: int = 1
 
     @property
     def disturbed(self) -> str | None:
@@ -152,8 +156,13 @@ class Measurement:
 
     @property
     def latency_s(self) -> float:
-        """Median of the steady calls."""
-        return median(self.seconds["steady"])
+        """Median of the steady calls; with throughput it is seconds an image."""
+        return median(self.seconds["steady"]) / self.counted
+
+    @property
+    def image_s(self) -> float:
+        """Median of the steady calls, in seconds an image."""
+        return median(self.seconds["steady"]) / self.images
 
     def turns_s(self, calm: bool = False) -> dict[float, float]:
         """The seconds of each call that was made in turns, or of the calm ones, by the turn."""

@@ -56,8 +56,11 @@ def version(connection: Connection, place: Place) -> str | None:
     return max(applied, default=None)
 
 
-def migrate(connection: Connection, last: str | None) -> None:
-    """Apply what comes after the ``last`` revision, in the transaction of the caller."""
+def migrate(connection: Connection, place: Place, last: str | None) -> None:
+    """Apply what comes after the ``last`` revision, in the transaction of the caller.
+
+    Raises StoreError where a revision cannot read what it has to change.
+    """
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
@@ -72,4 +75,10 @@ def migrate(connection: Connection, last: str | None) -> None:
         context.stamp(scripts, last)
         connection.exec_driver_sql(f"DROP TABLE {BEFORE_ALEMBIC.name}")
     # Not Alembic's ``op``, which is one for the whole process: two threads may open stores at once.
-    context.run_migrations(connection=connection)
+    try:
+        context.run_migrations(connection=connection)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{place} is of an older version and cannot be brought up to date ({error!r}): "
+            f"give another {place.noun}, it is left as it is"
+        ) from error

@@ -45,7 +45,7 @@ def open_to_write(place: Place) -> Opened:
         last, backup = version(connection, place), None
         if last != revisions()[-1]:
             backup = undo.enter_context(copied(place.file, last)) if place.file and last else None
-            migrate(connection, last)
+            migrate(connection, place, last)
     if place.file is not None:
         _write_ahead(engine)
     return Opened(engine, backup)

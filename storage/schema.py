@@ -165,6 +165,7 @@ trial = Table(
     _fact("cost_s", Double, "Seconds that the whole trial took."),
     Column("race", CleanText, comment="Hash of the race that it is part of; NULL outside races."),
     Column("round", Integer, comment="Its round in the race, from 1; NULL outside races."),
+    Column("images", Integer, comment="How many images each call of it made; NULL if it failed."),
     comment="A config and what became of it: a measurement, or the row in failure.",
     sqlite_autoincrement=True,
 )
@@ -175,7 +176,7 @@ sample = Table(
     _of_trial(),
     _key("kind", CleanText, "What was timed: start, load, first_call, steady, step and so on."),
     _key("position", Integer, "Place among the samples of this kind, from 0."),
-    _fact("seconds", Double, "The time in seconds."),
+    _fact("seconds", Double, "The time in seconds; of a call it is that of all its images."),
     comment="One timing as it was read; medians are computed on reading.",
 )
 

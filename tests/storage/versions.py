@@ -10,6 +10,7 @@ from pathlib import Path
 from storage.migrations import FOLDERS, revisions
 
 VERSION_1 = Path(__file__).with_name("version_1.sql")
+VERSION_5 = Path(__file__).with_name("version_5.sql")
 
 COLOUR = "ALTER TABLE trial ADD COLUMN colour TEXT"
 REVISION = """

@@ -25,6 +25,8 @@ from tuner.processes.task import leave_result
 from tuner.processes.tree import CONTROLLER
 from tuner.records.job import Job
 
+NOTHING_ELSE = {"peaks": [], "fidelity": {}, "conditions": [], "work": {}, "images": 1}
+
 
 def enter(folder: Path, phase: str) -> None:
     with (folder / "events.jsonl").open("a") as file:
@@ -34,7 +36,14 @@ def enter(folder: Path, phase: str) -> None:
 def measured(folder: Path) -> None:
     seconds = {"start": [0.01], "first_call": [0.2], "steady": [0.1, 0.3, 0.2], "step": []}
     peaks = [{"place": "host", "phase": "steady", "source": "VmHWM", "peak_bytes": 2**20}]
-    seen = {"seconds": seconds, "peaks": peaks, "fidelity": {}, "conditions": [], "work": {}}
+    seen = {
+        "seconds": seconds,
+        "peaks": peaks,
+        "fidelity": {},
+        "conditions": [],
+        "work": {},
+        "images": 1,
+    }
     leave_result(folder, {"measurement": seen})
 
 
@@ -91,7 +100,6 @@ def fills_a_device(folder: Path) -> None:
 
 
 MIB = 2**20
-NOTHING_ELSE = {"peaks": [], "fidelity": {}, "work": {}}
 
 
 def spikes_while_loading(folder: Path) -> None:
@@ -124,7 +132,14 @@ def maps_weights(folder: Path) -> None:
 def leave_peaks(folder: Path, phases: Phases) -> None:
     peaks = [asdict(peak) for peak in phases.peaks]
     seconds = {"steady": [0.1]}
-    seen = {"seconds": seconds, "peaks": peaks, "fidelity": {}, "conditions": [], "work": {}}
+    seen = {
+        "seconds": seconds,
+        "peaks": peaks,
+        "fidelity": {},
+        "conditions": [],
+        "work": {},
+        "images": 1,
+    }
     leave_result(folder, {"measurement": seen})
 
 

@@ -1,0 +1,80 @@
+"""The last version before Alembic: what it wrote says the same once it is migrated."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from search_space.trial import Trial
+from storage import Store
+from tests.storage.versions import VERSION_5, store_of
+
+BATCH_SIZE = 2
+TIMES_8 = 18
+OF_ONE_IMAGE = {2, 4, 5, 6, 7}
+
+
+@pytest.fixture
+def fifth_store(tmp_path: Path) -> Path:
+    return store_of(VERSION_5, tmp_path)
+
+
+@pytest.fixture
+def before(fifth_store: Path) -> Callable[[str], list[tuple]]:
+    """The answers of the store as it was."""
+    with closing(sqlite3.connect(":memory:")) as kept:
+        with closing(sqlite3.connect(fifth_store)) as connection:
+            connection.backup(kept)
+        yield lambda query: kept.execute(query).fetchall()
+
+
+@pytest.fixture
+def trials(fifth_store: Path, before: object) -> dict[int, Trial]:
+    with Store(str(fifth_store)) as store:
+        return {stored.trial.number: stored.trial for stored in store.trials()}
+
+
+def test_every_latency_is_what_it_was(before, trials):
+    samples = defaultdict(list)
+    for number, seconds in before(
+        "SELECT trial_number, seconds FROM sample WHERE kind = 'steady' ORDER BY 1, position"
+    ):
+        samples[number].append(seconds)
+    assert samples.keys() == trials.keys()
+    for number, trial in trials.items():
+        assert trial.measurement.latency_s == pytest.approx(median(samples[number]), rel=1e-12)
+
+
+def test_it_is_known_how_many_images_a_call_made(trials):
+    images = {number: trial.measurement.images for number, trial in trials.items()}
+    one = dict.fromkeys(OF_ONE_IMAGE, 1)
+    assert images == {**one, 10: BATCH_SIZE, 17: BATCH_SIZE, TIMES_8: 8 * BATCH_SIZE}
+
+
+def test_samples_are_seconds_a_call(before, trials):
+    query = "SELECT seconds FROM sample WHERE trial_number = {} AND kind = '{}' ORDER BY position"
+    for number, trial in trials.items():
+        measured = trial.measurement
+        for kind, samples in measured.seconds.items():
+            divided = number not in OF_ONE_IMAGE and kind in ("steady", "disturbed")
+            factor = measured.images if divided else 1
+            kept = [factor * seconds for (seconds,) in before(query.format(number, kind))]
+            assert list(samples) == kept
+    # The second call was never divided: the steady ones take about as long.
+    seconds = trials[TIMES_8].measurement.seconds
+    assert 0.2 < median(seconds["steady"]) / seconds["second_call"][0] < 5.0
+
+
+def test_the_work_of_the_baseline_is_that_of_a_call(before, trials):
+    asked = dict(before("SELECT metric, value FROM work WHERE trial_number = 10"))
+    work = trials[10].measurement.work
+    assert work.keys() == asked.keys()
+    for metric, value in asked.items():
+        factor = BATCH_SIZE if metric in ("flops", "weights_read") else 1
+        assert work[metric] == factor * value
