@@ -87,9 +87,11 @@ def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
         parts = [(failure, [of_trial | facts]), (condition, conditions)]
         return [(table, rows) for table, rows in parts if rows]
     samples = [
-        of_trial | {"kind": kind, "position": position, "seconds": seconds}
+        of_trial | {"kind": kind, "position": position, "seconds": seconds, "turn": turn}
         for kind, series in outcome.seconds.items()
-        for position, seconds in enumerate(series)
+        for position, (seconds, turn) in enumerate(
+            zip(series, outcome.turns.get(kind, [None] * len(series)), strict=True)
+        )
     ]
     peaks = [of_trial | {"position": i} | asdict(peak) for i, peak in enumerate(outcome.peaks)]
     fidelities = [
@@ -123,14 +125,18 @@ class Parts:
         for row in self._of(failure, number):
             kind, message, log = FailureKind(row["kind"]), row["message"], row["log"]
             return Failure(kind, message, row["phase"], log, row["peak_bytes"], conditions)
-        samples = defaultdict(list)
+        samples: dict[str, list[float]] = defaultdict(list)
+        numbers: dict[str, list[int]] = defaultdict(list)
         for row in self._of(sample, number):
             samples[row["kind"]].append(row["seconds"])
+            if row["turn"] is not None:
+                numbers[row["kind"]].append(row["turn"])
         seconds = {kind: tuple(series) for kind, series in samples.items()}
+        turns = {kind: tuple(series) for kind, series in numbers.items()}
         peaks = tuple(_peak(row) for row in self._of(memory, number))
         metrics = {row["metric"]: row["value"] for row in self._of(fidelity, number)}
         asked = {row["metric"]: row["value"] for row in self._of(work, number)}
-        return Measurement(seconds, peaks, metrics, conditions, asked, images, counted)
+        return Measurement(seconds, peaks, metrics, conditions, asked, images, counted, turns)
 
     def _of(self, table: Table, number: int) -> list[RowMapping]:
         return self._rows.get((table.name, number), [])

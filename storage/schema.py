@@ -177,6 +177,12 @@ sample = Table(
     _key("kind", CleanText, "What was timed: start, load, first_call, steady, step and so on."),
     _key("position", Integer, "Place among the samples of this kind, from 0."),
     _fact("seconds", Double, "The time in seconds; of a call it is that of all its images."),
+    Column(
+        "turn",
+        Integer,
+        comment="Where calls were made in turns: those of one turn of a race's round lay beside "
+        "each other; NULL when alone.",
+    ),
     comment="One timing as it was read; medians are computed on reading.",
 )
 

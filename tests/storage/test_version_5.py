@@ -11,9 +11,10 @@ from statistics import median
 
 import pytest
 
-from search_space.trial import Trial
+from search_space.trial import Condition, Trial
 from storage import Store
 from tests.storage.versions import VERSION_5, store_of
+from tuner.race.paired_calls import comparable
 
 BATCH_SIZE = 2
 TIMES_8 = 18
@@ -78,3 +79,50 @@ def test_the_work_of_the_baseline_is_that_of_a_call(before, trials):
     for metric, value in asked.items():
         factor = BATCH_SIZE if metric in ("flops", "weights_read") else 1
         assert work[metric] == factor * value
+
+
+def test_the_calls_that_lay_beside_each_other_still_do(before, trials):
+    stamps = defaultdict(dict)
+    for race, round, began_s, *call in before(
+        """SELECT race, round, value, trial_number, sample_kind, sample_position FROM condition
+        JOIN trial ON trial.number = trial_number WHERE kind = 'turn_unix_s'"""
+    ):
+        stamps[race, round][tuple(call)] = began_s
+    assert len(stamps) == 3
+    for calls in stamps.values():
+        times = sorted(set(calls.values()))
+        for (number, kind, position), began_s in calls.items():
+            assert trials[number].measurement.turns[kind][position] == times.index(began_s)
+    alone = trials.keys() - {number for calls in stamps.values() for number, *_ in calls}
+    assert {bool(trials[number].measurement.turns) for number in alone} == {False}
+
+
+def test_nothing_else_that_was_seen_is_lost(before, trials):
+    query = """SELECT kind, value, complaint, sample_kind, sample_position FROM condition
+    WHERE trial_number = {} AND kind <> 'turn_unix_s' ORDER BY position"""
+    for number, trial in trials.items():
+        kept = [Condition(*seen) for seen in before(query.format(number))]
+        assert list(trial.measurement.conditions) == kept
+
+
+def test_the_conditions_of_a_trial_are_counted_without_a_gap(fifth_store, trials):
+    with closing(sqlite3.connect(fifth_store)) as connection:
+        counts = connection.execute(
+            "SELECT min(position), max(position) + 1, count(*) FROM condition GROUP BY trial_number"
+        ).fetchall()
+    assert len(counts) == len(trials)
+    assert all(first == 0 and after == count for first, after, count in counts)
+
+
+# The latencies as the version before told them of its own store.
+@pytest.mark.parametrize(
+    ("round", "latencies_s"),
+    [
+        ((4, 5), [0.3552211070516115, 11.329641438036349]),
+        ((6, 7), [10.393614040732581, 0.39816380446545624]),
+        ((17, 18), [0.21575667959875144, 0.1409921241836679]),
+    ],
+)
+def test_a_race_compares_what_it_compared(trials, round, latencies_s):
+    compared = comparable([trials[number].measurement for number in round])
+    assert [one.latency_s for one in compared] == pytest.approx(latencies_s, rel=1e-12)

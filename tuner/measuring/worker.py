@@ -76,6 +76,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
         "conditions": [asdict(condition) for condition in timed.conditions],
         "work": work,
         "images": images,
+        "turns": timed.turns,
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from search_space.trial import TURN, Failure, Measurement, Trial
+from search_space.trial import Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.records.figures import figures
@@ -30,6 +30,9 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         "quality": trial.budget.quality,
         "fidelity": dict(measured.fidelity) if measured else None,
         "seconds": {kind: list(samples) for kind, samples in measured.seconds.items()}
+        if measured
+        else None,
+        "turns": {kind: list(turns) for kind, turns in measured.turns.items()}
         if measured
         else None,
         "images": measured.images if measured else None,
@@ -74,8 +77,6 @@ def _condition_lines(trial: Trial) -> Iterator[str]:
             yield f"{name}: {complaint}"
     seen: dict[str, list[float]] = {}
     for condition in trial.outcome.conditions:
-        if condition.kind == TURN:
-            continue
         seen.setdefault(condition.kind, []).append(condition.value)
     for kind, values in seen.items():
         yield f"{kind:>12}: " + "  ".join(map(_counted, values))

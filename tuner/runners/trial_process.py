@@ -186,7 +186,13 @@ def _measurement(facts: dict[str, Any], tree_bytes: dict[str, int]) -> Measureme
     seconds = {kind: tuple(samples) for kind, samples in facts["seconds"].items() if samples}
     conditions = tuple(Condition(**condition) for condition in facts["conditions"])
     return Measurement(
-        seconds, tuple(peaks), facts["fidelity"], conditions, facts["work"], facts["images"]
+        seconds,
+        tuple(peaks),
+        facts["fidelity"],
+        conditions,
+        facts["work"],
+        facts["images"],
+        turns={kind: tuple(turns) for kind, turns in facts["turns"].items()},
     )
 
 
