@@ -6,16 +6,23 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 
 import pytest
+from sqlalchemy import create_engine
 
 from search_space.trial import Condition, Trial
 from storage import Store
+from storage.migrations import revisions
+from tests.storage.conftest import POSTGRESQL_URL, fresh_schema
 from tests.storage.versions import VERSION_5, store_of
 from tuner.race.paired_calls import comparable
 
+# In the order of their references.
+TABLES = ("autotune_migration", "machine", "software", "workload", "study", "config", "trial")
+TABLES += ("sample", "memory", "fidelity", "condition", "work")
 BATCH_SIZE = 2
 TIMES_8 = 18
 OF_ONE_IMAGE = {2, 4, 5, 6, 7}
@@ -126,3 +133,20 @@ def test_the_conditions_of_a_trial_are_counted_without_a_gap(fifth_store, trials
 def test_a_race_compares_what_it_compared(trials, round, latencies_s):
     compared = comparable([trials[number].measurement for number in round])
     assert [one.latency_s for one in compared] == pytest.approx(latencies_s, rel=1e-12)
+
+
+@pytest.mark.skipif(not POSTGRESQL_URL, reason="TEST_POSTGRESQL_URL names no server")
+def test_a_server_is_migrated_to_the_same(fifth_store, trials, before):
+    with fresh_schema() as url:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            for name in revisions()[:5]:
+                import_module(f"storage.revisions.{name}").upgrade(connection)
+            connection.exec_driver_sql("CREATE TABLE autotune_migration (name TEXT, at TEXT)")
+            for table in TABLES:
+                for row in before(f"SELECT * FROM {table}"):
+                    marks = ", ".join(["%s"] * len(row))
+                    connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", row)
+        engine.dispose()
+        with Store(url) as store:
+            assert {stored.trial.number: stored.trial for stored in store.trials()} == trials
