@@ -12,6 +12,7 @@ from threading import Thread
 
 import pytest
 
+from search_space.config import BASELINE
 from search_space.trial import Condition, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
@@ -68,7 +69,7 @@ def test_a_round_that_goes_on_numbers_its_turns_from_where_it_was(run):
 def test_the_turns_of_a_round_are_counted():
     def trial(race, round, *turns):
         outcome = Measurement({"steady": (1.0,) * len(turns)}, (), turns={"steady": turns})
-        return Trial({}, outcome, 1.0, "", race=race, round=round)
+        return Trial(BASELINE, outcome, 1.0, "", race=race, round=round)
 
     trials = [trial("a", 1, 0, 1), trial("a", 1, 0, 1, 2), trial("b", 1, 8), trial("a", 2, 9)]
     assert turns_made(trials, "a", 1) == 3
