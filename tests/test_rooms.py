@@ -150,6 +150,7 @@ def test_imports_go_from_tuner_to_storage_to_search_space():
         ("click", {"tuner.cli"}),
         ("optuna", {"tuner.search"}),
         ("sqlalchemy", {"storage"}),
+        ("alembic", {"storage"}),
     ],
 )
 def test_a_library_lives_in_one_room(package, rooms):

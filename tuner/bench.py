@@ -11,7 +11,7 @@ from search_space.config import BASELINE, Config, makes_another_image
 from search_space.knobs.batch import images_in_call
 from search_space.trial import OUT_OF_MEMORY, Failure, Measurement, Purpose, Trial
 from storage import Store
-from tuner.measuring.interleaving import WAITING, possible
+from tuner.measuring.interleaving import WAITING, possible, turns_made
 from tuner.measuring.memory.limits import free_host_bytes
 from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
 from tuner.records.job import Job
@@ -98,7 +98,8 @@ class Bench:
         jobs = [self._job(config, purpose) for config in configs]
         deadlines = Deadlines(self.plan.trial_timeout_s)
         without_room = []
-        for tried in self._run.interleaved(jobs, deadlines, self._shown()):
+        first_turn = turns_made(self.known(), race, round)
+        for tried in self._run.interleaved(jobs, deadlines, self._shown(), first_turn):
             outcome = tried.outcome
             if isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
                 # That may be the others' doing.

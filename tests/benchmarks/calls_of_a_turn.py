@@ -40,7 +40,7 @@ def two_a_turn(folder: Path) -> None:
     while turns.another(len(seconds[FIRST]) >= TURNS):
         for samples in seconds.values():
             samples.append(plain_s(pipe, build, job))
-    nothing = {"peaks": [], "fidelity": {}, "conditions": [], "work": {}}
+    nothing = {"peaks": [], "fidelity": {}, "conditions": [], "work": {}, "images": 1, "turns": {}}
     leave_result(folder, {"measurement": {"seconds": seconds, **nothing}})
 
 

@@ -42,7 +42,7 @@ from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, 
 from tests.calm import save_calm
 from tuner import reference
 from tuner.discovery.probing import look_around
-from tuner.measuring.calls import timed_call
+from tuner.measuring.calls import image_count, timed_call
 from tuner.measuring.failures import NoEffect, classify
 from tuner.measuring.fidelity.compare import fidelity_of
 from tuner.measuring.fidelity.metrics import latents_in_float32
@@ -123,6 +123,8 @@ def called_once(job: Job, phases: Phases) -> dict[str, Any]:
         "fidelity": fidelity,
         "conditions": [],
         "work": {},
+        "images": image_count(build.call),
+        "turns": {},
     }
 
 

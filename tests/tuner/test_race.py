@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 
 import numpy
@@ -10,7 +11,6 @@ import pytest
 from search_space.budget import UNLIMITED, Budget
 from search_space.config import BASELINE, Config
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
-from search_space.workload import Workload
 from tests.benchmarks.race_simulation import simulate
 from tuner.race.additive_model import Interval, Rounds
 from tuner.race.race import Race, Standing, preferred, run_race
@@ -217,9 +217,9 @@ def test_the_best_of_memory_is_no_slower_than_the_baseline():
 )
 def test_break_even_counts_the_images(first_s, latency_s, images):
     tuned, baseline = measurement(latency_s, first_s=first_s), measurement(2.0, first_s=2.0)
-    assert break_even_images(tuned, baseline, Workload("toy"), A) == images
+    assert break_even_images(tuned, baseline) == images
     four = None if images is None else 4 * images
-    assert break_even_images(tuned, baseline, Workload("toy", batch_size=4), A) == four
+    assert break_even_images(replace(tuned, images=4), replace(baseline, images=4)) == four
 
 
 @pytest.mark.parametrize(
@@ -228,9 +228,9 @@ def test_break_even_counts_the_images(first_s, latency_s, images):
 )
 def test_break_even_counts_all_images_of_a_first_call(first_s, image_s, images):
     # Four images take the baseline 8 s, and its first call makes a single one.
-    tuned, baseline = measurement(image_s, first_s=first_s), measurement(2.0, first_s=2.0)
-    workload = Workload("toy", throughput=True)
-    assert break_even_images(tuned, baseline, workload, {"batch": "times-4"}) == images
+    baseline = measurement(2.0, first_s=2.0)
+    tuned = replace(measurement(4 * image_s, first_s=first_s), images=4, counted=4)
+    assert break_even_images(tuned, baseline) == images
 
 
 def test_the_race_picks_well_and_its_interval_holds():

@@ -201,8 +201,8 @@ class Small(Simulation):
         peaks = (Peak("host", "steady", "simulated", 2**20),)
         return replace(super().outcome(config, job), peaks=peaks)
 
-    def interleaved(self, jobs, deadlines, on_phase):
-        for trial in super().interleaved(jobs, deadlines, on_phase):
+    def interleaved(self, jobs, deadlines, on_phase, first_turn):
+        for trial in super().interleaved(jobs, deadlines, on_phase, first_turn):
             ended = Failure(FailureKind.HOST_OUT_OF_MEMORY, "it was killed", "load")
             yield replace(trial, outcome=ended) if self.crowded and trial.config else trial
 

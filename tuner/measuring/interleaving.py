@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from search_space.trial import TURN, Condition
+from search_space.trial import Trial
 
 WAITING = "turn"
 """The phase of a trial that waits for its turn."""
@@ -42,20 +42,19 @@ class Turns(Protocol):
     def another(self, settled: bool) -> bool:
         """Whether to make another call; ``settled`` says whether the trial itself needs none."""
 
-    def seen(self) -> tuple[Condition, ...]:
-        """Which turn this call is, as conditions of it."""
+    @property
+    def turn(self) -> int | None:
+        """The turn of this call; None where it is made alone."""
 
 
 class Alone:
     """A trial that has the machine for itself."""
 
+    turn = None
+
     def another(self, settled: bool) -> bool:
         """Until it needs no more."""
         return not settled
-
-    def seen(self) -> tuple[Condition, ...]:
-        """Nothing."""
-        return ()
 
 
 class InTurns:
@@ -63,7 +62,7 @@ class InTurns:
 
     def __init__(self, place: str, enter: Callable[[str], None]) -> None:
         self._enter = enter
-        self._turn_s = 0.0
+        self.turn = 0
         enter(WAITING)
         self._socket = socket.socket(socket.AF_UNIX)
         _HELD.append(self._socket)
@@ -77,14 +76,16 @@ class InTurns:
         self._socket.sendall(json.dumps({"settled": settled}).encode() + b"\n")
         return self._told()
 
-    def seen(self) -> tuple[Condition, ...]:
-        """When all began this turn, which no other turn shares."""
-        return (Condition(TURN, self._turn_s),)
-
     def _told(self) -> bool:
         answer: dict[str, Any] = json.loads(self._lines.readline())
-        self._turn_s = answer["turn_s"]
+        self.turn = answer["turn"]
         return bool(answer["go"])
+
+
+def turns_made(trials: Iterable[Trial], race: str, round: int) -> int:
+    """How many turns of a round are kept: what goes on with it numbers its own from there."""
+    beside = [trial.measurement for trial in trials if (trial.race, trial.round) == (race, round)]
+    return max((turn + 1 for one in beside if one for turn in one.turns_s()), default=0)
 
 
 def turns_of(place: str | None, enter: Callable[[str], None]) -> Turns:

@@ -33,7 +33,7 @@ def comparable(measured: Sequence[Measurement]) -> list[Measurement]:
     ]
 
 
-def _shared_turns(measured: Sequence[Measurement], calm: bool) -> list[float]:
+def _shared_turns(measured: Sequence[Measurement], calm: bool) -> list[int]:
     turns = [one.turns_s(calm).keys() for one in measured]
     return sorted(set(turns[0]).intersection(*turns[1:])) if turns else []
 

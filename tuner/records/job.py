@@ -17,8 +17,8 @@ class Job:
 
     ``reference`` is the file of the output to compare with, ``output`` where to save this trial's
     own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
-    steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
-    folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
+    steady call whose latency is beyond ``cap_s`` is the last. What inductor has compiled is kept in
+    the folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
     enforced. ``pace_s`` is the best pace of the processor in this run so far. The
     weights for LPIPS lie in the folder ``lpips``. At the socket ``turns`` the trial asks for its
     turn, where it is measured in turns with others.
