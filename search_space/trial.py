@@ -102,7 +102,7 @@ class Measurement:
     ``seconds`` maps a kind (start, load, export, first_call, warm_up, steady, step …) to its
     samples in order, as they were read: those of calls are seconds a call. Each call makes so many
     ``images``; the latency is divided by the ``counted`` ones, which the workload tells. ``turns``
-    has the turn of each sample of the kinds that were measured in turns with other trials: within a
+    has the turn of each sample whose calls were interleaved with those of other trials: within a
     round of a race the calls of one turn lay beside each other. ``fidelity`` maps a metric to the
     worst of what was compared; the trial whose output is the reference has its noise floor there.
     ``work`` is what one call asks of the machine and what the machine can do, kept with the
@@ -164,7 +164,7 @@ class Measurement:
         return median(self.seconds["steady"]) / self.images
 
     def turns_s(self, calm: bool = False) -> dict[int, float]:
-        """The seconds of each call that was made in turns, or of the calm ones, by the turn."""
+        """The seconds of each call that was interleaved, or of the calm ones, by the turn."""
         busy = {(seen.sample, seen.position) for seen in self.conditions if seen.complaint}
         return {
             turn: self.seconds[kind][position]
@@ -219,7 +219,7 @@ class Trial:
 
     ``study_id`` is that of the study that asked for it, given by the store as well; ``budget`` is
     that of its run, which was enforced while it ran.
-    Trials with the same ``race`` and ``round`` were measured in turns, to be compared in pairs.
+    Trials with the same ``race`` and ``round`` are a block of the race, to be compared in pairs.
     """
 
     config: Config

@@ -180,7 +180,7 @@ sample = Table(
     Column(
         "turn",
         Integer,
-        comment="Where calls were made in turns: those of one turn of a race's round lay beside "
+        comment="Where calls were interleaved: those of one turn of a race's round lay beside "
         "each other; NULL when alone.",
     ),
     comment="One timing as it was read; medians are computed on reading.",

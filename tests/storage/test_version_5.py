@@ -108,7 +108,8 @@ def test_nothing_else_that_was_seen_is_lost(before, trials):
     query = """SELECT kind, value, complaint, sample_kind, sample_position FROM condition
     WHERE trial_number = {} AND kind <> 'turn_unix_s' ORDER BY position"""
     for number, trial in trials.items():
-        kept = [Condition(*seen) for seen in before(query.format(number))]
+        rows = before(query.format(number))
+        kept = [Condition(kind.replace("pace", "probe"), *seen) for kind, *seen in rows]
         assert list(trial.measurement.conditions) == kept
 
 

@@ -12,7 +12,7 @@ from search_space.budget import UNLIMITED, Budget
 from search_space.config import BASELINE, Config
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from tests.benchmarks.race_simulation import simulate
-from tuner.race.additive_model import Interval, Rounds
+from tuner.race.additive_model import AdditiveModel, Interval
 from tuner.race.race import Race, Standing, preferred, run_race
 from tuner.records.objective import LATENCY, Objective, best, break_even_images, start_up_s
 from tuner.records.statistics import half_width_s, spread
@@ -79,17 +79,17 @@ def test_a_race_that_was_killed_is_finished():
 def test_a_shift_that_a_round_has_in_common_cancels_out():
     shifts = {1: 1.0, 2: 1.5, 3: 0.7}
     values = {"one": {n: 2.0 * s for n, s in shifts.items()}, "other": dict(shifts)}
-    found = Rounds(values).ratio("one", "other")
+    found = AdditiveModel(values).ratio("one", "other")
     assert (found.ratio, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_rounds_that_an_entrant_missed_do_not_mislead():
     values = {"one": {1: 2.0, 2: 4.0, 3: 8.0}, "late": {3: 4.0}}
-    assert Rounds(values).ratio("one", "late").ratio == pytest.approx(2.0)
+    assert AdditiveModel(values).ratio("one", "late").ratio == pytest.approx(2.0)
 
 
 def test_without_repetition_nothing_is_significant():
-    found = Rounds({"one": {1: 1.0}, "other": {1: 9.0}}).ratio("one", "other")
+    found = AdditiveModel({"one": {1: 1.0}, "other": {1: 9.0}}).ratio("one", "other")
     assert found.low < 1 < found.high
 
 

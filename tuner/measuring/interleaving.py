@@ -1,4 +1,4 @@
-"""Trials whose processes live side by side and compute in turns: one at a time, call by call.
+"""Interleaved calls: trials whose processes live side by side and compute one at a time.
 
 What slows the machine for longer than a call then slows them all, and their ratios do not feel it.
 The controller hands the turn on. A trial's first turn lasts until it is warm, each later one a
@@ -28,7 +28,7 @@ _HELD: list[socket.socket] = []
 
 
 def possible() -> bool:
-    """Whether trials can take turns here: they ask for them at sockets in temporary folders."""
+    """Whether calls can be interleaved here: trials ask for turns at sockets in folders."""
     with suppress(AttributeError, OSError), TemporaryDirectory(prefix="tune-") as folder:
         with socket.socket(socket.AF_UNIX) as tried:
             tried.bind(os.path.join(folder, SOCKET))
@@ -57,7 +57,7 @@ class Alone:
         return not settled
 
 
-class InTurns:
+class Interleaved:
     """A trial that asks for its turn at a socket."""
 
     def __init__(self, place: str, enter: Callable[[str], None]) -> None:
@@ -90,4 +90,4 @@ def turns_made(trials: Iterable[Trial], race: str, round: int) -> int:
 
 def turns_of(place: str | None, enter: Callable[[str], None]) -> Turns:
     """The turns of a trial, once its first one has come; without a socket it is alone."""
-    return Alone() if place is None else InTurns(place, enter)
+    return Alone() if place is None else Interleaved(place, enter)

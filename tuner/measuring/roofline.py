@@ -30,7 +30,7 @@ def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any
     """
     peaks = {name.removesuffix(FLOPS): peak for name, peak in work.items() if name.endswith(FLOPS)}
     if latency_s is None or not peaks or not work.get("flops"):
-        return {"peak_share": None, "peak": None}
+        return {"utilization": None, "peak": None}
     dtype = max(peaks, key=lambda name: peaks[name])
     read_bytes = work["weights_read"] * ITEM_BYTES[dtype]
     limits_s = {
@@ -38,7 +38,7 @@ def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any
         f"memory bandwidth in {dtype}": read_bytes / work["copied_bytes_per_s"],
     }
     limit = max(limits_s, key=lambda name: limits_s[name])
-    return {"peak_share": limits_s[limit] / latency_s, "peak": limit}
+    return {"utilization": limits_s[limit] / latency_s, "peak": limit}
 
 
 def known_work(trials: Iterable[Trial]) -> Mapping[str, float]:

@@ -52,7 +52,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
     # Its threads are there from the first: once memory is short, starting one may never return.
-    guard = Guard(job.device, job.pace_s)
+    guard = Guard(job.device, job.probe_s)
     turns = turns_of(job.turns, phases.enter)
     phases.enter("load")
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
@@ -64,7 +64,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     phases.enter("check")
     if job.config.is_baseline:
         keep_calibration(build, kept)
-    likeness, work = _checked(build, job, timed)
+    fidelity, work = _checked(build, job, timed)
     phases.leave()
     spent = {
         name: (spent_s,) for name, spent_s in phases.seconds.items() if name not in timed.seconds
@@ -72,7 +72,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     return {
         "seconds": {"start": (start_s,), **spent, **timed.seconds},
         "peaks": [asdict(peak) for peak in phases.peaks],
-        "fidelity": likeness,
+        "fidelity": fidelity,
         "conditions": [asdict(condition) for condition in timed.conditions],
         "work": work,
         "images": images,
@@ -139,7 +139,7 @@ def _timed(
             turns=turns,
         )
     guard.close()
-    conditions = (*before, *guard.pace.own(), *timed.conditions)
+    conditions = (*before, *guard.probe.own(), *timed.conditions)
     return replace(timed, conditions=conditions, output=made(timed.output, latents))
 
 
@@ -153,10 +153,10 @@ def _checked(build: Build, job: Job, timed: Timed) -> tuple[dict[str, float], di
     if seen:
         raise NoEffect(seen)
     capped = len(timed.seconds["steady"]) < MINIMUM_SAMPLES
-    likeness = fidelity_of(build, job, timed.output, can_win=not capped)
+    fidelity = fidelity_of(build, job, timed.output, can_win=not capped)
     # Once for a workload: by the trial that everything else is compared with.
     work = work_of(build) if job.output is not None and job.config.is_baseline else {}
-    return likeness, work
+    return fidelity, work
 
 
 def silence_progress_bars() -> None:

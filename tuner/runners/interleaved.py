@@ -1,4 +1,4 @@
-"""The controller's side of trials in turns: it hands the turn from one to the next.
+"""The controller's side of interleaved calls: it hands the turn from one trial to the next.
 
 Each trial has a socket. Once all have come there, one after the other is told to go, and asks again
 when it is warm and after each call. A trial whose process ends gives its turn back, however it
