@@ -58,6 +58,8 @@ def knob_section(knob: Knob) -> Iterator[str]:
             yield f"  {sentence(choice.apply)}"
         if choice.need is not nothing and sentence(choice.need):
             yield f"  Availability: {sentence(choice.need)}"
+        if choice.note is not nothing:
+            yield f"  {sentence(choice.note)}"
         yield f"  Effect check: {sentence(choice.effect)}"
         for reason, theirs in by_reason(excluded(knob, choice)):
             yield f"  - Not with {', '.join(map(code, theirs))}: {reason}."

@@ -63,6 +63,9 @@ class Context:
 Need = Callable[[Context], "str | None"]
 """None where the choice is available, otherwise the sentence that says why not."""
 
+Note = Callable[[Context], "str | None"]
+"""None, or the sentence that says what is different about the choice on this machine."""
+
 Apply = Callable[[Build, str], None]
 Effect = Callable[[Build, str], "str | None"]
 """None where the choice is seen to act, otherwise the sentence that says what was seen."""
@@ -133,6 +136,7 @@ class Choice:
 
     ``run_on`` names the device kinds on which this project has run it; None leaves that to the
     knob's declaration. ``environment`` gives the variables that must be set before Python starts.
+    ``note`` gives a sentence where the choice is available but acts otherwise on this machine.
     What makes ``another_image`` by design is not compared with the baseline.
     """
 
@@ -145,6 +149,7 @@ class Choice:
     run_on: tuple[str, ...] | None = None
     environment: Environment = as_it_is
     another_image: bool = False
+    note: Note = nothing
 
     def verified(self, machine: Machine) -> bool:
         """Whether this choice has been run on this kind of device; the first choice counts too."""

@@ -10,7 +10,7 @@ from search_space.hardware.detect import int8_saturates
 from search_space.knob import Choice, Need, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.knobs.precision import kept_in_fp32
-from search_space.needs import device, every, installed, not_device, probe
+from search_space.needs import device, every, installed, not_device, probe, seven_bits
 
 STAYS_IN_PYTORCH = goes_only_with(
     "engine",
@@ -121,6 +121,7 @@ TORCHAO_PROBES = {
             need=with_torchao(device("cpu", "cuda", "xpu", what="a product of int8 matrices")),
             tier=Tier.NEAR,
             run_on=("cpu", "cuda"),
+            note=seven_bits,
         ),
         Choice(
             "torchao-fp8-weights",

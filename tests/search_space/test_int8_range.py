@@ -15,10 +15,23 @@ from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.hardware.detect import detect, int8_saturates
 from search_space.knob import Tier
+from search_space.space import Space
 from tests.search_space.choices import LEAST_DB
 from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
+from tuner.report.knobs import knobs_json
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 2}
+NOTE = "in the reduced range (7 bits), as this CPU has no VNNI"
+IN_7_BITS = {
+    ("quantization", "torchao-int8-dynamic"),
+    ("engine", "onnxruntime-int8-dynamic"),
+    ("engine", "onnxruntime-int8"),
+    ("engine", "openvino-int8"),
+    ("vae_engine", "onnxruntime-int8"),
+    ("vae_engine", "openvino-int8"),
+    ("text_encoder_engine", "onnxruntime-int8-dynamic"),
+}
+
 # What diffusers does with tensors, torch.onnx with pytrees, and OpenVINO with torch.jit.
 warns = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::torch.jit.TracerWarning"
@@ -59,6 +72,18 @@ def test_x86_saturates_without_vnni(architecture, flags, saturates, cpu):
 def test_a_cpu_that_saturates_is_other_hardware(describe_machine):
     machine = describe_machine("cpu")
     assert replace(machine, int8_saturates=True).fingerprint != machine.fingerprint
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+def test_choices_in_7_bits_say_so_where_they_are(saturates, describe):
+    listed = knobs_json(Space(replace(describe(int8_saturates=saturates), quality=Tier.LOSSY)))
+    notes = {
+        (knob["name"], choice["value"]): choice["note"]
+        for knob in listed
+        for choice in knob["choices"]
+        if choice["note"]
+    }
+    assert notes == (dict.fromkeys(IN_7_BITS, NOTE) if saturates else {})
 
 
 @pytest.fixture
