@@ -133,6 +133,16 @@ def test_knobs_and_the_machine_fit(width, device):
         assert_whole(drawn(table, width), drawn(table, WIDE), width)
 
 
+def test_choices_that_cannot_be_had_are_counted_a_line_a_reason():
+    shown = drawn(knobs_text(Space(context())), WIDE).partition("\nNot available here: ")[2]
+    rows = [line.split(maxsplit=1) for line in shown.splitlines()[2:]]
+    counts = [int(count) for count, _ in rows]
+    assert counts == sorted(counts, reverse=True)
+    assert shown.startswith(f"{sum(counts)} choices ")
+    reasons = [line.split("  ")[-1] for line in shown.splitlines()[2:]]
+    assert "they need cuda" in reasons and len(reasons) == len(set(reasons))
+
+
 def test_trials_stand_under_their_model_size_and_machine_the_newest_last(run):
     _, path = run
     first, second = printed(100, "trials", "--store", path).split("\n\n")

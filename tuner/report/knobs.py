@@ -118,19 +118,21 @@ def _refused(space: Space) -> Iterator[Refusal]:
 
 
 def _by_reason(refused: Iterable[Refusal]) -> tuple[Row, ...]:
-    """A row for each thing that is lacking, the most frequent first: how many choices lack it."""
-    groups: dict[str, list[Refusal]] = {}
+    """A row a reason, the most frequent first: how many choices, of which knobs, and why not."""
+    alike: dict[str, list[Refusal]] = {}
     for one in refused:
-        groups.setdefault(one.lacking, []).append(one)
-    found = sorted(groups.values(), key=lambda group: -len(group))
-    return tuple(map(_reason_row, found))
+        alike.setdefault(one.lacking, []).append(one)
+    knobs: dict[str, list[str]] = {}
+    for lacking, group in alike.items():
+        reasons = {one.reason for one in group}
+        why = reasons.pop() if len(reasons) == 1 else f"they need {lacking}"
+        knobs.setdefault(why, []).extend(one.knob for one in group)
+    found = sorted(knobs.items(), key=lambda reason: -len(reason[1]))
+    return tuple(Row((str(len(names)), _named(set(names))), why) for why, names in found)
 
 
-def _reason_row(group: list[Refusal]) -> Row:
-    names = list(dict.fromkeys(one.knob for one in group))
-    reasons = list(dict.fromkeys(one.reason for one in group))
-    why = reasons[0] if len(reasons) == 1 else f"they need {group[0].lacking}"
-    return Row((str(len(group)), names[0] if len(names) == 1 else f"{len(names)} knobs"), why)
+def _named(knobs: set[str]) -> str:
+    return next(iter(knobs)) if len(knobs) == 1 else counted(len(knobs), "knob")
 
 
 def _does(choice: Choice) -> str:
