@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PAGES := $(shell find docs -name '*.md')
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
 .PHONY: tune test check docs clean
@@ -23,10 +24,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cog --check docs/*.md
+	$(BIN)/cog --check $(PAGES)
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/cog -r docs/*.md
+	$(BIN)/cog -r $(PAGES)
 
 clean:
 	rm -rf $(VENV)

@@ -12,7 +12,7 @@ from search_space.build import Build, Entry, Example
 from search_space.runtimes.graph import Graph, graph_key, graph_of
 
 MOST_CALLS = 16
-"""More calls than these bring a quantizer nothing; of a longer schedule every n-th is kept."""
+"""More calls than these bring a quantizer nothing; of a longer schedule every n-th counts."""
 
 KeptCalls = Sequence[tuple[Any, Any]]
 """The arguments of each call of a model, by place and by name."""

@@ -15,7 +15,7 @@ from tuner.records.figures import IDENTICAL_DB
 from tuner.records.objective import LATENCY, Objective, start_up_s
 
 MINIMUM_ROUNDS = 2
-"""With fewer nothing is repeated, and no interval can be told."""
+"""With fewer nothing is repeated, and there is no interval."""
 
 MORE_ROUNDS = 2
 """Added where a rival may still be better than the leader by more than a tie."""

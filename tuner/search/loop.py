@@ -26,11 +26,11 @@ from tuner.runners.base import Deadlines, Runner
 from tuner.search.reuse import lost_to_noise, usable_baseline
 
 CAP = 1.5
-"""A steady call slower than this many times the best so far ends a trial."""
+"""A steady call slower than this multiple of the best so far ends a trial."""
 
 HOPELESS = 2.0
-"""A call longer than this many times the baseline's, with nothing to compile, is not waited for;
-one that makes more images may take so many times longer."""
+"""A call with nothing to compile ends the trial beyond this multiple of the baseline's; one that
+makes more images may take longer in proportion."""
 
 HOPELESS_SLACK_S = 5.0
 """Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
@@ -40,8 +40,10 @@ ROOM = 0.8
 """Trials live side by side where they need no more than this share of the host's free memory."""
 
 DRIFT_TRIALS = 10
+"""The baseline is measured again after this many trials."""
+
 DRIFT_AGE = timedelta(minutes=20)
-"""After so many trials or so long the baseline is measured again."""
+"""The baseline is measured again after this long."""
 
 
 def tune(plan: Plan, store: Store, run: Runner, progress: Progress) -> Iterator[Trial]:

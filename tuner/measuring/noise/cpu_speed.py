@@ -28,28 +28,31 @@ BEST_WITHIN = "best_pace_within_s"
 """The kind of the condition of a trial: the pace of the best tenth of all looks."""
 
 SLOW = 1.15
-"""Beyond so many times the best pace a call is disturbed."""
+"""A call is disturbed beyond this multiple of the best probe beside calls."""
 
 SLOW_WITHIN = 1.1
-"""Beyond so many times the pace of the best tenth of all looks of the trial a call is disturbed."""
+"""A call is disturbed beyond this multiple of the best tenth of the trial's probes within calls."""
 
 LEAST_LOOKS = 5
-"""Of fewer looks at a core nothing is said: the call was short, or held the interpreter."""
+"""Fewer probes of a core say nothing: the call was short, or held the interpreter."""
 
 LOOKS_AT_REST = 4
 
 WORK = bytes(2**18)
 ROUNDS = 8
+"""The most rounds of work in a probe: a core may have slept."""
+
 ENOUGH = 1.05
-"""So often the work is done at most, for a core may have slept, and no more once it took so many
-times the best pace. Well below what counts as slow: a better pace may become known."""
+"""A round within this multiple of the best probe ends the probe. It lies well below what counts as
+slow, because a later probe may be better."""
 
 LEAST_ROUNDS = 2
+
 COST = 0.0025
-"""Beside a short call there are fewer rounds: at the best pace they take this share of it."""
+"""Beside a short call a probe has fewer rounds: on a fast core they take this share of the call."""
 
 RECENT_S = 0.05
-"""As long as a pace stands for now: from the end of a call to the begin of the next."""
+"""A probe holds this long: from the end of a call to the begin of the next."""
 
 
 class Pace:
