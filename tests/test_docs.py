@@ -36,6 +36,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 
+NAME = re.compile(r"`([^`]+)`")
+ROOMS = ("tuner", "storage", "search_space")
+
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 command = pytest.mark.parametrize("name", sorted(main.commands))
 
@@ -98,6 +101,26 @@ def test_every_link_leads_somewhere(path):
 def test_every_page_is_in_the_index():
     others = {path.relative_to(ROOT / "docs").as_posix() for path in DOCS} - {"index.md"}
     assert {name for name in others if f"({name})" not in text("docs/index.md")} == set()
+
+
+def names_of_the_vocabulary() -> list[str]:
+    """What stands in backquotes in the columns for the code and for JSON."""
+    rows = [line.split("|") for line in text("docs/vocabulary.md").splitlines() if line[:1] == "|"]
+    return sorted({name for row in rows for cell in row[3:5] for name in NAME.findall(cell)})
+
+
+@pytest.mark.parametrize("name", names_of_the_vocabulary())
+def test_every_name_of_the_vocabulary_is_one_of_the_code(name):
+    sources = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    if name.endswith(".py"):
+        assert [path for path in sources if path.as_posix().endswith(f"/{name}")]
+        return
+    for word in re.findall(r"\w+", name):
+        assert any(re.search(rf"\b{word}\b", path.read_text("utf-8")) for path in sources), word
+
+
+def test_the_readme_is_short():
+    assert len(text("README.md").splitlines()) <= 80
 
 
 @page
