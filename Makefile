@@ -1,7 +1,10 @@
-# make tune   install and tune the embedded reference pipeline
-# make test   install and run the tests
-# make check  install, then lint, types and generated docs
-# make docs   rewrite the parts of the docs that are made from code
+# make tune     install and tune the embedded reference pipeline
+# make quick    install and run the tests that need no pipeline, within a minute
+# make test     install and run the tests
+# make test-all install and run the tests, those that take minutes too
+# make check    install, then lint, types and generated docs
+# make docs     rewrite the parts of the docs that are made from code
+# make resolve  find a wheel of every pinned version for each Python; fetches their metadata alone
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,16 +12,26 @@ BIN := $(VENV)/bin
 PAGES := $(shell find docs -name '*.md')
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
-.PHONY: tune test check docs clean
+.PHONY: tune quick test test-all check docs resolve clean
 
 tune: $(VENV)/.installed
 	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 40s --trial-timeout 75s --no-ablation \
 		--exclude engine --exclude vae_engine --exclude text_encoder_engine
 
-# Two processes with a thread each; then what times itself, with the machine to itself.
+# Two processes with a thread each.
+TOGETHER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: $(VENV)/.installed-dev
+	$(TOGETHER) -q --durations=5 --durations-min=1 -m 'not heavy and not slow and not gpu and not long'
+
+# After the others, what times itself, with the machine to itself.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
-	$(BIN)/python -m pytest -m slow
+	$(TOGETHER) -m 'not slow and not gpu and not long'
+	$(BIN)/python -m pytest -m 'slow and not long'
+
+# Where no test takes minutes, pytest ends with 5.
+test-all: test
+	$(BIN)/python -m pytest -m 'long and not gpu' || [ $$? -eq 5 ]
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -28,6 +41,15 @@ check: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/cog -r $(PAGES)
+
+# pip would judge requirements such as `python_version >= "3.12"` by the Python that it runs on.
+resolve: $(VENV)/.venv
+	$(INSTALL) uv
+	@for version in 3.11 3.12 3.13 3.14; do \
+		$(BIN)/uv pip compile -q --no-build --python-version $$version --python-platform x86_64-manylinux_2_28 \
+			--all-extras -c constraints.txt pyproject.toml -o /dev/null || exit 1; \
+		echo "Python $$version: the versions of constraints.txt have wheels for Linux on x86-64"; \
+	done
 
 clean:
 	rm -rf $(VENV)

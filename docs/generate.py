@@ -11,81 +11,12 @@ import click
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import sqlite
 
-from search_space.catalog import all_knobs
-from search_space.hardware.detect import KINDS
-from search_space.knob import Choice, Knob, Need, nothing
-from search_space.portfolio import KNOWN_GOOD, SPARING
 from storage.schema import metadata
 from tuner.cli.main import main
 
 HELP_WIDTH = 80
-NOWHERE = "not yet"
 ROOT = Path(__file__).parents[1]
 WITH_CONSTANTS = ("tuner", "storage", "search_space")
-
-Exclusion = tuple[str, str, str]
-"""A choice, a choice that cannot stand beside it, and the reason."""
-
-
-def knob_table() -> str:
-    """One row a choice."""
-    rows = [
-        (
-            f"[{knob.name}](#{knob.name})" if choice is knob.choices[0] else "",
-            code(choice.value),
-            stage(knob),
-            choice.tier.value,
-            "leaves all as it is" if choice is knob.choices[0] else sentence(choice.apply),
-            ", ".join(code(theirs) for theirs, _ in excluded(knob, choice)) or "-",
-            run_on(knob, choice),
-        )
-        for knob in all_knobs()
-        for choice in knob.choices
-    ]
-    return table(("knob", "choice", "stage", "quality", "what it does", "not with", "run on"), rows)
-
-
-def knob_sections() -> str:
-    """One section a knob, with what each choice does, needs and excludes."""
-    return "\n".join(line for knob in all_knobs() for line in knob_section(knob))
-
-
-def knob_section(knob: Knob) -> Iterator[str]:
-    """The lines of one knob."""
-    yield from (f"### {knob.name}", "", knob.doc, "")
-    for choice in knob.choices:
-        if choice is knob.choices[0]:
-            yield f"- {code(choice.value)}: leaves all as it is."
-            continue
-        seen = f"quality: {choice.tier.value}; run on: {run_on(knob, choice)}"
-        yield f"- {code(choice.value)} ({seen})."
-        if sentence(choice.apply) != knob.doc:
-            yield f"  {sentence(choice.apply)}"
-        if choice.need is not nothing and sentence(choice.need):
-            yield f"  Availability: {sentence(choice.need)}"
-        yield f"  Effect check: {sentence(choice.effect)}"
-        for reason, theirs in by_reason(excluded(knob, choice)):
-            yield f"  - Not with {', '.join(map(code, theirs))}: {reason}."
-        for conflict in choice.conflicts:
-            if conflict.only and choice.value in (conflict.choices or knob.values):
-                theirs = [code(f"{conflict.knob}={value}") for value in conflict.only]
-                yield f"  - Only with {' or '.join(theirs)}: {conflict.reason}."
-    yield ""
-
-
-def portfolio_table() -> str:
-    """The configs that are tried first, by device."""
-    rows = [
-        (device, " ".join(code(f"{name}={value}") for name, value in config.items()))
-        for device, configs in KNOWN_GOOD.items()
-        for config in configs
-    ]
-    return table(("device", "config"), rows)
-
-
-def sparing_list() -> str:
-    """The configs that are tried first where the baseline ran out of memory."""
-    return ", ".join(code(f"{name}={value}") for known in SPARING for name, value in known.items())
 
 
 def cli_reference() -> str:
@@ -158,51 +89,6 @@ def numeric(value: ast.expr) -> bool:
         case ast.Call(func=ast.Name(id="timedelta" | "bytes"), args=args, keywords=named):
             return all(map(numeric, [*args, *(keyword.value for keyword in named)]))
     return False
-
-
-def stage(knob: Knob) -> str:
-    """The stage as it is written in a sentence."""
-    return knob.stage.name.lower().replace("_", " ")
-
-
-def run_on(knob: Knob, choice: Choice) -> str:
-    """The device kinds on which the choice has been run."""
-    if choice is knob.choices[0]:
-        return "-"
-    return ", ".join(kind for kind in KINDS if kind in choice.run_on) or NOWHERE
-
-
-def excluded(knob: Knob, choice: Choice) -> list[tuple[str, str]]:
-    """What the choice does not go with and why, whichever side declares it."""
-    me = f"{knob.name}={choice.value}"
-    found = {theirs: why for mine, theirs, why in exclusions() if mine == me}
-    found |= {mine: why for mine, theirs, why in exclusions() if theirs == me}
-    return list(found.items())
-
-
-def by_reason(found: list[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """The same with one entry a reason."""
-    for reason in dict.fromkeys(why for _, why in found):
-        yield reason, [theirs for theirs, why in found if why == reason]
-
-
-def exclusions() -> Iterator[Exclusion]:
-    """Every pair of choices that cannot stand together, as it is declared."""
-    for knob in all_knobs():
-        for choice in knob.choices:
-            for conflict in choice.conflicts:
-                if conflict.choices and choice.value not in conflict.choices:
-                    continue
-                # What a conflict with a need asks of the machine is not said in words.
-                where = " (on some machines)" if conflict.need else ""
-                for other in conflict.others:
-                    mine, theirs = f"{knob.name}={choice.value}", f"{conflict.knob}={other}"
-                    yield mine, theirs, conflict.reason + where
-
-
-def sentence(function: object | Need) -> str:
-    """The docstring on one line; empty without one."""
-    return " ".join((getattr(function, "__doc__", None) or "").split())
 
 
 def settings(command: click.Command) -> dict[str, object]:

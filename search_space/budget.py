@@ -24,7 +24,6 @@ class Budget:
 
     @property
     def limits_memory(self) -> bool:
-        """Whether there is a limit for any memory."""
         return (self.memory_bytes, self.host_bytes) != (None, None)
 
     def on_device(self, device: str) -> int | None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from search_space.build import Build
 from search_space.config import steps
 from search_space.knob import Stage
-from search_space.trial import Config
 
 Before = Callable[[Stage], None]
 
 
-def construct(build: Build, config: Config, before: Before | None = None) -> Any:
+def construct(build: Build, config: Mapping[str, str], before: Before | None = None) -> Any:
     """Let the config act on the build, stage by stage, and return the pipeline.
 
     ``before`` is called ahead of each step with its stage. Raises what diffusers and the knobs
@@ -33,7 +32,7 @@ def construct(build: Build, config: Config, before: Before | None = None) -> Any
     return build.pipe
 
 
-def no_effect(build: Build, config: Config) -> str | None:
+def no_effect(build: Build, config: Mapping[str, str]) -> str | None:
     """The first choice of the config that is not seen to act, with what was seen; or None."""
     for step in steps(config):
         seen = step.effect(build)

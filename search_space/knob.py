@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 
 from search_space.build import Build
 from search_space.hardware.machine import Machine
@@ -30,7 +30,7 @@ class Stage(IntEnum):
     ENGINE = 12
 
 
-class Tier(str, Enum):
+class Tier(StrEnum):
     """How far a choice may move the image from the baseline's."""
 
     EXACT = "exact"
@@ -60,8 +60,34 @@ class Context:
     allow_remote_code: bool = False
 
 
-Need = Callable[[Context], "str | None"]
-"""None where the choice is available, otherwise the sentence that says why not."""
+@dataclass(frozen=True)
+class Need:
+    """What a choice needs, in words, and why that is missing on a machine or for a pipeline.
+
+    ``what`` follows the word "needs": "cuda", "8 steps or more". ``missing`` gives None where it is
+    there, otherwise the sentence that says why not. ``parts`` are the needs that this one joins.
+    """
+
+    what: str
+    missing: Callable[[Context], str | None]
+    parts: tuple[Need, ...] = ()
+
+    def __call__(self, context: Context) -> str | None:
+        return self.missing(context)
+
+    @property
+    def sentence(self) -> str:
+        return f"needs {self.what}"
+
+    @property
+    def each(self) -> tuple[Need, ...]:
+        """The needs that join no others, in the order in which they are looked at."""
+        return tuple(one for part in self.parts for one in part.each) or (self,)
+
+    def unmet(self, context: Context) -> Need | None:
+        """The first of ``each`` that is missing: what choices that cannot be had are grouped by."""
+        return next((one for one in self.each if one(context)), None)
+
 
 Apply = Callable[[Build, str], None]
 Effect = Callable[[Build, str], "str | None"]
@@ -77,9 +103,8 @@ Environment = Callable[[str], dict[str, str]]
 """The environment variables that a choice needs before the process starts."""
 
 
-def nothing(context: Context) -> str | None:
-    """The need of a choice that is always available."""
-    return None
+nothing = Need("nothing", lambda context: None)
+"""The need of a choice that is always available."""
 
 
 def untouched(build: Build, choice: str) -> None:
@@ -100,16 +125,16 @@ def as_it_is(choice: str) -> dict[str, str]:
 class Conflict:
     """Choices that cannot stand beside certain choices of another knob, and why.
 
-    Declared once, on one side. ``choices`` empty means every choice but the first. ``need`` narrows
-    the conflict to where it gives a sentence. ``only`` in place of ``others`` names what can stand
-    beside: then something must be chosen there.
+    Declared once, on one side. ``choices`` empty means every choice but the first. ``where``
+    narrows it to machines and pipelines that have that. ``only`` in place of ``others`` names what
+    can stand beside: then something must be chosen there.
     """
 
     knob: str
     others: tuple[str, ...]
     reason: str
     choices: tuple[str, ...] = ()
-    need: Need | None = None
+    where: Need = nothing
     only: tuple[str, ...] = ()
 
     def between(self, mine: str, theirs: str, context: Context) -> str | None:
@@ -117,9 +142,7 @@ class Conflict:
         excluded = theirs not in self.only if self.only else theirs in self.others
         if not excluded or (self.choices and mine not in self.choices):
             return None
-        if self.need is not None and self.need(context) is None:
-            return None
-        return self.reason
+        return None if self.where(context) else self.reason
 
 
 def goes_only_with(knob: str, only: tuple[str, ...], reason: str) -> Conflict:

@@ -1,128 +1,150 @@
-"""Reasons that several knobs share: each answers None or the sentence that says why not."""
+"""Needs that several knobs share, and what makes and joins needs."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterable
 
-from search_space.knob import Context, Need
+from search_space.knob import Context, Need, nothing
+
+
+def need(what: str) -> Callable[[Callable[[Context], str | None]], Need]:
+    """Make the decorated function a need for ``what``: it gives None, or says why that is missing.
+
+    Used as ``@need("a single denoiser")``; ``what`` goes on after the word "needs".
+    """
+
+    def declare(missing: Callable[[Context], str | None]) -> Need:
+        return Need(what, missing)
+
+    return declare
+
+
+def every(*needs: Need) -> Need:
+    """All of the needs, in order: the first that is missing is the answer."""
+    each = tuple(one for joined in needs for one in joined.each if one is not nothing)
+    if len(each) < 2:
+        return each[0] if each else nothing
+
+    def first_missing(context: Context) -> str | None:
+        return next((reason for one in each if (reason := one(context))), None)
+
+    return Need(listed(one.what for one in each), first_missing, each)
+
+
+def listed(words: Iterable[str], joint: str = "and") -> str:
+    """The words as one says them, without repeats: "cuda, Linux and 8 steps or more"."""
+    *before, last = dict.fromkeys(words)
+    return f"{', '.join(before)} {joint} {last}" if before else last
 
 
 def installed(package: str, extra: str) -> Need:
-    """The package must be installed; ``extra`` is the one of ours that brings it."""
+    """The package; ``extra`` is the one of ours that brings it."""
 
-    def need(context: Context) -> str | None:
-        """The package must be installed."""
+    @need(f"the package {package} (extra: {extra})")
+    def package_installed(context: Context) -> str | None:
         if package in context.machine.packages:
             return None
         return f"{package} is not installed: pip install 'diffusers-autotune[{extra}]'"
 
-    return need
+    return package_installed
 
 
-def device(*kinds: str, what: str) -> Need:
-    """The machine's device must be one of ``kinds``."""
+def device(*kinds: str, what: str = "it") -> Need:
+    """A device of one of the kinds; ``what`` is the subject of the answer where it is another."""
 
-    def need(context: Context) -> str | None:
-        """The device must be one of those that the choice is made for."""
-        if context.machine.device in kinds:
+    named = listed(kinds, "or")
+
+    @need(named)
+    def device_of_a_kind(context: Context) -> str | None:
+        found = context.machine.device
+        if found in kinds:
             return None
-        return (
-            f"{what} needs {' or '.join(kinds)}; this machine's device is {context.machine.device}"
-        )
+        return f"{what} needs {named}; this machine's device is {found}"
 
-    return need
+    return device_of_a_kind
 
 
 def not_device(kind: str, reason: str) -> Need:
-    """The machine's device must not be ``kind``."""
+    """Any device but one; ``reason`` is the answer there."""
 
-    def need(context: Context) -> str | None:
-        """The device must not be the one that the choice excludes."""
+    @need(f"a device other than {kind}")
+    def another_device(context: Context) -> str | None:
         return reason if context.machine.device == kind else None
 
-    return need
+    return another_device
 
 
 def probe(name: str) -> Need:
-    """The probe of that name must have worked on this machine."""
+    """A probe of that name which worked on this machine."""
 
-    def need(context: Context) -> str | None:
-        """The probe must have worked on this machine."""
+    @need(f"the probe {name}")
+    def probe_worked(context: Context) -> str | None:
         return context.machine.probes.get(name, f"{name} was not tried on this machine")
 
-    return need
+    return probe_worked
 
 
+@need("a C++ compiler on a CPU")
 def cpp_compiler(context: Context) -> str | None:
-    """Inductor needs a C++ compiler on a CPU."""
     if context.machine.device != "cpu" or any(map(shutil.which, ("g++", "clang++", "c++"))):
         return None
     return "torch.compile needs a C++ compiler on a CPU: install g++"
 
 
+@need("--allow-remote-code")
 def remote_code(context: Context) -> str | None:
-    """The user must allow code from the Hub to be run."""
     if context.allow_remote_code:
         return None
     return "its kernel is fetched from the Hub and run: give --allow-remote-code"
 
 
+@need("--allow-lossy")
 def lossy_steps(context: Context) -> str | None:
-    """The user must allow another image to be made."""
     if context.allow_lossy:
         return None
     return "it makes another image by design: give --allow-lossy"
 
 
+@need("Linux")
 def linux(context: Context) -> str | None:
-    """The system must be Linux."""
     if context.machine.system.startswith("Linux"):
         return None
     return f"it is made for Linux; this system is {context.machine.system}"
 
 
 def nvidia(what: str) -> Need:
-    """The GPU must be one of NVIDIA, not one of AMD, which torch calls cuda as well."""
+    """A GPU of NVIDIA, not one of AMD, which torch calls cuda as well."""
 
-    def need(context: Context) -> str | None:
-        """The GPU must be one of NVIDIA."""
+    @need("a GPU of NVIDIA")
+    def gpu_of_nvidia(context: Context) -> str | None:
         if context.machine.device == "cuda" and context.machine.rocm:
             return f"{what} needs a GPU of NVIDIA; this is one of AMD"
         return device("cuda", what=what)(context)
 
-    return need
+    return gpu_of_nvidia
 
 
 def amd(what: str) -> Need:
-    """The GPU must be one of AMD, which torch calls cuda as well."""
+    """A GPU of AMD, which torch calls cuda as well."""
 
-    def need(context: Context) -> str | None:
-        """The GPU must be one of AMD."""
+    @need("a GPU of AMD")
+    def gpu_of_amd(context: Context) -> str | None:
         if context.machine.device == "cuda" and not context.machine.rocm:
             return f"{what} needs a GPU of AMD; this is one of NVIDIA"
         return device("cuda", what=what)(context)
 
-    return need
+    return gpu_of_amd
 
 
 def accelerator(what: str) -> Need:
-    """The device must have memory of its own, apart from the host's."""
+    """A device with memory of its own, apart from the host's."""
 
-    def need(context: Context) -> str | None:
-        """The device must have memory of its own, apart from the host's."""
+    @need("a device with memory of its own")
+    def memory_of_its_own(context: Context) -> str | None:
         kind = context.machine.device
         if kind in ("cuda", "xpu", "hpu"):
             return None
         return f"{what} moves models between host and device, and {kind} shares the host's memory"
 
-    return need
-
-
-def every(*needs: Need) -> Need:
-    """All of the needs, in order: the first sentence is the answer."""
-
-    def need(context: Context) -> str | None:
-        return next((reason for one in needs if (reason := one(context))), None)
-
-    need.__doc__ = " ".join(one.__doc__ or "" for one in needs)
-    return need
+    return memory_of_its_own

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from search_space.build import PARTS
-from search_space.config import changes
+from search_space.config import Config
 from search_space.space import Space
 
 OPENVINO = {"vae_engine": "openvino", "text_encoder_engine": "openvino"}
@@ -44,6 +44,8 @@ KNOWN_GOOD: dict[str, tuple[dict[str, str], ...]] = {
         {"precision": "bf16", "engine": "compile-default", "cache": "first-block-0.1"},
     ),
 }
+"""In the order in which they are tried. Those for cuda were put together by reading."""
+
 SPARING: tuple[dict[str, str], ...] = (
     {"placement": "model-offload"},
     {"attention_slicing": "max"},
@@ -55,24 +57,24 @@ ran out of memory these come first: the first that fits is what others are compa
 ANYWHERE = ({"precision": "bf16"}, {"precision": "fp16"})
 
 
-def portfolio(space: Space) -> list[dict[str, str]]:
+def portfolio(space: Space) -> list[Config]:
     """The known-good configs, each with the pins applied and without what the space rules out.
 
     One that loses its engine, cache or dtype so, or whose dtype the device only emulates, is left
     out.
     """
-    seeds: list[dict[str, str]] = []
+    seeds: list[Config] = []
     for known in KNOWN_GOOD.get(space.context.machine.device, ANYWHERE):
         kept = {name: value for name, value in known.items() if value in space.choices[name]}
-        seed = changes({**kept, **space.fix})
+        seed = Config({**kept, **space.fix})
         if seed and seed not in seeds and _promising(known, kept, space) and space.holds(seed):
             seeds.append(seed)
     return seeds
 
 
-def sparing(space: Space) -> list[dict[str, str]]:
+def sparing(space: Space) -> list[Config]:
     """The sparing configs that the space holds, with the pins applied."""
-    seeds = [changes({**known, **space.fix}) for known in SPARING if _possible(known, space)]
+    seeds = [Config({**known, **space.fix}) for known in SPARING if _possible(known, space)]
     return [seed for seed in seeds if space.holds(seed)]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, islice, product
 
 from search_space.catalog import all_knobs, check_known, check_pins
-from search_space.config import completed, steps
+from search_space.config import Config, completed, steps
 from search_space.errors import UsageError
 from search_space.knob import Choice, Context, Knob
-from search_space.trial import Config
+
+MOST_COUNTED = 1000
+"""Configs are counted up to so many, within a fifth of a second: beyond that it is many."""
 
 
 def too_far(choice: Choice, context: Context) -> str | None:
@@ -62,7 +65,7 @@ class Space:
         choice = knob.choice(value)
         return choice.need(self.context) or too_far(choice, self.context)
 
-    def clash(self, config: Config) -> str | None:
+    def clash(self, config: Mapping[str, str]) -> str | None:
         """Why two choices of the config exclude each other, or None."""
         chosen = completed(config)
         for step in steps(config):
@@ -74,7 +77,7 @@ class Space:
                     return f"{mine} does not go with {conflict.knob}={theirs}: {reason}"
         return None
 
-    def supported(self, config: Config) -> dict[str, str]:
+    def supported(self, config: Mapping[str, str]) -> dict[str, str]:
         """The config with what its choices ask for elsewhere, the first that is available.
 
         What the config names stays, so two choices that ask for different things still clash.
@@ -88,7 +91,7 @@ class Space:
                     return self.supported({**config, conflict.knob: asked[0]})
         return dict(config)
 
-    def holds(self, config: Config) -> bool:
+    def holds(self, config: Mapping[str, str]) -> bool:
         """Whether the config lies in this space: pins kept, choices available, no clash."""
         chosen = completed(config)
         known = set(self.choices) >= set(chosen)
@@ -97,6 +100,20 @@ class Space:
             and all(chosen[name] in values for name, values in self.choices.items())
             and self.clash(config) is None
         )
+
+    def count(self, most: int = MOST_COUNTED) -> int:
+        """How many configs the space holds, but for the default; it stops at ``most``."""
+        return sum(1 for _ in islice(self._held(), most))
+
+    def _held(self) -> Iterator[dict[str, str]]:
+        """The configs beside the default, those that change the fewest knobs first."""
+        first = {name: values[0] for name, values in self.open.items()}
+        for count in range(len(first) + 1):
+            for names in combinations(first, count):
+                for values in product(*(self.open[name][1:] for name in names)):
+                    config = self.fix | first | dict(zip(names, values, strict=True))
+                    if Config(config) and self.holds(config):
+                        yield config
 
     @property
     def open(self) -> dict[str, tuple[str, ...]]:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from statistics import median
+from enum import StrEnum
+from statistics import fmean, median
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.config import Config
 from search_space.fidelity import Fidelity, excess, measured_tier
 from search_space.knob import Tier
 from search_space.units import format_size
 
-Config = Mapping[str, str]
-"""One choice per knob. A knob that is not named stands at its first choice."""
+
+class Purpose(StrEnum):
+    """Why a trial ran."""
+
+    BASELINE = "baseline"
+    SEARCH = "search"
+    DRIFT = "drift"
+    RACE = "race"
+    ABLATION = "ablation"
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether the search learns from it; races and drift measure configs once more."""
+        return self in (Purpose.BASELINE, Purpose.SEARCH)
 
 
-class FailureKind(str, Enum):
+class FailureKind(StrEnum):
     """The ways in which a trial can fail."""
 
     OVER_MEMORY = "over_memory"
@@ -60,6 +73,9 @@ class Condition:
     sample: str = ""
     position: int = 0
 
+
+OTHERS_CORES = "others_cores"
+"""The kind of condition that says how many cores other processes took."""
 
 RECOMPILES = "recompiles"
 """The kind of condition that lies with the config and not with the machine."""
@@ -112,6 +128,12 @@ class Measurement:
     def unstable(self) -> str | None:
         """Why the config had not come to rest when it was timed, or None."""
         return complaints(found for found in self.conditions if found.kind == RECOMPILES)
+
+    @property
+    def others_cores(self) -> float:
+        """How many cores other processes took on average while calls were timed."""
+        seen = [one.value for one in self.conditions if one.kind == OTHERS_CORES and one.sample]
+        return fmean(seen) if seen else 0.0
 
     @property
     def psnr_db(self) -> float | None:
@@ -188,7 +210,8 @@ class Failure:
 class Trial:
     """A config and what became of it; ``number`` is given by the store.
 
-    ``budget`` is that of its run, which was enforced while it ran.
+    ``study_id`` is that of the study that asked for it, given by the store as well; ``budget`` is
+    that of its run, which was enforced while it ran.
     Trials with the same ``race`` and ``round`` were measured in turns, to be compared in pairs.
     """
 
@@ -197,9 +220,10 @@ class Trial:
     cost_s: float
     started_at: str
     number: int = 0
-    purpose: str = "search"
+    purpose: Purpose = Purpose.SEARCH
     race: str | None = None
     round: int | None = None
+    study_id: int | None = field(default=None, compare=False)
     budget: Budget = field(default=UNLIMITED, compare=False)
 
     @property

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
+SEEDS = range(2**63 - 2**16)
+"""What torch takes as a seed in every call; each image of a batch has the seed after the one
+before, so room is left for these."""
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -37,7 +41,6 @@ class Workload:
 
     @property
     def fingerprint(self) -> str:
-        """The identity of the workload."""
         facts = asdict(self)
         del facts["model"]
         # It came later: without it the workloads of before keep their identity.
@@ -83,6 +86,15 @@ def check_workload(workload: Workload, spec: PipelineSpec) -> None:
     frames = workload.num_frames
     if frames is not None and "num_frames" not in spec.call_parameters:
         raise UsageError(f"{spec.class_name} makes images: leave --num-frames out")
+    asked = {
+        "--height": ("height", workload.height_px),
+        "--width": ("width", workload.width_px),
+        "--steps": ("num_inference_steps", workload.steps),
+        "--guidance-scale": ("guidance_scale", workload.guidance_scale),
+    }
+    for option, (argument, value) in asked.items():
+        if value is not None and argument not in spec.call_parameters:
+            raise UsageError(f"{spec.class_name} takes no {argument}: leave {option} out")
     if frames is not None and (frames - 1) % spec.frame_multiple:
         nearest = (frames - 1) // spec.frame_multiple * spec.frame_multiple + 1
         raise UsageError(

@@ -7,7 +7,7 @@ rows of ``autotune_migration``, so a new and an old store take one path.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, inspect, select
 
@@ -47,7 +47,7 @@ def migrate(connection: Connection, place: Place) -> None:
     autotune_migration.create(connection, checkfirst=True)
     for change in missing:
         change(connection)
-        applied_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        applied_at = datetime.now(UTC).isoformat(timespec="seconds")
         row = {"name": change.__name__, "applied_at": applied_at}
         connection.execute(insert(autotune_migration), row)
 

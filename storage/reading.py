@@ -22,6 +22,8 @@ COLUMNS = (
     trial.c.cost_s,
     trial.c.race,
     trial.c.round,
+    study.c.id.label("study_id"),
+    study.c.space,
     study.c.memory_bytes,
     study.c.host_memory_bytes,
     study.c.quality,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import RowMapping, Table
 
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.errors import StoreError
 from search_space.hardware.machine import Machine
 from search_space.identity import canonical_json, fingerprint
 from search_space.knob import Tier
-from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Purpose, Trial
 from search_space.workload import Workload
 from storage.place import Place
 from storage.schema import condition, failure, fidelity, memory, sample, work
@@ -36,6 +37,8 @@ class StoredTrial:
     machine: Machine
     workload: Workload
     objective: str | None = None
+    choices: Mapping[str, Sequence[str]] | None = None
+    """The space of its study: knob to choices; pins leave one."""
 
 
 def machine_values(found: Machine) -> Values:
@@ -62,8 +65,8 @@ def workload_values(asked: Workload) -> Values:
 
 
 def config_values(trial: Trial) -> Values:
-    """The row of the config, whose identity is its choices as they are given."""
-    choices = dict(trial.config)
+    """The row of the config, whose identity is what it changes."""
+    choices = trial.config.changes
     return {"fingerprint": fingerprint(choices), "choices": canonical_json(choices)}
 
 
@@ -137,9 +140,10 @@ def stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
     try:
         return StoredTrial(
             _trial(row, parts),
-            _machine(row["machine_facts"], row["versions"]),
+            machine_of(row),
             Workload.from_json({"model": row["model"], **json.loads(row["workload_facts"])}),
             row["objective"],
+            json.loads(row["space"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
@@ -163,19 +167,22 @@ def _condition(row: RowMapping) -> Condition:
     return Condition(*seen, row["sample_kind"], row["sample_position"])
 
 
-def _machine(facts: str, versions: str) -> Machine:
-    return Machine.from_json({**json.loads(facts), "packages": json.loads(versions)})
+def machine_of(row: RowMapping) -> Machine:
+    """What the store keeps of a machine: hardware and versions, not the probes."""
+    packages = json.loads(row["versions"])
+    return Machine.from_json({**json.loads(row["machine_facts"]), "packages": packages})
 
 
 def _trial(row: RowMapping, parts: Parts) -> Trial:
     return Trial(
-        config=json.loads(row["choices"]),
+        config=Config(json.loads(row["choices"])),
         outcome=parts.outcome(row["number"]),
         cost_s=row["cost_s"],
         started_at=row["started_at"],
         number=row["number"],
-        purpose=row["purpose"],
+        purpose=Purpose(row["purpose"]),
         race=row["race"],
         round=row["round"],
+        study_id=row["study_id"],
         budget=budget_of(row),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
 from search_space.budget import Budget
 from search_space.errors import StoreError, UsageError
@@ -22,11 +22,12 @@ from storage.engine import transaction
 from storage.explain import explained
 from storage.opening import open_to_read, open_to_write
 from storage.place import Place
-from storage.reading import read_trials
+from storage.reading import TRIALS, read_trials
 from storage.rows import (
     StoredTrial,
     budget_of,
     config_values,
+    machine_of,
     machine_values,
     part_values,
     software_values,
@@ -104,7 +105,7 @@ class Store:
                 "quality": identity.get("quality"),
                 "objective": objective,
                 "space": canonical_json(identity["space"]),
-                "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             }
             return identify(connection, schema.study, values)
 
@@ -115,7 +116,7 @@ class Store:
             config_id = identify(connection, schema.config, config_values(trial))
             row = trial_values(trial) | {"study_id": study_id, "config_id": config_id}
             key: Any = connection.execute(insert(schema.trial).values(row)).inserted_primary_key
-            numbered = replace(trial, number=key.number, budget=budget)
+            numbered = replace(trial, number=key.number, study_id=study_id, budget=budget)
             for table, rows in part_values(numbered):
                 connection.execute(insert(table), rows)
         return numbered
@@ -128,6 +129,23 @@ class Store:
             schema.workload.c.fingerprint == workload.fingerprint,
         ]
         return [stored.trial for stored in self._read(conditions)]
+
+    def elsewhere(self, machine: Machine, workload: Workload) -> list[tuple[Machine, int]]:
+        """Other machines or versions that have trials of the workload, and how many each."""
+        facts, versions = schema.machine.c.facts, schema.software.c.versions
+        mine = (schema.machine.c.fingerprint == machine.fingerprint) & (
+            schema.software.c.fingerprint == machine.software_fingerprint
+        )
+        counted = (
+            select(facts.label("machine_facts"), versions, func.count().label("trials"))
+            .select_from(TRIALS)
+            .where(schema.workload.c.fingerprint == workload.fingerprint, ~mine)
+            .group_by(facts, versions)
+            .order_by(func.max(schema.trial.c.number))
+        )
+        with explained(self._place), transaction(self._engine) as connection:
+            rows = connection.execute(counted).mappings().all()
+        return [(machine_of(row), row["trials"]) for row in rows]
 
     def trials(self, model: str | None = None, study_id: int | None = None) -> list[StoredTrial]:
         """Every trial, or those of one model or one study, in number order."""

@@ -14,6 +14,8 @@ from search_space.pipeline.spec import PipelineSpec, read_spec
 from tuner import reference
 
 GIB = 2**30
+# What takes seconds: a pipeline, a wheel, processes that import torch, a search and its race.
+HEAVY = {"reference_folder", "tiny_cache", "children", "wheel", "plan", "found", "history"}
 # What platformdirs, Hugging Face and Triton look at on Linux, macOS and Windows.
 HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "TRITON_HOME")
 XDG = ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
@@ -24,6 +26,14 @@ def leave_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in (*HOMES, *XDG):
         monkeypatch.setenv(name, str(folder / name.lower()))
     monkeypatch.delenv("DIFFUSERS_AUTOTUNE_STORE", raising=False)
+
+
+@pytest.hookimpl(tryfirst=True)  # Before marks are selected by.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a heavy fixture, however far away."""
+    for item in items:
+        if isinstance(item, pytest.Function) and HEAVY & set(item.fixturenames):
+            item.add_marker("heavy")
 
 
 @pytest.fixture(scope="session", autouse=True)

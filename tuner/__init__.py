@@ -1,20 +1,45 @@
-"""Tune a diffusers pipeline and load what was tuned."""
+"""Tune a diffusers pipeline, load what was tuned, and read what was measured.
+
+    result = tuner.tune("org/model", height=1024, width=1024, steps=30, memory="8GiB")
+    pipe = result.load()
+
+Importing this costs nothing: torch and the store are imported by what needs them.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from search_space.errors import TuneError, UsageError
+    from tuner.history.read import History
     from tuner.loader import load
+    from tuner.run import tune
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["History", "TuneError", "UsageError", "__version__", "load", "tune"]
+
+ERRORS = ("TuneError", "UsageError")
+HOMES = {
+    "History": ("tuner.history.read", "search_space", "storage"),
+    "load": ("tuner.loader", "search_space"),
+    "tune": ("tuner.run", "search_space", "storage"),
+}
+"""Where each name lives, and which of our packages it needs."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import the loader when it is asked for: ``import tuner`` itself costs nothing."""
-    if name == "load":
-        from tuner.loader import load
+    """Import what is asked for when it is asked for."""
+    if name in ERRORS:
+        from tuner import precedence
 
-        return load
+        return getattr(precedence.errors(), name)
+    if name in HOMES:
+        from tuner import precedence
+
+        # An application has a right to a ``storage`` of its own, until it asks for what needs ours.
+        home, *packages = HOMES[name]
+        precedence.claim(*packages)
+        return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'tuner' has no attribute {name!r}")

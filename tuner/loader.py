@@ -10,7 +10,7 @@ from typing import Any
 from search_space.build import Build
 from search_space.construct import construct
 from search_space.errors import UsageError
-from tuner.records.tuned import TunedConfig
+from tuner.records.tuned import CONFIG, TunedConfig
 
 EVIDENT = ("torch", "diffusers", "transformers", "onnxruntime")
 
@@ -24,11 +24,11 @@ def load(
 ) -> Any:
     """The pipeline that ``tune run`` measured, ready to be called; nothing else is imported.
 
-    ``folder`` is the output of a run. ``model``, ``device`` and ``cache_dir`` replace what the run
-    used. Raises UsageError where the folder or the model is not there, and what diffusers raises;
-    warns where versions differ from those measured.
+    ``folder`` is the output of a run, or a folder with one below it. ``model``, ``device`` and
+    ``cache_dir`` replace what the run used. Raises UsageError where the folder or the model is not
+    there, and what diffusers raises; warns where versions differ from those measured.
     """
-    tuned = TunedConfig.read(Path(folder))
+    tuned = TunedConfig.read(tuned_folder(Path(folder)))
     files = model or tuned.folder
     if model is None and not Path(files).exists():
         raise UsageError(f"the model is no longer at {files}: say load(..., model=...)")
@@ -41,6 +41,17 @@ def load(
         Path(cache_dir or tuned.cache_dir),
     )
     return construct(build, tuned.config)
+
+
+def tuned_folder(root: Path) -> Path:
+    """The folder itself or the only one below it that a run has written; raises UsageError."""
+    if (root / CONFIG).exists() or not root.is_dir():
+        return root
+    below = sorted(path.parent for path in root.rglob(CONFIG))
+    if len(below) > 1:
+        names = ", ".join(str(path.relative_to(root)) for path in below)
+        raise UsageError(f"{root} holds {len(below)} tuned configs: give one of {names}")
+    return below[0] if below else root
 
 
 def _warn_if_changed(package: str, measured: str | None) -> None:

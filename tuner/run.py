@@ -1,102 +1,214 @@
-"""A whole run: from a model's name to an emitted folder."""
+"""A whole run: from a request to a tuned config."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.errors import TuneError
-from search_space.trial import FailureKind, Trial
-from search_space.units import format_size
-from storage import Store
-from tuner.deploy.emit import emit
+from search_space.trial import Trial
+from storage import Store, default_url
+from tuner.bench import Bench
+from tuner.deploy.emit import check_output, default_output, emit
+from tuner.discovery.context import discover
+from tuner.discovery.models import check_name
 from tuner.measuring.roofline import known_work, reached
-from tuner.race.finals import Change, Conclusion, Finals, drift, first_measured, over_budget
-from tuner.race.race import entrant
+from tuner.processes.children import Children
+from tuner.race.ablation import Change
+from tuner.race.decision import Decision, decide
+from tuner.race.finalists import drift
+from tuner.race.finals import Finals
 from tuner.records.figures import raced_figures
-from tuner.records.objective import (
-    SEARCHED,
-    best,
-    break_even_images,
-    front,
-    smallest,
-)
-from tuner.records.plan import Plan
-from tuner.records.progress import Progress
+from tuner.records.objective import break_even_images, front
+from tuner.records.plan import Plan, plan_run
+from tuner.records.progress import Ending, Progress, Reuse
+from tuner.records.request import Options, request_of
 from tuner.records.tuned import TunedConfig
 from tuner.report.contact_sheet import contact_sheet
-from tuner.report.format import describe, limits
+from tuner.report.ending import nothing_fits, nothing_tried
+from tuner.report.notes import notes
+from tuner.report.progress import ConsoleProgress
+from tuner.result import Result
 from tuner.runners.base import Runner
-from tuner.search.loop import Loop
+from tuner.runners.local import LocalRunner
+from tuner.search.loop import Search
+
+OnTrial = Callable[[Trial], None]
 
 
-@dataclass
+def tune(
+    model: str,
+    *,
+    output: str | Path | None = None,
+    store: str | None = None,
+    progress: bool | Progress = True,
+    on_trial: OnTrial | None = None,
+    **options: Unpack[Options],
+) -> Result:
+    """Find the fastest config of a model within the memory budget, and write its loader.
+
+    ``model`` is a Hub id, a diffusers folder or ``reference:NAME``; the options are those of
+    ``tune run``. ``on_trial`` is called with each trial of the search, those of earlier runs
+    included. On a terminal a bar shows the progress, unless ``progress`` is False. What was
+    measured in ``store`` before is not measured again. An interrupt ends the run: what was found
+    until then is written and returned.
+
+    Raises UsageError where something asked for cannot be done, and TuneError where no config can
+    be written.
+    """
+    # Before anything is started: a slip of the pen shall not cost the seconds of an import.
+    check_name(model)
+    request = request_of(model, **options)
+    folder = None if output is None else Path(output).expanduser()
+    if folder is not None:
+        check_output(folder)
+    with Store(store or default_url()) as ledger, Children() as children:
+        plan = plan_run(discover(children, request), request)
+        if folder is None:
+            folder = default_output(plan.space.context)
+            check_output(folder)
+        run = Run(plan, on_trial)
+        with watching(progress) as watcher:
+            run.go(ledger, LocalRunner(children), watcher)
+    return run.result(folder)
+
+
+@contextmanager
+def watching(progress: bool | Progress) -> Iterator[Progress]:
+    """Whoever watches: the one that is given, a bar on a terminal, or nobody."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress and console.is_terminal:
+        with ConsoleProgress(console) as shown:
+            yield shown
+    else:
+        yield Progress()
+
+
+class NothingFound(TuneError):
+    """A run that has no config to write; what it has measured is in the store."""
+
+    def __init__(self, message: str, run: Run) -> None:
+        super().__init__(message)
+        self.run = run
+
+
 class Run:
     """The trials of a run as they come, and what is made of them at the end."""
 
-    plan: Plan
-    trials: list[Trial] = field(default_factory=list)
-    interrupted: bool = False
-    conclusion: Conclusion | None = None
-    known: list[Trial] = field(default_factory=list)
+    def __init__(self, plan: Plan, on_trial: OnTrial | None = None) -> None:
+        self.plan = plan
+        self.trials: list[Trial] = []
+        self.known: list[Trial] = []
+        self.changes: tuple[Change, ...] = ()
+        self.reuse = Reuse()
+        self.ending = Ending.INTERRUPTED
+        self.interrupted = False
+        self.study_id = 0
+        self._on_trial = on_trial or (lambda trial: None)
 
     def go(self, store: Store, run: Runner, progress: Progress) -> None:
         """Collect trials until the plan is done or the user interrupts, then race the best."""
-        with Loop(self.plan, store, run, progress) as loop:
+        with Bench(self.plan, store, run, progress) as bench:
+            self.study_id = bench.study_id
+            finals: Finals | None = None
             try:
-                for trial in loop.search():
+                search = Search(bench)
+                self.reuse = search.reuse
+                progress.planned(self.plan, search.reuse, notes(self.plan, store))
+                for trial in search.run():
                     self.trials.append(trial)
-                for conclusion in Finals(loop, self.trials).conclude():
-                    self.conclusion = conclusion
+                    self._on_trial(trial)
+                self.ending = search.ending
+                progress.searched(search.ending)
+                finals = Finals(bench, self.trials)
+                finals.run()
             except KeyboardInterrupt:
                 self.interrupted = True
-            self.known = loop.known()
+            self.changes = finals.changes if finals else ()
+            self.known = bench.known()
 
     @property
     def baseline(self) -> Trial | None:
         """The baseline's trial, if it was reached."""
-        return next((trial for trial in self.trials if trial.config == {}), None)
+        return next((trial for trial in self.trials if trial.config.is_baseline), None)
+
+    def decision(self) -> Decision:
+        """Who won, decided from the ledger as everywhere; raises NothingFound."""
+        if reason := nothing_tried(self.plan, self.trials, self.ending):
+            raise NothingFound(reason, self)
+        decision = decide(self.plan.rules, self.study_id, self.known)
+        if decision is None:
+            raise NothingFound(nothing_fits(self.plan, self.candidates()), self)
+        return decision
+
+    def tuned(self) -> TunedConfig:
+        """The winner with its evidence; raises NothingFound."""
+        return self._tuned(self.decision())
+
+    def result(self, folder: Path) -> Result:
+        """The winner, written to the folder; raises NothingFound where there is none to write."""
+        decision = self.decision()
+        tuned = self._tuned(decision)
+        sheet = contact_sheet(tuned, self.plan.reference, self.plan.pictures(tuned.config))
+        self.forget_pictures()
+        return Result(
+            tuned,
+            emit(tuned, folder, sheet),
+            tuple(self.trials),
+            tuple(self.known),
+            len(self.reuse.trials),
+            self.ending,
+            decision.reason,
+            self.stand_in,
+            self.interrupted,
+        )
 
     def candidates(self) -> list[Trial]:
         """The trials that keep the pins: with pins the baseline may not be one."""
         return [trial for trial in self.trials if self.plan.space.holds(trial.config)]
 
-    def tuned(self) -> TunedConfig:
-        """The winner; raises TuneError where nothing fits the budget or nothing ran."""
-        winner, raced = self._winner()
-        context = self.plan.space.context
-        baseline = self.baseline
-        speedup = self.conclusion.speedup if self.conclusion else None
+    def _tuned(self, decision: Decision) -> TunedConfig:
+        context, budget, baseline = self.plan.space.context, self.plan.budget, self.baseline
+        speedup = decision.speedup
         return TunedConfig(
-            config=dict(winner.config),
+            config=decision.config,
             folder=context.spec.folder,
             workload=context.workload,
             machine=context.machine,
-            tuned=self._figures(winner, raced),
-            baseline=self._figures(baseline, raced) if baseline else None,
-            memory_bytes=self.plan.budget.memory_bytes,
-            host_memory_bytes=self.plan.budget.host_bytes,
+            tuned=self._figures(decision.trial, decision.raced),
+            baseline=self._figures(baseline, decision.raced) if baseline else None,
+            memory_bytes=budget.memory_bytes,
+            host_memory_bytes=budget.host_bytes,
             cache_dir=str(self.plan.cache_dir),
-            created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             speedup=speedup.ratio if speedup else None,
             speedup_low=speedup.low if speedup else None,
             speedup_high=speedup.high if speedup else None,
             objective=str(self.plan.objective),
-            break_even_images=self._break_even_images(winner),
+            break_even_images=self._break_even_images(decision.trial),
             drift=drift(self.known),
-            changes=tuple(map(change_json, self.conclusion.changes)) if self.conclusion else (),
+            changes=tuple(change.to_json() for change in self._changes_of(decision.config)),
         )
+
+    def _changes_of(self, winner: Config) -> tuple[Change, ...]:
+        # An interrupted ablation may speak of a winner that another race has replaced.
+        return () if winner.is_baseline else self.changes
 
     def _break_even_images(self, winner: Trial) -> int | None:
         baseline = self.baseline.measurement if self.baseline else None
-        if not winner.config or winner.measurement is None or baseline is None:
+        if winner.config.is_baseline or winner.measurement is None or baseline is None:
             return None
-        workload = self.plan.space.context.workload
+        workload = self.plan.workload
         return break_even_images(winner.measurement, baseline, workload, winner.config)
 
     def _figures(self, trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
@@ -104,29 +216,8 @@ class Run:
         known = raced_figures(trial, [one for one in raced if one.config == trial.config])
         return {**known, **reached(known_work(self.trials), known["latency_s"])}
 
-    def _winner(self) -> tuple[Trial, Sequence[Trial]]:
-        """A trial of the winner, the first, and the trials of the race that it won."""
-        if self.conclusion is not None:
-            of_winner = first_measured(self.known)[entrant(self.conclusion.winner)]
-            return of_winner, self.conclusion.trials
-        baseline = self.baseline.measurement if self.baseline else None
-        plan = self.plan
-        over = over_budget(plan.budget, self.known)
-        fit = [trial for trial in self.candidates() if entrant(trial.config) not in over]
-        fastest = best(fit, plan.budget, plan.objective, baseline)
-        if fastest is None:
-            raise TuneError(self._nothing_fits())
-        return fastest, ()
-
-    def emit(self, output: Path) -> tuple[TunedConfig, Path]:
-        """The winner, written to the output folder."""
-        tuned = self.tuned()
-        sheet = contact_sheet(tuned, self.plan.reference, self.plan.pictures(tuned.config))
-        self.forget_pictures()
-        return tuned, emit(tuned, output, sheet)
-
     @property
-    def reference(self) -> Trial | None:
+    def stand_in(self) -> Trial | None:
         """The trial whose output stands in for the baseline's, if that did not fit."""
         if self.baseline is None or self.baseline.measurement is not None:
             return None
@@ -139,7 +230,7 @@ class Run:
     def forget_pictures(self) -> None:
         """Keep those of the trials that could win under another budget or without the pins."""
         unlimited = Budget(quality=self.plan.budget.quality)
-        searched = [trial for trial in self.known if trial.purpose in SEARCHED]
+        searched = [trial for trial in self.known if trial.purpose.is_searched]
         able = [trial for trial in searched if trial.judged(unlimited) is None]
         # With pins, and without any: the next run may have none.
         mine = [trial for trial in able if self.plan.space.holds(trial.config)]
@@ -148,40 +239,3 @@ class Run:
         for path in self.plan.reference.with_suffix("").glob("*.npz"):
             if os.fspath(path) not in kept:
                 path.unlink(missing_ok=True)
-
-    def _nothing_fits(self) -> str:
-        budget = self.plan.budget
-        for trial in self.candidates():
-            failure = trial.judged(budget)
-            if failure is not None and failure.kind is FailureKind.TOO_FAR:
-                return (
-                    f"nothing keeps the image: of {describe(trial.config)} {failure.message}; "
-                    "give a later --quality or other pins"
-                )
-        least = smallest(self.candidates())
-        if least is None or least.measurement is None or not budget.limits_memory:
-            return "no config ran: see 'tune trials' for the reasons"
-        needed = format_size(least.measurement.peak_bytes)
-        if budget.host_bytes is not None:
-            needed += f", on the host {format_size(least.measurement.host_peak_bytes)}"
-        asked = {"--memory": budget.memory_bytes, "--host-memory": budget.host_bytes}
-        options = " or ".join(option for option, limit in asked.items() if limit is not None)
-        return (
-            f"nothing fits {limits(budget)}: the smallest config found needs {needed} "
-            f"({describe(least.config)}); raise {options}, lower the size or the batch"
-        )
-
-
-def change_json(change: Change) -> dict[str, Any]:
-    """The stable form of what a change brings."""
-    gain = change.gain
-    return {
-        "knob": change.knob,
-        "choice": change.choice,
-        "speedup": gain.ratio if gain else None,
-        "low": gain.low if gain else None,
-        "high": gain.high if gain else None,
-        "kept": change.kept,
-        "note": change.note or None,
-        "disturbed": change.disturbed,
-    }

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+# By version of the control groups, as it is called where they are mounted.
 LIMITS = {"cgroup2": "memory.max", "cgroup": "memory.limit_in_bytes"}
 HELD = {"cgroup2": "memory.current", "cgroup": "memory.usage_in_bytes"}
 DROPPED = {"cgroup2": "inactive_file", "cgroup": "total_inactive_file"}

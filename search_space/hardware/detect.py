@@ -41,7 +41,11 @@ PACKAGES = (
     "triton",
     "habana-torch-plugin",
 )
+"""What needs ask for or times depend on: the versions of these are the identity of the software."""
+
 KINDS = ("cuda", "xpu", "hpu", "mps", "cpu")
+"""In the order of preference: without ``--device`` the first that works is taken."""
+
 IPEX = "intel_extension_for_pytorch"
 
 

@@ -42,7 +42,6 @@ def allocator_probe(choice: str) -> Probe:
 
 
 def is_loaded(choice: str) -> bool:
-    """Whether the library is in this process."""
     try:
         with open("/proc/self/maps", encoding="utf-8") as file:
             return any(choice in line for line in file)
@@ -51,7 +50,6 @@ def is_loaded(choice: str) -> bool:
 
 
 def allocator_effect(build: Build, choice: str) -> str | None:
-    """The library must be in the process."""
     return None if is_loaded(choice) else f"the process runs without {choice}"
 
 

@@ -17,11 +17,11 @@ M_MMAP_MAX = -4
 WITHOUT = "the C library has no mallopt that keeps what is freed: that is glibc's"
 
 BLOCK_BYTES = 64 * 2**20
-"""More than the C library keeps by itself, however much was asked for and freed before."""
+"""More than the C library keeps by itself, however much was asked for and freed before: the size
+from which blocks are given back grows with what is freed, to 32 MiB (mallopt(3))."""
 
 
 def c_library() -> Any:
-    """The C library of this process."""
     import ctypes
 
     return ctypes.CDLL(None)

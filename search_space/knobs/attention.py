@@ -6,9 +6,12 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.needs import need
 from search_space.pipeline.attention_layers import attention_layers
 
 REPLACEABLE = {"AttnProcessor", "AttnProcessor2_0"}
+"""What UNets have by default, with torch 2 and before it: both do the same and hold nothing."""
+
 COMPILED = (
     "compile-regional",
     "compile-default",
@@ -23,24 +26,26 @@ HALF = ("bf16", "fp16")
 """The precisions that kernels of 16 bits go with."""
 
 
+# Other processors carry rotary or joint logic that a replacement would lose.
+@need("a UNet with the default attention processors")
 def replaceable(context: Context) -> str | None:
-    """Other processors carry rotary or joint logic that a replacement would lose."""
     for denoiser in context.spec.denoisers:
         if not denoiser.slices_attention or set(denoiser.attention_processors) - REPLACEABLE:
             return f"{denoiser.class_name} does its attention in a way that cannot be replaced"
     return None
 
 
+# On other models setting an attention backend does nothing.
+@need("a denoiser that calls diffusers' attention dispatcher")
 def dispatching(context: Context) -> str | None:
-    """On a model without the dispatcher of diffusers, setting an attention backend does nothing."""
     for denoiser in context.spec.denoisers:
         if not denoiser.dispatches_attention:
             return f"{denoiser.class_name} does not call the attention dispatcher of diffusers"
     return None
 
 
+@need("a denoiser that is called without attention mask")
 def unmasked(context: Context) -> str | None:
-    """Kernels without masks cannot run models that are called with an attention mask."""
     for denoiser in context.spec.denoisers:
         if denoiser.masks_attention:
             return f"{denoiser.class_name} is called with an attention mask, which it cannot take"
@@ -57,7 +62,6 @@ def processors_in_use(denoiser: Any) -> set[str]:
 
 
 def plain_effect(build: Build, choice: str) -> str | None:
-    """Every processor of the denoiser must be the plain one."""
     for name, denoiser in build.denoisers().items():
         found = processors_in_use(denoiser)
         if found != {"AttnProcessor"}:

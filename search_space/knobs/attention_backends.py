@@ -13,12 +13,13 @@ from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Need, Tier, goes_only_with, more_choices
 from search_space.knobs.attention import COMPILED, PYTORCH_ENGINES, dispatching, unmasked
 from search_space.knobs.attention_sdpa import FLASH_ANYWAY, MATH_ANYWAY, SIXTEEN_BITS
-from search_space.needs import device, every, not_device, probe
+from search_space.needs import device, every, need, probe
 from search_space.pipeline.attention_layers import attention_layers, dispatches
 from search_space.runtimes.operators import denoiser_operators, sdpa_kernels
 
 FLASH_2 = ("flash-attn", "pip install flash-attn --no-build-isolation")
 FLASH_3 = ("flash-attn-3", "build hopper/ of github.com/Dao-AILab/flash-attention")
+# PyPI has 1.0.6 alone, and diffusers asks for 2.1.1.
 SAGE = ("sageattention", "build 2.1.1 or later from github.com/thu-ml/SageAttention")
 CUDA = device("cuda", what="this attention kernel")
 # torch 2.13 takes the base of the query's view for the query itself: wrong for Wan and LTX.
@@ -26,18 +27,18 @@ FLEX_COMPILED = Conflict(
     "engine",
     COMPILED,
     "inductor cannot compile Flex Attention of most models for a CPU",
-    need=not_device("cpu", "the device is a CPU"),
+    where=device("cpu"),
 )
 
 
 def present(package: str, how: str) -> Need:
-    """The package must be there; no extra of ours can bring it."""
+    """The package, which no extra of ours can bring."""
 
-    def need(context: Context) -> str | None:
-        """The package must be installed."""
+    @need(f"the package {package}")
+    def package_present(context: Context) -> str | None:
         return None if package in context.machine.packages else f"{package} is not installed: {how}"
 
-    return need
+    return package_present
 
 
 def registry_name(choice: str) -> str:
@@ -81,15 +82,15 @@ def backends_effect(build: Build, choice: str) -> str | None:
 
 def of_pytorch(kernel: str, *needs: Need, conflicts: tuple[Conflict, ...] = ()) -> Choice:
     """A kernel of PyTorch's own operator, which is probed as such."""
-    need = every(*needs, dispatching, probe(f"sdpa-{kernel}"))
-    return Choice(f"native-{kernel}", need, Tier.LOSSLESS, conflicts=conflicts)
+    needed = every(*needs, dispatching, probe(f"sdpa-{kernel}"))
+    return Choice(f"native-{kernel}", needed, Tier.LOSSLESS, conflicts=conflicts)
 
 
 def of_package(choice: str, package: tuple[str, str], *needs: Need) -> Choice:
     """A backend that an installed package brings, in 16 bits on CUDA."""
     tier = Tier.NEAR if choice.startswith("sage") else Tier.LOSSLESS
-    need = every(CUDA, dispatching, *needs, present(*package), probe(choice))
-    return Choice(choice, need, tier, conflicts=(SIXTEEN_BITS,))
+    needed = every(CUDA, dispatching, *needs, present(*package), probe(choice))
+    return Choice(choice, needed, tier, conflicts=(SIXTEEN_BITS,))
 
 
 PACKAGED = (

@@ -6,18 +6,18 @@ from search_space.build import Build
 from search_space.knob import Choice, Context, Need, Tier, goes_only_with, more_choices
 from search_space.knobs.attention import HALF, PYTORCH_ENGINES, dispatching, unmasked
 from search_space.knobs.attention_backends import CUDA, backends_effect, registry_name
-from search_space.needs import every, installed, remote_code
+from search_space.needs import every, installed, need, remote_code
 
 
+@need("a build of torch for ROCm")
 def rocm(context: Context) -> str | None:
-    """The device must be one of AMD, under a build of torch for it."""
     if "rocm" in context.machine.packages.get("torch", ""):
         return None
     return "this attention kernel needs a build of torch for ROCm"
 
 
+@need("attention heads that are 64 or 128 wide")
 def head_of_64_or_128(context: Context) -> str | None:
-    """The attention heads must have a width of 64 or 128."""
     sizes = {denoiser.head_size for denoiser in context.spec.denoisers}
     return None if sizes <= {64, 128} else f"the attention heads are {max(sizes)} wide"
 
@@ -25,9 +25,10 @@ def head_of_64_or_128(context: Context) -> str | None:
 def of_hub(choice: str, *needs: Need, precisions: tuple[str, ...] = HALF) -> Choice:
     """A backend whose kernel is fetched from the Hub: not probed, for that would fetch it."""
     tier = Tier.NEAR if choice.startswith("sage") else Tier.LOSSLESS
-    need = every(dispatching, remote_code, installed("kernels", "kernels"), CUDA, *needs)
+    needed = every(dispatching, remote_code, installed("kernels", "kernels"), CUDA, *needs)
     reason = f"the kernel computes in {' or '.join(precisions)} alone"
-    return Choice(choice, need, tier, conflicts=(goes_only_with("precision", precisions, reason),))
+    conflict = goes_only_with("precision", precisions, reason)
+    return Choice(choice, needed, tier, conflicts=(conflict,))
 
 
 @more_choices(

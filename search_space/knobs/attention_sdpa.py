@@ -9,7 +9,7 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, goes_only_with, more_choices
 from search_space.knobs.attention import HALF, PYTORCH_ENGINES, unmasked
-from search_space.needs import device, every, not_device, probe
+from search_space.needs import device, every, need, not_device, probe
 from search_space.runtimes.operators import denoiser_operators, sdpa_kernels
 
 SDPA_BACKENDS = {
@@ -25,8 +25,9 @@ FLASH_ANYWAY = not_device("cpu", "on a CPU PyTorch takes its flash kernel anyway
 MATH_ANYWAY = not_device("mps", "on MPS PyTorch has one kernel for attention")
 
 
+# Others are given a backend by name.
+@need("a denoiser that calls scaled_dot_product_attention itself")
 def calling_sdpa(context: Context) -> str | None:
-    """The model must call PyTorch's operator itself: others are given a backend by name."""
     for denoiser in context.spec.denoisers:
         if denoiser.dispatches_attention:
             return f"{denoiser.class_name} calls the attention dispatcher: it has native-* choices"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention_sdpa import SDPA_BACKENDS
-from search_space.needs import not_device
+from search_space.needs import device, need
 
 
+# On transformers the call does nothing.
+@need("a UNet that can slice its attention")
 def sliceable(context: Context) -> str | None:
-    """Only UNets slice their attention; on transformers the call does nothing."""
     denoisers = context.spec.denoisers
     if any(denoiser.slices_attention for denoiser in denoisers):
         return None
@@ -17,7 +18,6 @@ def sliceable(context: Context) -> str | None:
 
 
 def attention_slicing_effect(build: Build, choice: str) -> str | None:
-    """The attention processors must be sliced ones."""
     processors = {
         type(processor).__name__
         for denoiser in build.denoisers().values()
@@ -42,7 +42,7 @@ def attention_slicing_effect(build: Build, choice: str) -> str | None:
             "precision",
             ("fp16",),
             "on MPS sliced attention gives NaN in fp16",
-            need=not_device("mps", "the device is MPS"),
+            where=device("mps"),
         ),
         goes_only_with(
             "engine",

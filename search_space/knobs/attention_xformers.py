@@ -10,12 +10,12 @@ from search_space.knobs.attention import (
     processors_in_use,
     replaceable,
 )
-from search_space.needs import device, every, installed, probe
+from search_space.needs import device, every, installed, need, probe
 from search_space.pipeline.attention_layers import attention_layers, dispatches
 
 
+@need("a denoiser that calls the attention dispatcher or has default processors")
 def xformers_fits(context: Context) -> str | None:
-    """The model must call the attention dispatcher, or have processors that can be replaced."""
     return None if dispatching(context) is None else replaceable(context)
 
 
@@ -37,7 +37,6 @@ def xformers_works(device_name: str, head_size: int) -> str | None:
 
 
 def xformers_effect(build: Build, choice: str) -> str | None:
-    """Every attention processor must be one of xFormers, or have it as its backend."""
     for name, denoiser in build.denoisers().items():
         found = processors_in_use(denoiser)
         if not found <= {"XFormersAttnProcessor", "xformers"}:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
-from search_space.trial import Config
+from search_space.needs import need
 from search_space.workload import Workload
 
 
+@need("--objective throughput")
 def counts_images(context: Context) -> str | None:
-    """The workload must ask for throughput: one call with more images takes longer."""
     if context.workload.throughput:
         return None
     return "one call is what counts in this workload: give --objective throughput"
 
 
-def images_in_call(workload: Workload, config: Config) -> int:
+def images_in_call(workload: Workload, config: Mapping[str, str]) -> int:
     """How many images or videos one call makes."""
     return workload.batch_size * times(config.get("batch", "as-asked"))
 
@@ -26,7 +28,6 @@ def times(choice: str) -> int:
 
 
 def batch_effect(build: Build, choice: str) -> str | None:
-    """The call must hold so many times the prompts that were asked for."""
     prompts, asked = build.call["prompt"], build.evidence.get("batch")
     count = len(prompts) if isinstance(prompts, list) else 1
     if asked is not None and count == asked * times(choice):

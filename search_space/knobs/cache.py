@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from search_space.knob import Choice, Context, Knob, Need, Stage, goes_only_with
-from search_space.needs import every
+from search_space.needs import every, need
 
 LEAST_STEPS = 8
-"""With fewer steps each differs too much from the one before."""
+"""With fewer steps each differs too much from the one before, and little is left to skip."""
 
 # CUDA graphs and exported ones replay a whole step; regions are compiled without breaks.
 BREAKS_THE_GRAPH = goes_only_with(
@@ -23,24 +23,29 @@ cache = Knob(
 )
 
 
+@need(f"{LEAST_STEPS} steps or more")
 def enough_steps(context: Context) -> str | None:
-    """There must be at least 8 steps: with fewer each differs too much from the one before."""
     steps = context.workload.steps
     if steps is None or steps >= LEAST_STEPS:
         return None
     return f"a cache is for {LEAST_STEPS} steps or more, the workload has {steps}"
 
 
-def caching(kind: str) -> Need:
-    """The cache of diffusers must find something to hook and know which call is which."""
+@need("a pipeline that tells a cache which of its calls is which")
+def calls_told_apart(context: Context) -> str | None:
+    if context.spec.sets_cache_context:
+        return None
+    return f"{context.spec.class_name} does not tell a cache which of its calls is which"
 
+
+def caching(kind: str) -> Need:
+    """A model and a pipeline for a cache of diffusers, and steps enough."""
+
+    @need(f"a denoiser in which {kind} finds something to hook")
     def hookable(context: Context) -> str | None:
-        """The model must have blocks that this cache can hook, the pipeline say what it calls."""
         for denoiser in context.spec.denoisers:
             if kind not in denoiser.step_caches:
                 return f"this cache finds nothing to hook in {denoiser.class_name}"
-        if context.spec.sets_cache_context:
-            return None
-        return f"{context.spec.class_name} does not tell a cache which of its calls is which"
+        return None
 
-    return every(hookable, enough_steps)
+    return every(hookable, calls_told_apart, enough_steps)

@@ -7,11 +7,11 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, goes_only_with, more_choices
 from search_space.knobs.cache import enough_steps
-from search_space.needs import every, installed
+from search_space.needs import every, installed, need
 
 
+@need("one UNet2DConditionModel as denoiser")
 def a_single_unet(context: Context) -> str | None:
-    """The denoiser must be one UNet2DConditionModel."""
     names = [denoiser.class_name for denoiser in context.spec.denoisers]
     if names == ["UNet2DConditionModel"]:
         return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Tier, more_choices
 from search_space.knobs.cache import BREAKS_THE_GRAPH, enough_steps
-from search_space.needs import every, installed
+from search_space.needs import every, installed, need
 
 WARM_UP_SHARE = 0.2
-"""The share of the steps that is computed before anything is skipped."""
+"""The share of the steps that is computed before anything is skipped: they lay out the image. A
+fifth, as MagCache of diffusers keeps; cache-dit's own 8 steps would be all of a short schedule."""
 
 
 # Asking the package takes seconds of imports; a test compares the two.
@@ -62,8 +63,8 @@ KNOWN_TO_CACHE_DIT = (
 """How the names of the pipelines begin that cache-dit 1.5 knows."""
 
 
+@need("a pipeline that cache-dit knows")
 def known_to_cache_dit(context: Context) -> str | None:
-    """The package cache-dit must know the pipeline."""
     if context.spec.class_name.startswith(KNOWN_TO_CACHE_DIT):
         return None
     return f"cache-dit does not know {context.spec.class_name}"
@@ -90,6 +91,7 @@ DUAL_BLOCK = every(installed("cache-dit", "caches"), known_to_cache_dit, enough_
 @more_choices(
     "cache",
     choices=(
+        # cache-dit's own threshold, two and three times it.
         Choice("dual-block-0.08", need=DUAL_BLOCK, tier=Tier.LOSSY),
         Choice("dual-block-0.16", need=DUAL_BLOCK, tier=Tier.LOSSY),
         Choice("dual-block-0.24", need=DUAL_BLOCK, tier=Tier.LOSSY),

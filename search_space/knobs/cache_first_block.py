@@ -17,13 +17,13 @@ def first_block_skips(denoiser: Any) -> bool:
 
 
 def first_block_effect(build: Build, choice: str) -> str | None:
-    """In at least one call the blocks after the first must have been skipped."""
     return nothing_skipped(build)
 
 
 @more_choices(
     "cache",
     choices=(
+        # The threshold of diffusers, two and four times it: more is skipped, and more is lost.
         Choice("first-block-0.05", need=caching("first-block"), tier=Tier.LOSSY),
         Choice("first-block-0.1", need=caching("first-block"), tier=Tier.LOSSY),
         Choice("first-block-0.2", need=caching("first-block"), tier=Tier.LOSSY),

@@ -25,7 +25,6 @@ def mag_skips(denoiser: Any) -> bool:
 
 
 def mag_effect(build: Build, choice: str) -> str | None:
-    """In at least one call the blocks must have been skipped."""
     return nothing_skipped(build)
 
 
@@ -92,6 +91,7 @@ def kept_ratios(build: Build) -> dict[str, list[float]]:
 @more_choices(
     "cache",
     choices=(
+        # The threshold of diffusers, two and four times it: more is skipped, and more is lost.
         Choice("mag-0.06", need=caching("mag"), tier=Tier.LOSSY),
         Choice("mag-0.12", need=caching("mag"), tier=Tier.LOSSY),
         Choice("mag-0.24", need=caching("mag"), tier=Tier.LOSSY),

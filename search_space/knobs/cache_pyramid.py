@@ -8,12 +8,12 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Context, Tier, more_choices
 from search_space.knobs.cache import BREAKS_THE_GRAPH, caching
-from search_space.needs import every
+from search_space.needs import every, need
 from search_space.pipeline.step_caches import cache_config, count_skips, hooks_of, nothing_skipped
 
 
+@need("one call of the denoiser a step")
 def one_call_a_step(context: Context) -> str | None:
-    """Each step must be one call of the denoiser: a second would get the attention of the first."""
     if not context.spec.guides_apart:
         return None
     name = context.spec.class_name
@@ -35,11 +35,12 @@ def broadcasts() -> Callable[[Any], bool]:
 
 
 def pyramid_effect(build: Build, choice: str) -> str | None:
-    """In at least one call attention must have given what it gave before."""
     return nothing_skipped(build)
 
 
 KINDS_OF_ATTENTION = ("spatial", "temporal", "cross")
+"""By these names the configuration of diffusers has a range for each."""
+
 PYRAMID = every(caching("pyramid"), one_call_a_step)
 
 

@@ -17,13 +17,13 @@ def taylorseer_skips(denoiser: Any) -> bool:
 
 
 def taylorseer_effect(build: Build, choice: str) -> str | None:
-    """In at least one call outputs must have been foretold."""
     return nothing_skipped(build)
 
 
 @more_choices(
     "cache",
     choices=(
+        # The interval of diffusers is 5; a shorter one foretells less, and less far.
         Choice("taylorseer-3", need=caching("taylorseer"), tier=Tier.LOSSY),
         Choice("taylorseer-5", need=caching("taylorseer"), tier=Tier.LOSSY),
         Choice("taylorseer-lite-3", need=caching("taylorseer-lite"), tier=Tier.LOSSY),

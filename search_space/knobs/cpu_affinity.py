@@ -8,13 +8,13 @@ from pathlib import Path
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, goes_only_with, knob
-from search_space.needs import device, every, linux
+from search_space.needs import device, every, linux, need
 
 ALONE = "threads that are not of OpenMP would share the one core of the thread that starts them:"
 
 
+@need("more than one thread")
 def several_threads(context: Context) -> str | None:
-    """A single thread may as well move."""
     if context.machine.threads > 1:
         return None
     return "PyTorch takes a single thread, which may as well move"
@@ -35,7 +35,6 @@ def cores_of_threads() -> list[str]:
 
 
 def cpu_affinity_effect(build: Build, choice: str) -> str | None:
-    """The threads of the process must be kept to different cores."""
     if len(set(cores_of_threads())) > 1:
         return None
     return "every thread may run on the same cores"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
-from search_space.needs import device, every
+from search_space.needs import device, every, need
 
 
+@need("a model with convolutions")
 def convolves(context: Context) -> str | None:
-    """Some model of the pipeline must have convolutions."""
     models = [model for model in (*context.spec.denoisers, context.spec.vae) if model]
     if any(model.convolutions or model.weight_rank > 4 for model in models):
         return None

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, goes_only_with, knob
-from search_space.needs import accelerator, every
+from search_space.needs import accelerator, every, need
 
 
+@need("more than one device")
 def several_devices(context: Context) -> str | None:
-    """On one device there is nothing to spread."""
     if context.machine.device_count > 1:
         return None
     return f"there is one {context.machine.device} device, nothing to spread models over"
 
 
 def device_map_effect(build: Build, choice: str) -> str | None:
-    """The pipeline must say on which device each of its models is."""
     known = build.pipe.hf_device_map
     missing = [name for name in build.models() if name not in (known or {})]
     return f"{', '.join(missing)} is on no device of the map" if missing else None

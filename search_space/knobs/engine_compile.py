@@ -7,32 +7,30 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Tier, more_choices
 from search_space.knobs.attention import HALF
-from search_space.needs import cpp_compiler, device, every
+from search_space.needs import cpp_compiler, device, every, need, not_device
 
 BROKEN = "in 16 bits inductor's code for this decoder gives NaN on a CPU"
 
 
+@need("a denoiser that names its repeated blocks")
 def repeated_blocks(context: Context) -> str | None:
-    """Regional compilation needs a model that names its repeated blocks."""
     for denoiser in context.spec.denoisers:
         if not denoiser.repeats_blocks:
             return f"{denoiser.class_name} does not name its repeated blocks"
     return None
 
 
-def compiles(context: Context) -> str | None:
-    """Inductor must make code for the device, on a CPU with the help of a C++ compiler."""
-    if context.machine.device == "hpu":
-        return "inductor makes no code for Gaudi: take engine=hpu-compile"
-    return cpp_compiler(context)
+COMPILES = every(
+    not_device("hpu", "inductor makes no code for Gaudi: take engine=hpu-compile"), cpp_compiler
+)
 
 
-def broken_in_16_bits(context: Context) -> str | None:
-    """What inductor of torch 2.13 makes of the decoder of Wan for a CPU gives NaN in 16 bits."""
+# What inductor of torch 2.13 makes of this decoder gives NaN in 16 bits.
+@need("the VAE of Wan on a CPU")
+def vae_of_wan_on_a_cpu(context: Context) -> str | None:
     vae = context.spec.vae
-    if context.machine.device != "cpu" or vae is None or vae.class_name != "AutoencoderKLWan":
-        return None
-    return BROKEN
+    wan = vae is not None and vae.class_name == "AutoencoderKLWan"
+    return None if wan and context.machine.device == "cpu" else "that decoder is not compiled here"
 
 
 def torch_compile_effect(build: Build, choice: str) -> str | None:
@@ -60,11 +58,11 @@ def inductor_options(build: Build, mode: str) -> dict[str, Any] | None:
     choices=(
         Choice(
             "compile-regional",
-            need=every(compiles, repeated_blocks),
+            need=every(COMPILES, repeated_blocks),
             tier=Tier.LOSSLESS,
             run_on=("cpu", "cuda"),
         ),
-        Choice("compile-default", need=compiles, tier=Tier.LOSSLESS),
+        Choice("compile-default", need=COMPILES, tier=Tier.LOSSLESS),
         Choice(
             "compile-reduce-overhead",
             need=device("cuda", what="reduce-overhead records CUDA graphs: it"),
@@ -79,7 +77,7 @@ def inductor_options(build: Build, mode: str) -> dict[str, Any] | None:
             tier=Tier.LOSSLESS,
             run_on=(),
         ),
-        Choice("compile-max-autotune", need=compiles, tier=Tier.LOSSLESS),
+        Choice("compile-max-autotune", need=COMPILES, tier=Tier.LOSSLESS),
     ),
     effect=torch_compile_effect,
     run_on=("cpu",),
@@ -97,8 +95,8 @@ def torch_compile(build: Build, choice: str) -> None:
 
 @more_choices(
     "vae_engine",
-    choices=(Choice("compile", need=compiles, tier=Tier.LOSSLESS),),
-    conflicts=(Conflict("precision", HALF, BROKEN, need=broken_in_16_bits),),
+    choices=(Choice("compile", need=COMPILES, tier=Tier.LOSSLESS),),
+    conflicts=(Conflict("precision", HALF, BROKEN, where=vae_of_wan_on_a_cpu),),
     effect=torch_compile_effect,
     run_on=("cpu",),
 )
@@ -109,7 +107,7 @@ def torch_compile_vae(build: Build, choice: str) -> None:
 
 @more_choices(
     "text_encoder_engine",
-    choices=(Choice("compile", need=compiles, tier=Tier.LOSSLESS),),
+    choices=(Choice("compile", need=COMPILES, tier=Tier.LOSSLESS),),
     effect=torch_compile_effect,
     run_on=("cpu", "cuda"),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
-from search_space.needs import amd, device, every, not_device, nvidia, probe
+from search_space.needs import amd, device, every, need, nvidia, probe
 from search_space.runtimes.onnx import DEVICE_PROVIDERS, ONNXRUNTIME, run_by_onnxruntime
 
 PRECISION = (
@@ -15,7 +15,7 @@ PRECISION = (
         "precision",
         ("fp16",),
         "ONNX Runtime computes float16 as float32 on a CPU",
-        need=not_device("cpu", "the device is a CPU"),
+        where=device("cpu"),
     ),
 )
 
@@ -31,30 +31,31 @@ WHEELS = {
 """The package whose build of ONNX Runtime has each execution provider."""
 
 
+@need("an execution provider for the device")
 def provider_available(context: Context) -> str | None:
-    """The installed build of ONNX Runtime must have a provider for the device."""
     kind = context.machine.device
     if kind not in DEVICE_PROVIDERS:
         return f"no execution provider of ONNX Runtime is made for {kind}"
     return probe(DEVICE_PROVIDERS[kind])(context)
 
 
+# A second one may take over at a later step, and has then not been recorded.
+@need("a single denoiser")
 def one_denoiser(context: Context) -> str | None:
-    """A second denoiser may take over at a later step, and has then not been recorded."""
     if len(context.spec.denoisers) > 1:
         return "only pipelines with one denoiser are exported yet"
     return None
 
 
-def on_system(name: str, what: str) -> Need:
-    """The system must be the one that the provider is made for."""
+def on_system(name: str, called: str, what: str) -> Need:
+    """The system whose kernel has that name, which is ``called`` otherwise."""
 
-    def need(context: Context) -> str | None:
-        """The system must be the one that the provider is made for."""
+    @need(called)
+    def right_system(context: Context) -> str | None:
         system = context.machine.system
         return None if system.startswith(name) else f"{what} is not there on {system}"
 
-    return need
+    return right_system
 
 
 def provider_probe(provider: str) -> Callable[[str, int], str | None]:
@@ -71,6 +72,7 @@ def provider_probe(provider: str) -> Callable[[str, int], str | None]:
         nodes = [helper.make_node("Add", ["x", "x"], ["y"])]
         graph = helper.make_graph(nodes, "sum", value[:1], value[1:])
         opset = [helper.make_opsetid("", 20)]
+        # onnx writes a newer form than older builds of ONNX Runtime read.
         model = helper.make_model(graph, opset_imports=opset, ir_version=10)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider])
         found = session.get_providers()[0]
@@ -83,7 +85,6 @@ def sessions_effect(part: str) -> Effect:
     """The provider asked for must run every session: ONNX Runtime falls back without a word."""
 
     def effect(build: Build, choice: str) -> str | None:
-        """The provider must run nodes of every session, and a quantized one must have such."""
         runtime = ONNXRUNTIME[choice]
         providers = build.evidence.get("providers", {})
         for entry in build.entries(part):
@@ -98,7 +99,6 @@ def sessions_effect(part: str) -> Effect:
 
 
 def provider_works(name: str) -> Need:
-    """The provider of the choice must have worked on this machine."""
     return probe(ONNXRUNTIME[f"onnxruntime-{name}"].provider)
 
 
@@ -107,14 +107,18 @@ def providers(*more: Need) -> tuple[Choice, ...]:
     needs = {
         "tensorrt": nvidia("TensorRT"),
         "migraphx": amd("MIGraphX"),
-        "coreml": every(device("mps", "cpu", what="Core ML"), on_system("Darwin", "Core ML")),
-        "directml": every(device("cpu", what="DirectML"), on_system("Windows", "DirectML")),
+        "coreml": every(
+            device("mps", "cpu", what="Core ML"), on_system("Darwin", "macOS", "Core ML")
+        ),
+        "directml": every(
+            device("cpu", what="DirectML"), on_system("Windows", "Windows", "DirectML")
+        ),
     }
     unverified = [
         Choice(
-            f"onnxruntime-{name}", every(*more, need, provider_works(name)), Tier.NEAR, run_on=()
+            f"onnxruntime-{name}", every(*more, needed, provider_works(name)), Tier.NEAR, run_on=()
         )
-        for name, need in needs.items()
+        for name, needed in needs.items()
     ]
     host = device("cpu", what="OpenVINO by ONNX Runtime")
     return (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
-from search_space.needs import device, every, installed, probe
+from search_space.needs import device, every, installed, need, probe
 from search_space.runtimes.openvino import OPENVINO, run_by_openvino
 
 OWN_PRECISION = (
@@ -41,8 +41,9 @@ def runs_on(device_name: str, capability: str, *more: Need) -> Need:
     )
 
 
+# A second one may take over at a later step, and has then not been recorded.
+@need("a single denoiser")
 def one_openvino_denoiser(context: Context) -> str | None:
-    """A second denoiser may take over at a later step, and has then not been recorded."""
     if len(context.spec.denoisers) > 1:
         return "only pipelines with one denoiser are converted yet"
     return None
@@ -52,7 +53,6 @@ def openvino_effect(part: str) -> Effect:
     """The compiled models must run where and as precisely as was asked."""
 
     def effect(build: Build, choice: str) -> str | None:
-        """Each compiled model must name the device and the precision that were asked for."""
         mode = OPENVINO[choice]
         for entry in build.entries(part):
             found = build.evidence.get("openvino", {}).get(entry.name)

@@ -7,15 +7,16 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention import PYTORCH_ENGINES
-from search_space.needs import device, every, probe
+from search_space.needs import device, every, need, probe
 
 FP32_ERROR = 1e-5
 """More than this is no error of fp32: a product of 512 x 512 numbers is off by 2e-7 in fp32, by
 3e-4 in TF32 and by 2e-3 in bf16."""
 
 
+# The tensor cores with TF32 are those with bf16.
+@need("a GPU with TF32")
 def native_tf32(context: Context) -> str | None:
-    """The tensor cores with TF32 are those with bf16."""
     if "bf16" in context.machine.native_dtypes:
         return None
     return f"{context.machine.device_name} has no faster arithmetic for products of fp32 matrices"

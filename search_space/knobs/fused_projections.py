@@ -5,11 +5,13 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
 from search_space.knobs.attention import dispatching
+from search_space.needs import need
 from search_space.pipeline.attention_layers import attention_layers, uses_fused_weights
 
 
+# Many models fuse their projections and go on using the weights that they had before.
+@need("attention that uses fused projections")
 def fusible(context: Context) -> str | None:
-    """The attention must use fused weights and lose nothing by it; many models ignore them."""
     for denoiser in context.spec.denoisers:
         if any("Added" in name for name in denoiser.attention_processors):
             return f"{denoiser.class_name} has added key and value projections: it refuses to fuse"
@@ -31,6 +33,11 @@ def fused_projections_effect(build: Build, choice: str) -> str | None:
     return None
 
 
+@need("a denoiser that does not call diffusers' attention dispatcher")
+def not_dispatching(context: Context) -> str | None:
+    return None if dispatching(context) else "the denoiser calls the attention dispatcher"
+
+
 @knob(
     Stage.FUSE,
     choices=(Choice("off"), Choice("on", need=fusible, tier=Tier.LOSSLESS)),
@@ -39,7 +46,7 @@ def fused_projections_effect(build: Build, choice: str) -> str | None:
             "attention",
             ("xformers", "plain"),
             "each sets the attention processor",
-            need=dispatching,
+            where=not_dispatching,
         ),
         Conflict("attention_slicing", ("auto", "max"), "each sets the attention processor"),
     ),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, goes_only_with, more_choices
 from search_space.knobs.placement import EAGER_ONLY, HOOKS
-from search_space.needs import accelerator, device, every
+from search_space.needs import accelerator, device, every, need
 
 PREFETCHED = "group-offload-leaf-stream"
 
 
+@need("models that allow group offload")
 def grouped(context: Context) -> str | None:
-    """Every model of diffusers in the pipeline must allow its layers to be moved."""
     spec = context.spec
     for part in (*spec.denoisers, *([spec.vae] if spec.vae else [])):
         if not part.groups_offload:
@@ -19,10 +19,11 @@ def grouped(context: Context) -> str | None:
     return None
 
 
+# Of transformers the blocks that repeat are those that are moved, of UNets others are.
+@need("a transformer as denoiser")
 def hooks_in_blocks(context: Context) -> str | None:
-    """Of transformers the blocks that repeat are those that are moved, of UNets others are."""
-    names = [part.class_name for part in context.spec.denoisers if "UNet" not in part.class_name]
-    return f"the blocks of {names[0]} are moved one by one" if names else None
+    unets = ["UNet" in part.class_name for part in context.spec.denoisers]
+    return "the denoiser is a UNet, of which other blocks are moved" if all(unets) else None
 
 
 def group_offload_effect(build: Build, choice: str) -> str | None:
@@ -57,7 +58,7 @@ def group_offload_effect(build: Build, choice: str) -> str | None:
                     "engine",
                     ("compile-regional",),
                     f"{HOOKS} a compiled block",
-                    need=hooks_in_blocks,
+                    where=hooks_in_blocks,
                 ),
                 *EAGER_ONLY[1:],
             ),

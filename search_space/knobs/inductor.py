@@ -5,9 +5,10 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Need, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention import COMPILED
-from search_space.needs import device
+from search_space.needs import device, need
 
 FREEZABLE = ("compile-default", "compile-max-autotune")
+"""Not the regional one: the graph of a repeated block takes its weights as inputs."""
 
 DIFFUSERS_DOCS = {
     "conv_1x1_as_mm": True,
@@ -18,16 +19,14 @@ DIFFUSERS_DOCS = {
 """The settings that the documentation of diffusers recommends on CUDA."""
 
 
-def native(dtype: str) -> Need:
-    """The machine's hardware must multiply matrices of the dtype."""
+def without(dtype: str) -> Need:
+    """A CPU that does not multiply matrices of the dtype: oneDNN packs no weights in it there."""
 
-    def need(context: Context) -> str | None:
-        """Weights are packed in the dtypes alone that the CPU multiplies."""
-        if dtype in context.machine.native_dtypes:
-            return None
-        return f"this CPU does not multiply in {dtype}"
+    @need(f"a CPU that does not multiply in {dtype}")
+    def emulated(context: Context) -> str | None:
+        return f"this CPU multiplies in {dtype}" if dtype in context.machine.native_dtypes else None
 
-    return need
+    return emulated
 
 
 def inductor_effect(build: Build, choice: str) -> str | None:
@@ -62,7 +61,7 @@ def inductor_effect(build: Build, choice: str) -> str | None:
                         "precision",
                         (dtype,),
                         f"oneDNN packs no {dtype} weights for this CPU",
-                        need=native(dtype),
+                        where=without(dtype),
                     )
                     for dtype in ("bf16", "fp16")
                 ),

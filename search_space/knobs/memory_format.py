@@ -5,6 +5,7 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
 from search_space.knobs.attention import PYTORCH_ENGINES
+from search_space.needs import need
 from search_space.pipeline.spec import Component
 
 OWN_ORDER = "a runtime orders the weights of its graph by itself"
@@ -21,21 +22,22 @@ def convolutional(component: Component | None) -> str | None:
     return None
 
 
+@need("a model with 2-D convolutions")
 def any_convolutional(context: Context) -> str | None:
-    """One model of the pipeline is enough."""
     reasons = [convolutional(part) for part in (*context.spec.denoisers, context.spec.vae)]
     return None if None in reasons else "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
+# Where the denoiser has convolutions, it is the one that gains; otherwise the VAE is.
+@need("a denoiser with 2-D convolutions")
 def of_the_denoiser(context: Context) -> str | None:
-    """Where the denoiser has convolutions, it is the one that gains."""
     found = [convolutional(part) for part in context.spec.denoisers]
-    return "the denoiser has convolutions" if None in found else None
+    return None if None in found else "the denoiser has no convolutions"
 
 
+@need("2-D convolutions in the VAE alone")
 def of_the_vae_alone(context: Context) -> str | None:
-    """Where the denoiser has none, the VAE is."""
-    return None if of_the_denoiser(context) else "the VAE alone has convolutions"
+    return "the denoiser has convolutions" if of_the_denoiser(context) is None else None
 
 
 def four_dimensional(model: object) -> bool:
@@ -67,8 +69,8 @@ def memory_format_effect(build: Build, choice: str) -> str | None:
         Choice("channels_last", need=any_convolutional, tier=Tier.LOSSLESS),
     ),
     conflicts=(
-        Conflict("engine", (), OWN_ORDER, need=of_the_denoiser, only=PYTORCH_ENGINES),
-        Conflict("vae_engine", (), OWN_ORDER, need=of_the_vae_alone, only=("eager", "compile")),
+        Conflict("engine", (), OWN_ORDER, where=of_the_denoiser, only=PYTORCH_ENGINES),
+        Conflict("vae_engine", (), OWN_ORDER, where=of_the_vae_alone, only=("eager", "compile")),
     ),
     effect=memory_format_effect,
     run_on=("cpu", "cuda"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, goes_only_with, knob
-from search_space.needs import accelerator, every
+from search_space.needs import accelerator, every, need
 
 HOOKS = "the hooks that move weights stand in the way of"
 EAGER_ONLY = (
@@ -26,8 +26,8 @@ WHOLE_MODELS = (
 """Of placements whose hooks stand around the models."""
 
 
+@need("a pipeline that says in which order its models are called")
 def offload_sequence(context: Context) -> str | None:
-    """The pipeline must say in which order its models are called."""
     if context.spec.offloads:
         return None
     return f"{context.spec.class_name} does not say in which order its models are called"

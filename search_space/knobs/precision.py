@@ -6,13 +6,14 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
-from search_space.needs import probe
+from search_space.needs import need, probe
 
 FLOATS = ("float32", "bfloat16", "float16")
 
 
+# CUDA emulates it below compute capability 8.0; on MPS it came with macOS 14.
+@need("hardware with bfloat16 on cuda or macOS 14 on mps")
 def bfloat16(context: Context) -> str | None:
-    """On CUDA bfloat16 is emulated below compute capability 8.0, on MPS it came with macOS 14."""
     machine = context.machine
     if machine.device == "mps":
         return probe("bf16")(context)

@@ -103,7 +103,6 @@ def torchao_effect(build: Build, choice: str) -> str | None:
 
 
 def with_torchao(*needs: Need) -> Need:
-    """The package torchao must be installed, and the other needs met."""
     return every(installed("torchao", "quantization"), *needs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
-from search_space.needs import every, lossy_steps
+from search_space.needs import every, lossy_steps, need
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
@@ -17,13 +17,14 @@ SCHEDULERS = {
 """Those that call the denoiser once a step and draw no noise on the way."""
 
 WITHOUT_FLOW = ("ddim", "euler")
+"""Those that know no ``use_flow_sigmas``."""
 
 
 def standing_in(choice: str) -> Choice:
     """The choice of a scheduler, for pipelines in which it can stand."""
 
+    @need("a pipeline with another scheduler that it can stand in for")
     def compatible(context: Context) -> str | None:
-        """The scheduler must be able to stand in for the pipeline's own, which is another."""
         own, *others = context.spec.schedulers or ("no scheduler",)
         if SCHEDULERS[choice] == own:
             return f"{own} is the pipeline's own scheduler"
@@ -37,7 +38,6 @@ def standing_in(choice: str) -> Choice:
 
 
 def scheduler_effect(build: Build, choice: str) -> str | None:
-    """The pipeline must hold the scheduler."""
     found = type(build.pipe.scheduler).__name__
     return None if found == SCHEDULERS[choice] else f"the scheduler of the pipeline is {found}"
 

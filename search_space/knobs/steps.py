@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Need, Stage, Tier, knob
-from search_space.needs import every, lossy_steps
+from search_space.needs import every, lossy_steps, need
 
 SHARES = {"three-quarters": 0.75, "half": 0.5}
+"""A coarse scale: each share makes another image, which is not compared, so only the user can say
+whether it is worth the time that it saves."""
+
 FEWEST_STEPS = 4
+"""A share of fewer saves little time, and only distilled models make an image in so few."""
 
 
 def fewer_steps(asked: int, choice: str) -> int:
@@ -16,10 +20,8 @@ def fewer_steps(asked: int, choice: str) -> int:
 
 
 def steps_to_spare(choice: str) -> Need:
-    """The share of the steps must be steps enough."""
-
-    def need(context: Context) -> str | None:
-        """At least 4 steps must be left."""
+    @need(f"{FEWEST_STEPS} steps or more that are left")
+    def steps_left(context: Context) -> str | None:
         asked = context.workload.steps
         if asked is None:
             return "the workload does not say how many steps there are"
@@ -27,11 +29,10 @@ def steps_to_spare(choice: str) -> Need:
             return None
         return f"of {asked} steps fewer than {FEWEST_STEPS} would be left"
 
-    return every(need, lossy_steps)
+    return every(steps_left, lossy_steps)
 
 
 def steps_effect(build: Build, choice: str) -> str | None:
-    """The scheduler must have made as many steps as were chosen."""
     chosen = build.evidence.get("steps_chosen")
     made = build.pipe.scheduler.num_inference_steps
     if chosen is None:

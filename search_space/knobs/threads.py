@@ -5,31 +5,28 @@ from __future__ import annotations
 from search_space.build import Build
 from search_space.hardware.detect import logical_cores
 from search_space.knob import Choice, Context, Need, Stage, Tier, knob
-from search_space.needs import device, every
+from search_space.needs import device, every, need
 
 CORES_A_THREAD = {"half": 2, "every-logical-core": 1}
+"""Two logical cores are often one real one, whose arithmetic two threads would have to share."""
 
 
 def thread_count(choice: str, cores: int) -> int:
-    """As many threads as the choice wants on so many cores."""
     return max(1, cores // CORES_A_THREAD[choice])
 
 
 def not_by_itself(choice: str) -> Need:
-    """PyTorch must take another number of threads by itself."""
-
-    def need(context: Context) -> str | None:
-        """PyTorch must take another number of threads by itself."""
+    @need("another number of threads than PyTorch takes by itself")
+    def another_number(context: Context) -> str | None:
         count = thread_count(choice, context.machine.cores)
         if count != context.machine.threads:
             return None
         return f"PyTorch takes {count} of {context.machine.cores} cores by itself"
 
-    return need
+    return another_number
 
 
 def threads_effect(build: Build, choice: str) -> str | None:
-    """PyTorch must say that it computes on as many threads as it was told."""
     import torch
 
     found = torch.get_num_threads()

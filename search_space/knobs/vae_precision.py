@@ -6,18 +6,18 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
-from search_space.knobs.engine_compile import BROKEN, broken_in_16_bits
+from search_space.knobs.engine_compile import BROKEN, vae_of_wan_on_a_cpu
 from search_space.knobs.precision import bfloat16
-from search_space.needs import every
+from search_space.needs import every, need
 
 
+@need("a VAE")
 def has_vae(context: Context) -> str | None:
-    """There must be a VAE."""
     return None if context.spec.vae else f"{context.spec.class_name} has no VAE"
 
 
+@need("a pipeline that does not widen a VAE in fp16")
 def decodes_in_fp16(context: Context) -> str | None:
-    """A pipeline that widens a VAE in fp16 decodes in fp32 all the same."""
     if context.spec.upcasts_vae:
         return f"{context.spec.class_name} widens a VAE in fp16 to fp32 before it decodes"
     return None
@@ -86,7 +86,7 @@ def decode_in_own_dtype(build: Build, vae: Any) -> None:
             "vae_engine", ("eager", "compile"), "the runtime decodes in a precision of its own"
         ),
         Conflict(
-            "vae_engine", ("compile",), BROKEN, choices=("bf16", "fp16"), need=broken_in_16_bits
+            "vae_engine", ("compile",), BROKEN, choices=("bf16", "fp16"), where=vae_of_wan_on_a_cpu
         ),
     ),
     effect=vae_precision_effect,

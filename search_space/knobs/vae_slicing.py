@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.needs import need
 
 
+@need("a VAE that can slice and more than one image in a call")
 def batched(context: Context) -> str | None:
-    """With one image there is nothing to slice."""
     vae = context.spec.vae
     if vae is None or not vae.slices:
         return f"{vae.class_name if vae else 'a pipeline without VAE'} cannot slice a batch"
@@ -17,7 +18,6 @@ def batched(context: Context) -> str | None:
 
 
 def vae_slicing_effect(build: Build, choice: str) -> str | None:
-    """The VAE says whether it slices."""
     return None if build.pipe.vae.use_slicing else "the VAE does not slice"
 
 

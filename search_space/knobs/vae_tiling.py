@@ -6,11 +6,13 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.needs import need
 from search_space.pipeline.sizes import tiled_decode_name
 
 
+# Up to the size of one tile the VAE decodes the image whole, whatever was asked.
+@need("an image larger than one tile of the VAE")
 def larger_than_a_tile(context: Context) -> str | None:
-    """Up to the size of one tile the VAE decodes the image whole, whatever was asked."""
     vae, workload, defaults = context.spec.vae, context.workload, context.spec.defaults
     if vae is None or not vae.tiles:
         return f"{vae.class_name if vae else 'a pipeline without VAE'} cannot decode in tiles"

@@ -16,6 +16,7 @@ from search_space.identity import fingerprint
 from search_space.pipeline import attention_layers, sizes, step_caches
 
 WEIGHTS = (".safetensors", ".bin", ".msgpack", ".gguf")
+"""How files of weights end: too large to be read whole for a fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def files_fingerprint(folder: Path) -> str:
 
 
 def _sketch(path: Path, end_bytes: int = 2**16) -> list[object]:
+    # A safetensors file has its header at its start; what was trained further differs at its end.
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         digest = hashlib.blake2b(file.read(end_bytes), digest_size=16)

@@ -19,7 +19,6 @@ HOOKS = {
 
 
 def cache_config(kind: str, **settings: Any) -> Any:
-    """The configuration of a cache of diffusers."""
     import diffusers
     import torch
 

@@ -12,7 +12,8 @@ from search_space.build import Build, Entry, Example
 from search_space.runtimes.graph import Graph, graph_key, graph_of
 
 MOST_CALLS = 16
-"""More calls than these bring a quantizer nothing; of a longer schedule every n-th counts."""
+"""Of a longer schedule every n-th call is kept, so that the ranges are those from noise to image.
+More calls would make them surer, and each costs disk and a run of the model."""
 
 KeptCalls = Sequence[tuple[Any, Any]]
 """The arguments of each call of a model, by place and by name."""

@@ -34,22 +34,18 @@ class Graph:
 
     @property
     def positions(self) -> list[int]:
-        """Which input leaves are tensors."""
         return tensor_positions(self.inputs)
 
     @property
     def tensors(self) -> tuple[Any, ...]:
-        """The example's input tensors."""
         return tuple(self.inputs[position] for position in self.positions)
 
     @property
     def output_count(self) -> int:
-        """The number of output tensors."""
         return len(tensor_positions(self.outputs))
 
 
 def tensor_positions(leaves: Sequence[Any]) -> list[int]:
-    """Which of the leaves are tensors."""
     import torch
 
     return [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
@@ -73,7 +69,6 @@ def without_generators(arguments: Any) -> Any:
 
 
 def graph_of(entry: Entry, example: Example) -> Graph:
-    """The graph of a recorded call."""
     from torch.utils import _pytree as pytree
 
     inputs, input_tree = pytree.tree_flatten(without_generators((example.args, example.kwargs)))

@@ -21,7 +21,8 @@ INT8_OPERATORS = (
 """The operators that compute with weights in int8; what merely rounds is none of them."""
 
 WEIGHTS_BLOCK = 64
-"""Weights to a scale; the widths of most layers are multiples of it."""
+"""Weights to a scale: fewer are rounded less and need more scales. The widths of most layers are
+multiples of it."""
 
 
 class Calls:

@@ -27,13 +27,13 @@ from search_space.trial import Config, Failure, Measurement, Trial
 from search_space.units import format_size
 from search_space.workload import Workload
 from tuner import reference
-from tuner.cli.request import default_cache_dir
 from tuner.measuring.memory.gauge import SET_UP
 from tuner.measuring.memory.host import YOUNG_S
 from tuner.measuring.memory.limits import data_bytes, limit_data
 from tuner.measuring.worker import try_config
 from tuner.processes.children import Children
 from tuner.records.job import Job
+from tuner.records.request import default_cache_dir
 from tuner.runners.base import Deadlines
 from tuner.runners.trial_process import run_trial
 

@@ -17,12 +17,12 @@ from search_space.build import Build
 from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
-from tuner.cli.request import default_cache_dir
 from tuner.discovery.context import discover
 from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request
+from tuner.records.request import default_cache_dir
 from tuner.runners.base import Deadlines
 from tuner.runners.trial_process import run_trial
 

@@ -40,7 +40,6 @@ from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
 from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, named, page
 from tests.calm import save_calm
 from tuner import reference
-from tuner.cli.request import default_cache_dir
 from tuner.discovery.probing import look_around
 from tuner.measuring.calls import timed_call
 from tuner.measuring.failures import NoEffect, classify
@@ -52,6 +51,7 @@ from tuner.measuring.worker import silence_progress_bars
 from tuner.processes.children import Children
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
+from tuner.records.request import default_cache_dir
 from tuner.runners.base import Deadlines
 from tuner.runners.trial_process import run_trial
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy
 
+from search_space.config import BASELINE, Config
 from search_space.trial import Measurement, Peak, Trial
-from tuner.race.finals import FINALISTS, REACH
-from tuner.race.race import BASELINE, Entrant, Race, Standing, run_race
+from tuner.race.finalists import FINALISTS, REACH
+from tuner.race.race import Race, Standing, run_race
 
 CANDIDATES = 40
 ROUNDS = 3
@@ -67,15 +68,15 @@ def one_run(
 ) -> tuple[bool, bool | None, int]:
     """Near the best, the interval right (None where the default is kept), trials of the race."""
     above = numpy.abs(generator.normal(0, SPREAD, CANDIDATES))
-    latency_s = {frozenset({("knob", str(i))}): numpy.exp(x) / gain for i, x in enumerate(above)}
+    latency_s = {Config({"knob": str(i)}): numpy.exp(x) / gain for i, x in enumerate(above)}
     latency_s[BASELINE] = 1.0
 
-    def measure(one: Entrant, number: int = 0, shift: float = 0.0) -> Trial:
+    def measure(one: Config, number: int = 0, shift: float = 0.0) -> Trial:
         process = generator.normal(0, noise)
         calls = numpy.exp(generator.normal(0, noise, SAMPLES) + process + shift)
         seconds = {"steady": tuple(latency_s[one] * calls), "first_call": (2 * latency_s[one],)}
         measured = Measurement(seconds, (Peak("host", "steady", "simulated", 2**30),), LIKE)
-        return Trial(dict(one), measured, 1.0, "2026-01-01", race="race", round=number)
+        return Trial(one, measured, 1.0, "2026-01-01", race="race", round=number)
 
     searched = {one: measure(one) for one in latency_s if one != BASELINE}
     order = sorted(searched, key=lambda one: median_s(searched[one]))
@@ -84,8 +85,9 @@ def one_run(
     race = Race((BASELINE, *finalists), ROUNDS)
     trials = raced(race, measure, generator)
     standing = Standing(race, trials)
-    winner = standing.winner({**searched, BASELINE: measure(BASELINE)})
-    assert winner is not None
+    verdict = standing.verdict({**searched, BASELINE: measure(BASELINE)})
+    assert verdict is not None
+    winner = verdict.winner
     speedup = standing.speedup(winner)
     assert speedup is not None
     true = latency_s[BASELINE] / latency_s[winner]

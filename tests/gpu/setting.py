@@ -11,11 +11,11 @@ from search_space.knob import Stage, Tier
 from search_space.space import Space
 from search_space.trial import Failure, Measurement
 from search_space.workload import Workload
-from tuner.cli.request import default_cache_dir
 from tuner.discovery.context import discover
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request
+from tuner.records.request import default_cache_dir
 from tuner.runners.base import Deadlines
 from tuner.runners.trial_process import TRIAL, run_trial
 

@@ -245,6 +245,7 @@ def test_flex_attention_is_not_compiled_for_a_cpu(describe):
 
 
 # Flex Attention warns that it is fast only when compiled.
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
 @pytest.mark.parametrize("name", ["sdpa-flash", "sdpa-math", "flex"])
 def test_what_a_cpu_has_is_found_by_its_probe(name):

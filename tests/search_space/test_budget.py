@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.config import Config
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 
 ON_DEVICE = (Peak("device", "load", "a", 40), Peak("host", "load", "b", 70))
@@ -12,7 +13,7 @@ ON_HOST = (Peak("host", "load", "b", 70), Peak("host_resident", "load", "c", 900
 
 
 def trial(*peaks: Peak) -> Trial:
-    return Trial({}, Measurement({"steady": (1.0,)}, peaks), 1.0, "")
+    return Trial(Config({}), Measurement({"steady": (1.0,)}, peaks), 1.0, "")
 
 
 @pytest.mark.parametrize(

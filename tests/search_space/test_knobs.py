@@ -54,6 +54,13 @@ def test_availability_is_none_or_a_sentence_on_every_machine(knob, choice, conte
 
 
 @every_choice
+def test_what_a_choice_needs_is_said_in_words_that_go_on_after_needs(knob, choice):
+    for one in (*choice.need.each, *(conflict.where for conflict in choice.conflicts)):
+        assert one.what == " ".join(one.what.split()).rstrip(".") != ""
+        assert not one.what.startswith("needs")
+
+
+@every_choice
 def test_a_conflict_names_what_there_is_with_a_reason_and_never_a_first_choice(knob, choice):
     for conflict in choice.conflicts:
         other = check_known(conflict.knob)

@@ -5,7 +5,7 @@ from itertools import combinations, product
 import pytest
 
 from search_space.catalog import all_knobs, all_probes, check_known
-from search_space.config import changes, completed, steps
+from search_space.config import Config, completed, steps
 from search_space.errors import UsageError
 from search_space.knob import Stage
 from search_space.space import Space
@@ -207,12 +207,36 @@ def test_a_config_that_names_something_unknown_does_not_hold(describe, config):
 
 
 def test_two_spellings_of_a_config_have_one_canonical_form():
-    config = {"precision": "bf16", "engine": "eager"}
-    assert changes(config) == {"precision": "bf16"}
-    assert changes(completed(config)) == changes(config)
-    assert completed(changes(config)) == completed(config)
-    assert changes(BASELINE) == {}
-    assert list(changes({"precision": "bf16", "attention": "plain"})) == ["attention", "precision"]
+    choices = {"precision": "bf16", "engine": "eager"}
+    config = Config(choices)
+    assert config == {"precision": "bf16"} == config.changes
+    assert Config(completed(choices)) == config
+    assert hash(Config(completed(choices))) == hash(config)
+    assert completed(config) == completed(choices)
+    assert list(Config({"precision": "bf16", "attention": "plain"})) == ["attention", "precision"]
+
+
+def test_a_config_is_a_key_and_tells_what_it_changes():
+    config = Config({"precision": "bf16", "attention": "plain"})
+    assert {config: 1}[Config({"attention": "plain", "precision": "bf16"})] == 1
+    assert config.describe() == "attention=plain, precision=bf16"
+    assert config.without("attention") == Config({"precision": "bf16"})
+    assert config.without("attention").within(config)
+    assert not config.within(config.without("attention"))
+    assert config.key != config.without("attention").key
+    assert (Config().is_baseline, Config().describe()) == (True, "baseline")
+    assert not config.is_baseline
+
+
+def test_the_configs_of_a_space_are_counted(describe):
+    space = Space(describe(), include=("precision", "memory_format"))
+    values = product(*space.open.values())
+    configs = [dict(zip(space.open, one, strict=True)) for one in values]
+    assert space.count() == sum(map(space.holds, configs)) - 1
+    assert space.count(most=2) == 2
+    assert Space(describe()).count() == 1000
+    assert Space(describe(), include=("vae_slicing",)).count() == 0
+    assert Space(describe(), {"precision": "bf16"}, include=("precision",)).count() == 1
 
 
 def test_a_completed_config_names_every_knob():

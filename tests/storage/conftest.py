@@ -15,6 +15,7 @@ from sqlalchemy import NullPool, create_engine, make_url
 
 import storage
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.hardware.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
@@ -74,13 +75,13 @@ def measured_trial() -> Trial:
         ),
         fidelity={"psnr_db": 41.7},
     )
-    return Trial({"dtype": "bfloat16"}, measurement, 91.25, "2026-01-31T12:00:00+00:00")
+    return Trial(Config({"dtype": "bfloat16"}), measurement, 91.25, "2026-01-31T12:00:00+00:00")
 
 
 @pytest.fixture
 def failed_trial() -> Trial:
     failure = Failure(FailureKind.CRASH, "the process died: 💥", "compile", "log\nend", 7 * GIB)
-    return Trial({"compile": "default"}, failure, 12.5, "2026-01-31T12:05:00+00:00")
+    return Trial(Config({"compile": "default"}), failure, 12.5, "2026-01-31T12:05:00+00:00")
 
 
 @pytest.fixture(params=["memory", "file", *(["postgresql"] if POSTGRESQL_URL else [])])

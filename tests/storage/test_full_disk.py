@@ -52,6 +52,7 @@ def test_a_full_disk_on_adding(full_store, failed_trial):
 FILL = """
 import sys
 from search_space.budget import Budget
+from search_space.config import BASELINE
 from search_space.errors import StoreError
 from search_space.hardware.machine import Machine
 from search_space.trial import Failure, FailureKind, Trial
@@ -67,7 +68,8 @@ try:
     with Store(path) as store:
         study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), Budget(), {})
         while kept < 1000:
-            store.add(study_id, Trial({}, Failure(FailureKind.CRASH, "x", log="x" * 9999), 1, ""))
+            crash = Failure(FailureKind.CRASH, "x", log="x" * 9999)
+            store.add(study_id, Trial(BASELINE, crash, 1, ""))
             kept += 1
 except StoreError as error:
     print(error)

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Float, Integer, Text, create_engine, inspect
 from sqlalchemy.types import TypeEngine
 
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.errors import StoreError
 from search_space.identity import fingerprint
 from search_space.knob import Tier
@@ -126,7 +127,7 @@ def test_a_store_of_the_first_version_takes_what_is_seen_of_the_machine(first_st
     seen = (Condition("others_cores", 0.5, "someone", "steady", 2),)
     measured = Measurement({"steady": (1.0,)}, (), conditions=seen, work={"flops": 1e12})
     with Store(str(first_store)) as store:
-        number = store.add(1, Trial({}, measured, 1.0, "2026-01-31")).number
+        number = store.add(1, Trial(Config({}), measured, 1.0, "2026-01-31")).number
         assert store.trial(number).trial.outcome == measured
         assert store.trial(2).trial.outcome.conditions == ()
         assert store.trial(2).trial.outcome.work == {}

@@ -16,6 +16,7 @@ DIE = """
 import os, signal, sys
 from sqlalchemy import Engine, event
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.hardware.machine import Machine
 from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
@@ -24,14 +25,15 @@ from storage import Store
 store = Store(sys.argv[1])
 study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), Budget(), {})
 for number in range(1, 4):
-    store.add(study_id, Trial({"n": str(number)}, Measurement({"steady": (number,)}, ()), 1, ""))
+    measured = Measurement({"steady": (number,)}, ())
+    store.add(study_id, Trial(Config({"n": str(number)}), measured, 1, ""))
 
 @event.listens_for(Engine, "before_cursor_execute")
 def die(connection, cursor, statement, *rest):
     if statement.startswith(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-store.add(study_id, Trial({"n": "4"}, Measurement({"steady": (4,)}, ()), 1, ""))
+store.add(study_id, Trial(Config({"n": "4"}), Measurement({"steady": (4,)}, ()), 1, ""))
 """
 DIE_OPENING = """
 import os, signal, sys
@@ -48,6 +50,7 @@ Store(sys.argv[1])
 ADD_MANY = """
 import sys
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.hardware.machine import Machine
 from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
@@ -56,7 +59,8 @@ from storage import Store
 with Store(sys.argv[1]) as store:
     study_id = store.open_study(Machine("cpu", "", 0, 1, 1, ""), Workload("m"), Budget(), {})
     for number in range(int(sys.argv[2])):
-        store.add(study_id, Trial({"n": str(number)}, Measurement({"steady": (1, 2)}, ()), 1, ""))
+        measured = Measurement({"steady": (1, 2)}, ())
+        store.add(study_id, Trial(Config({"n": str(number)}), measured, 1, ""))
 """
 
 

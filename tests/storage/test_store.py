@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import Engine, event
 
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.errors import StoreError, UsageError
 from search_space.hardware.machine import Machine
 from search_space.knob import Tier
-from search_space.trial import Condition, Failure, FailureKind, Measurement, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Purpose, Trial
 from search_space.workload import Workload
 from storage import Store
 
@@ -66,7 +67,9 @@ def test_a_failure_comes_back_exactly(store, study_id, failed_trial):
     ],
 )
 def test_every_kind_of_outcome_comes_back(store, study_id, outcome):
-    added = store.add(study_id, Trial({}, outcome, 0.1, "2026-01-31", purpose="baseline"))
+    added = store.add(
+        study_id, Trial(Config({}), outcome, 0.1, "2026-01-31", purpose=Purpose.BASELINE)
+    )
     read = store.trial(added.number).trial
     assert read.outcome == outcome
     assert read.purpose == "baseline"
@@ -94,7 +97,7 @@ def test_every_metric_comes_back(store, study_id, measured_trial):
 
 
 def test_race_and_round_come_back(store, study_id, measured_trial):
-    raced = replace(measured_trial, purpose="race", race="b2:1f", round=3)
+    raced = replace(measured_trial, purpose=Purpose.RACE, race="b2:1f", round=3)
     read = store.trial(store.add(study_id, raced).number).trial
     assert (read.purpose, read.race, read.round) == ("race", "b2:1f", 3)
 
@@ -115,7 +118,7 @@ def test_no_fidelity_is_none(store, study_id, measured_trial):
 def test_a_log_of_stray_bytes_costs_no_trial(store, study_id):
     log = b"Segmentation \0 fault \xff".decode(errors="surrogateescape")
     failure = Failure(FailureKind.CRASH, "it died", log=log)
-    number = store.add(study_id, Trial({}, failure, 1.0, "2026-01-31")).number
+    number = store.add(study_id, Trial(Config({}), failure, 1.0, "2026-01-31")).number
     assert store.trial(number).trial.outcome.log == "Segmentation \ufffd fault \ufffd"
 
 
@@ -183,7 +186,7 @@ def test_measured_leaves_out_what_cannot_be_compared(
 
 def test_a_config_is_kept_once(store, study_id, measured_trial, failed_trial):
     for config in ({"a": "1", "b": "2"}, {"b": "2", "a": "1"}, {}):
-        store.add(study_id, replace(measured_trial, config=config))
+        store.add(study_id, replace(measured_trial, config=Config(config)))
     configs = [stored.trial.config for stored in store.trials()]
     assert configs == [{"a": "1", "b": "2"}, {"a": "1", "b": "2"}, {}]
 
@@ -253,7 +256,7 @@ def test_a_store_in_memory_is_one_of_its_own(machine: Machine, workload: Workloa
     with Store("sqlite://") as one, Store("sqlite://") as other:
         one.add(
             one.open_study(machine, workload, Budget(), space),
-            Trial({}, Measurement({}, ()), 1, ""),
+            Trial(Config({}), Measurement({}, ()), 1, ""),
         )
         assert len(one.trials()) == 1
         assert other.trials() == []

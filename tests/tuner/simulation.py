@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import numpy
 
 from search_space.budget import UNLIMITED
-from search_space.config import completed
+from search_space.config import Config, completed
 from search_space.hardware.machine import Machine
 from search_space.knob import Context
 from search_space.pipeline.spec import Component, PipelineSpec
@@ -20,6 +20,7 @@ from search_space.trial import Condition, Failure, FailureKind, Measurement, Pea
 from search_space.workload import Workload
 from tuner.records.job import Job
 from tuner.records.plan import Plan
+from tuner.records.progress import Ending, Progress, Reuse
 from tuner.run import Run
 from tuner.runners.base import Deadlines
 
@@ -60,11 +61,11 @@ class Simulation:
         self.deadlines.append(deadlines)
         on_phase("load")
         config = dict(job.config)
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         outcome = self.outcome(config, job)
         if job.output is not None and isinstance(outcome, Measurement):
             Path(job.output).touch()
-        return Trial(config, outcome, 1.0, now)
+        return Trial(Config(config), outcome, 1.0, now)
 
     def interleaved(self, jobs, deadlines, on_phase):
         self.together.append(len(jobs))
@@ -129,14 +130,17 @@ def context(device: str = "cpu", **workload: object) -> Context:
     return Context(machine, spec, Workload("model", "b2:1", 512, 512, steps=4, **workload))
 
 
-class Quiet:
-    """Progress that keeps what it was told."""
+class Quiet(Progress):
+    """Keeps what it was told."""
 
     def __init__(self) -> None:
         self.told: list[object] = []
 
-    def remembered(self, trials: list[Trial]) -> None:
-        self.told.append(("remembered", len(trials)))
+    def planned(self, plan: Plan, reuse: Reuse, notes: Sequence[str]) -> None:
+        self.told.append(("planned", len(reuse.trials), *notes))
+
+    def searched(self, ending: Ending) -> None:
+        self.told.append(("searched", ending))
 
     def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
         self.told.append((purpose, round, rounds, left))

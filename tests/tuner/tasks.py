@@ -259,3 +259,14 @@ WAYS_TO_END = {
 
 def try_ways_to_end(folder: Path) -> None:
     answer_each(folder, lambda name, question: WAYS_TO_END[name](question))
+
+
+def packages(folder: Path) -> None:
+    import queue
+
+    import search_space
+    import storage
+    import tuner
+
+    modules = (search_space, storage, tuner, queue)
+    leave_result(folder, {module.__name__: module.__file__ for module in modules})

@@ -12,15 +12,17 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from search_space.budget import UNLIMITED
+from search_space.config import Config
 from search_space.errors import UsageError
 from search_space.space import Space
 from storage import Store
 from tests.tuner.simulation import BEST, Quiet, Simulation, context
 from tests.tuner.test_emit import tuned
 from tuner.cli.main import main
-from tuner.cli.progress import ConsoleProgress
 from tuner.deploy.emit import check_output, emit
 from tuner.records.plan import Plan
+from tuner.records.progress import Ending
+from tuner.report.progress import ConsoleProgress
 from tuner.run import Run
 
 MODEL = "reference:sd15-tiny"
@@ -74,6 +76,7 @@ def test_a_model_without_trials_is_told_with_those_that_have_some(tmp_path):
         assert result.stderr == f"no trials of {MODEL!r}; there are some of: none\n"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", ["--help", "image", "no/folder/image.png"])
 def test_a_script_checks_where_to_save_before_it_loads(path, tmp_path):
     folder = emit(replace(tuned({}), folder="/not/there"), tmp_path / "tuned")
@@ -85,12 +88,11 @@ def test_a_script_checks_where_to_save_before_it_loads(path, tmp_path):
 
 def test_it_is_said_when_the_time_limit_ended_the_search():
     told = io.StringIO()
-    progress = ConsoleProgress(Console(file=told), 8, UNLIMITED, 0.0)
-    progress.racing("race", 1, 3, 6)
-    progress.racing("race", 2, 3, 3)
-    assert told.getvalue() == "The time limit ended the search after 0 of 8 trials.\n"
+    ConsoleProgress(Console(file=told)).searched(Ending.TIME)
+    assert told.getvalue() == "The time limit ended the search after 0 trials.\n"
 
 
+@pytest.mark.heavy
 def test_a_run_with_pins_leaves_the_pictures_of_others(tmp_path):
     space = Space(context(), include=tuple(BEST))
     plan = Plan(space, UNLIMITED, 7, None, 600.0, tmp_path / "cache", race_rounds=0)
@@ -108,7 +110,7 @@ def test_a_run_with_pins_leaves_the_pictures_of_others(tmp_path):
     other = Space(context(), {"precision": "fp32"}, include=("memory_format", "precision"))
     go(replace(plan, space=other)).forget_pictures()
     assert pictures.exists()
-    slow = plan.pictures({"precision": "fp16"})
+    slow = plan.pictures(Config({"precision": "fp16"}))
     slow.touch()
     go(plan).forget_pictures()
     assert pictures.exists() and not slow.exists()

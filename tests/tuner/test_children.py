@@ -19,6 +19,8 @@ from tuner.processes.children import Children
 from tuner.processes.task import log_tail
 from tuner.records.job import Job
 
+pytestmark = pytest.mark.heavy
+
 ENVIRONMENT = {"SEEN_BEFORE_PYTHON_STARTED": "1", "PYTHONHASHSEED": "7"}
 
 

@@ -15,9 +15,9 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.simulation import FACTORS, Quiet, Simulation, context
 from tuner.cli.main import main
-from tuner.cli.request import request_of
 from tuner.records.objective import Objective
 from tuner.records.plan import Plan
+from tuner.records.request import request_of
 from tuner.run import Run
 
 COMMANDS = ["run", "knobs", "trials", "show", "best"]
@@ -127,7 +127,7 @@ def test_a_request_that_cannot_be_met_is_one_line(invoke, tiny_cache, arguments,
 def test_the_objective_is_part_of_the_request(arguments, objective, throughput):
     params = main.commands["run"].make_context("run", [TINY, *arguments]).params
     asked = {name: params[name] for name in params.keys() - {"store", "output", "json_wanted"}}
-    request = request_of(**asked)
+    request = request_of(asked.pop("model"), **asked)
     assert request.objective == objective
     assert request.workload.throughput is throughput
     assert (request.race_rounds, request.ablation) == (3, True)
@@ -146,6 +146,7 @@ def test_models_that_are_none_are_one_line(invoke, tmp_path):
         assert_one_line(invoke("run", model), 2, *words)
 
 
+@pytest.mark.heavy
 def test_a_hub_id_without_a_hub_is_one_line(invoke, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert_one_line(invoke("run", "nobody/nothing"), 2, "'nobody/nothing'", "cannot be fetched")

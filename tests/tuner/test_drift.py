@@ -8,7 +8,9 @@ import pytest
 
 from tests.tuner.simulation import BEST, NEIGHBOUR, Simulation, of
 from tests.tuner.simulation import go_noisily as go
-from tuner.race.finals import drift
+from tuner.race.finalists import drift
+
+pytestmark = pytest.mark.heavy
 
 
 def test_the_baseline_is_measured_again_every_ten_trials(plan, store):

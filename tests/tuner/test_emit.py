@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from search_space.catalog import all_knobs, check_known
+from search_space.config import Config
 from search_space.errors import UsageError
 from search_space.knob import Stage
 from search_space.workload import PROMPT
@@ -28,7 +29,7 @@ def tuned(config):
     setting = context()
     figures = {"trial": 2, "latency_s": 1.0, "peak_bytes": 2**30, "psnr_db": 42.0}
     return TunedConfig(
-        config=config,
+        config=Config(config),
         folder="model",
         workload=setting.workload,
         machine=setting.machine,

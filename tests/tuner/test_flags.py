@@ -6,19 +6,22 @@ from dataclasses import replace
 import pytest
 
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.hardware.machine import Machine
-from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Purpose, Trial
 from search_space.workload import Workload
 from storage import Store
 from tuner.deploy.emit import emit, load_script
 from tuner.measuring.roofline import known_work, reached
 from tuner.records.figures import figures
+from tuner.records.progress import Ending
 from tuner.records.tuned import TunedConfig
 from tuner.report.contact_sheet import columns
 from tuner.report.format import latency
 from tuner.report.result import closing_remarks, limit_text, result_json
 from tuner.report.trial import latency_text, stored_json, stored_text
 from tuner.report.trials import trials_table
+from tuner.result import Result
 
 NEIGHBOUR = Condition("others_cores", 0.9, "other processes took 0.9 cores", "steady", 1)
 COMPILED = Condition("recompiles", 1, "torch compiled anew 1 times while calls were timed")
@@ -34,7 +37,7 @@ PEAKS = (Peak("host", "steady", "VmHWM", 2**30),)
 
 def trial(*conditions, latency_s=2.5, work=None):
     measured = Measurement({"steady": (latency_s,) * 3}, PEAKS, {}, conditions, work or {})
-    return Trial({}, measured, 9.0, "2026-01-01T00:00:00+00:00", purpose="baseline")
+    return Trial(Config({}), measured, 9.0, "2026-01-01T00:00:00+00:00", purpose=Purpose.BASELINE)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def tuned(tmp_path):
         ]
         workload = Workload("reference:sd15-tiny")
         return TunedConfig(
-            dict(winner.config), "model", workload, machine, *both, None, "cache", "2026-01-01"
+            winner.config, "model", workload, machine, *both, None, "cache", "2026-01-01"
         )
 
     return make
@@ -81,7 +84,8 @@ def test_the_flags_are_in_the_store_the_json_and_the_text(tmp_path):
 
 def test_the_flags_are_in_the_result_and_in_what_is_emitted(tmp_path, tuned):
     result = tuned(trial(NEIGHBOUR), trial(work=WORK))
-    told = result_json(result, 2, "tuned", trial())
+    reason = "the best of the race"
+    told = result_json(Result(result, tmp_path, (trial(),), (), 0, Ending.TRIALS, reason))
     assert told["best"]["disturbed"] and told["baseline"]["disturbed"] is None
     assert "2.5 s (disturbed) a call" in load_script(result)
     assert columns(result, 10)[1] == "tuned, 2.5 s (disturbed)"
@@ -92,7 +96,7 @@ def test_the_flags_are_in_the_result_and_in_what_is_emitted(tmp_path, tuned):
 
 def test_the_share_of_the_limit_is_told_for_the_best_and_the_default(tuned):
     default = trial(latency_s=5.0, work=WORK)
-    faster = replace(trial(latency_s=2.5), config={"precision": "bf16"})
+    faster = replace(trial(latency_s=2.5), config=Config({"precision": "bf16"}))
     assert limit_text(tuned(faster, default)) == (
         "The best config reaches 50 % of this machine's bf16 peak, the default 25 %."
     )
@@ -104,7 +108,9 @@ def test_the_share_of_the_limit_is_told_for_the_best_and_the_default(tuned):
 
 
 def test_images_a_second_are_told_where_they_are_what_counts(tuned):
-    best = tuned(replace(trial(latency_s=0.5), config={"precision": "bf16"}), trial(latency_s=2.0))
+    best = tuned(
+        replace(trial(latency_s=0.5), config=Config({"precision": "bf16"})), trial(latency_s=2.0)
+    )
     assert closing_remarks(best) == []
     (told,) = closing_remarks(replace(best, objective="throughput"))
     assert told == "The best config makes 2 images a second, the default 0.5."

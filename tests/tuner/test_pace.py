@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from search_space.config import Config
 from search_space.trial import Condition, Measurement, Trial
 from tuner.measuring.noise.cpu_speed import (
     BEST_PACE,
@@ -217,7 +218,7 @@ def test_large_machines_are_looked_at_in_a_few_places():
 
 def test_the_best_pace_is_that_of_all_trials():
     def trial(*kept):
-        return Trial({}, Measurement({"steady": (1.0,)}, (), conditions=kept), 1.0, "")
+        return Trial(Config({}), Measurement({"steady": (1.0,)}, (), conditions=kept), 1.0, "")
 
     slow, fast = Condition(BEST_PACE, 0.003), Condition(BEST_PACE, 0.002)
     assert best_pace_s([trial(slow), trial(fast), trial()]) == 0.002

@@ -20,6 +20,8 @@ from tuner.discovery.probing import answers, find_device, look_around, probed
 from tuner.processes.children import Children
 from tuner.report.machine import machine_json, machine_text
 
+pytestmark = pytest.mark.heavy
+
 TRY = "tests.tuner.tasks:try_ways_to_end"
 
 

@@ -8,15 +8,17 @@ import numpy
 import pytest
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.config import BASELINE, Config
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from tests.benchmarks.race_simulation import simulate
 from tuner.race.additive_model import Interval, Rounds
-from tuner.race.race import BASELINE, Race, Standing, entrant, preferred, run_race
+from tuner.race.race import Race, Standing, preferred, run_race
 from tuner.records.objective import LATENCY, Objective, best, break_even_images, start_up_s
 from tuner.records.statistics import half_width_s, spread
 
-A, B, AB = {"precision": "bf16"}, {"engine": "x"}, {"precision": "bf16", "engine": "x"}
+A, B = Config({"precision": "bf16"}), Config({"engine": "x"})
+AB = Config({**A, **B})
 
 
 def measurement(latency_s, peak_bytes=2**30, psnr_db=40.0, load_s=1.0, first_s=2.0):
@@ -29,7 +31,7 @@ def trial(config, number, latency_s, **known):
 
 
 def race_of(*configs, rounds=3, **rules):
-    return Race(tuple(map(entrant, configs)), rounds, **rules)
+    return Race(configs, rounds, **rules)
 
 
 def run(race, latency_s, noise=0.001):
@@ -39,13 +41,13 @@ def run(race, latency_s, noise=0.001):
     for due, number in run_race(race, trials):
         for one in due:
             noisy_s = latency_s[one] * numpy.exp(generator.normal(0, noise))
-            trials.append(trial(dict(one), number, noisy_s))
+            trials.append(trial(one, number, noisy_s))
     return trials
 
 
 def test_every_entrant_runs_once_a_round_in_an_order_that_changes():
-    race = race_of({}, A, B)
-    trials = run(race, {BASELINE: 3.0, entrant(A): 1.0, entrant(B): 1.0}, noise=0.001)
+    race = race_of(BASELINE, A, B)
+    trials = run(race, {BASELINE: 3.0, A: 1.0, B: 1.0}, noise=0.001)
     rounds = [[t.config for t in trials if t.round == number] for number in (1, 2, 3)]
     assert [len(configs) for configs in rounds] == [3, 3, 3]
     assert len({repr(configs) for configs in rounds}) > 1
@@ -53,25 +55,25 @@ def test_every_entrant_runs_once_a_round_in_an_order_that_changes():
 
 
 def test_what_is_slower_beyond_doubt_is_out_after_two_rounds_but_for_the_baseline():
-    race = race_of({}, A, B)
-    trials = run(race, {BASELINE: 3.0, entrant(A): 1.0, entrant(B): 1.3})
+    race = race_of(BASELINE, A, B)
+    trials = run(race, {BASELINE: 3.0, A: 1.0, B: 1.3})
     assert [t.round for t in trials if t.config == B] == [1, 2]
     assert [t.round for t in trials if t.config == {}] == [1, 2, 3]
 
 
 def test_what_may_still_be_better_is_given_more_rounds():
-    race = race_of({}, A, B)
-    trials = run(race, {BASELINE: 3.0, entrant(A): 1.0, entrant(B): 1.0}, noise=0.02)
+    race = race_of(BASELINE, A, B)
+    trials = run(race, {BASELINE: 3.0, A: 1.0, B: 1.0}, noise=0.02)
     assert max(t.round for t in trials) == race.last_round()
 
 
 def test_a_race_that_was_killed_is_finished():
-    race = race_of({}, A)
-    latency_s = {BASELINE: 3.0, entrant(A): 1.0}
+    race = race_of(BASELINE, A)
+    latency_s = {BASELINE: 3.0, A: 1.0}
     whole = run(race, latency_s)
     begun = whole[:3]
     rest, number = next(run_race(race, list(begun)))
-    assert (rest, number) == ([entrant(whole[3].config)], 2)
+    assert (rest, number) == ([whole[3].config], 2)
 
 
 def test_a_shift_that_a_round_has_in_common_cancels_out():
@@ -117,73 +119,73 @@ def test_the_interval_of_a_median_holds_it_in_95_of_100(count):
     ],
 )
 def test_ties_go_to_memory_then_likeness_then_the_start(mine, theirs):
-    evidence = {entrant(A): trial(A, 1, 1.0, **mine), entrant(B): trial(B, 1, 1.0, **theirs)}
-    assert preferred(list(reversed(evidence)), evidence) == entrant(A)
+    evidence = {A: trial(A, 1, 1.0, **mine), B: trial(B, 1, 1.0, **theirs)}
+    assert preferred(list(reversed(evidence)), evidence) == A
 
 
 def test_ties_go_to_fewer_changes_before_the_start():
-    evidence = {entrant(AB): trial(AB, 1, 1.0, load_s=0.1), entrant(A): trial(A, 1, 1.0)}
-    assert preferred(list(evidence), evidence) == entrant(A)
+    evidence = {AB: trial(AB, 1, 1.0, load_s=0.1), A: trial(A, 1, 1.0)}
+    assert preferred(list(evidence), evidence) == A
 
 
 def winner_of(race, trials):
-    evidence = {entrant(t.config): t for t in trials if t.measurement}
-    return Standing(race, trials).winner(evidence)
+    evidence = {t.config: t for t in trials if t.measurement}
+    return Standing(race, trials).verdict(evidence).winner
 
 
 def test_no_significant_gain_keeps_the_default():
-    race = race_of({}, A)
+    race = race_of(BASELINE, A)
     seconds = {1: (1.00, 0.97), 2: (1.02, 1.01), 3: (1.00, 0.98)}
-    trials = [trial({}, number, default_s) for number, (default_s, _) in seconds.items()]
+    trials = [trial(BASELINE, number, default_s) for number, (default_s, _) in seconds.items()]
     trials += [trial(A, number, changed_s) for number, (_, changed_s) in seconds.items()]
     assert winner_of(race, trials) == BASELINE
-    assert winner_of(race_of({}, A, barred=frozenset({BASELINE})), trials) == entrant(A)
+    assert winner_of(race_of(BASELINE, A, barred=frozenset({BASELINE})), trials) == A
 
 
 def test_what_is_simpler_and_not_worse_wins():
-    race = race_of({}, A, AB)
-    trials = run(race, {BASELINE: 3.0, entrant(A): 1.0, entrant(AB): 0.999}, noise=0.01)
-    assert winner_of(race, trials) == entrant(A)
+    race = race_of(BASELINE, A, AB)
+    trials = run(race, {BASELINE: 3.0, A: 1.0, AB: 0.999}, noise=0.01)
+    assert winner_of(race, trials) == A
 
 
 def test_what_is_simpler_wins_only_with_a_gain_of_its_own():
     # As measured on a busy machine: A is too noisy to be worse than AB or better than the default.
     seconds = {
         BASELINE: (0.359, 0.437, 0.443, 0.437),
-        entrant(A): (0.370, 0.283, 0.419, 0.356),
-        entrant(AB): (0.298, 0.287, 0.274, 0.287),
+        A: (0.370, 0.283, 0.419, 0.356),
+        AB: (0.298, 0.287, 0.274, 0.287),
     }
-    race = race_of({}, A, AB)
+    race = race_of(BASELINE, A, AB)
     trials = [
-        trial(dict(one), number, call_s)
+        trial(one, number, call_s)
         for one, calls_s in seconds.items()
         for number, call_s in enumerate(calls_s, 1)
     ]
     standing = Standing(race, trials)
-    assert standing.over_leader(entrant(A)).low < 1 < standing.over_leader(BASELINE).low
-    assert standing.speedup(entrant(A)).low < 1
-    assert winner_of(race, trials) == entrant(AB)
+    assert standing.over_leader(A).low < 1 < standing.over_leader(BASELINE).low
+    assert standing.speedup(A).low < 1
+    assert winner_of(race, trials) == AB
 
 
 def test_what_fails_or_passes_the_budget_once_does_not_win():
-    race = race_of({}, A, B, budget=Budget(2**30))
-    latency_s = {BASELINE: 3.0, entrant(A): 1.0, entrant(B): 2.0}
+    race = race_of(BASELINE, A, B, budget=Budget(2**30))
+    latency_s = {BASELINE: 3.0, A: 1.0, B: 2.0}
     trials = run(race, latency_s)
-    assert winner_of(race, trials) == entrant(A)
+    assert winner_of(race, trials) == A
     over = [*trials, trial(A, 3, 1.0, peak_bytes=2**31)]
-    assert winner_of(race, over) == entrant(B)
+    assert winner_of(race, over) == B
     crash = Failure(FailureKind.CRASH, "it died")
-    assert winner_of(race, [*trials, Trial(A, crash, 1.0, "2026-01-01", round=3)]) == entrant(B)
+    assert winner_of(race, [*trials, Trial(A, crash, 1.0, "2026-01-01", round=3)]) == B
 
 
 def test_memory_is_not_won_by_what_is_slower_than_the_default():
-    race = race_of({}, A, B, objective=Objective("memory"))
+    race = race_of(BASELINE, A, B, objective=Objective("memory"))
     trials = [
         trial(config, number, latency_s + number / 1000, peak_bytes=peak + number)
         for number in (1, 2, 3)
-        for config, latency_s, peak in [({}, 1.0, 4000), (A, 0.9, 3000), (B, 2.0, 1000)]
+        for config, latency_s, peak in [(BASELINE, 1.0, 4000), (A, 0.9, 3000), (B, 2.0, 1000)]
     ]
-    assert winner_of(race, trials) == entrant(A)
+    assert winner_of(race, trials) == A
 
 
 def test_the_objective_is_one_figure_of_a_measurement():

@@ -16,6 +16,8 @@ from tuner.reference.recipe import make
 from tuner.reference.stable_diffusion import SD15
 from tuner.reference.stable_diffusion_xl import SDXL
 
+pytestmark = pytest.mark.heavy
+
 TINY = [name for name in reference.NAMES if name.endswith("-tiny")]
 
 # diffusers 0.42 hands a tensor to numpy.array in EulerDiscreteScheduler.set_timesteps, and the

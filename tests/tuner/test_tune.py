@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,12 @@ from search_space.budget import UNLIMITED
 from search_space.space import Space
 from search_space.trial import Condition, Failure, FailureKind, Peak
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of, plan
+from tuner.bench import Bench
 from tuner.measuring.interleaving import possible
 from tuner.measuring.noise.cpu_speed import BEST_PACE
 from tuner.records.objective import best
-from tuner.search.loop import Loop, tune
+from tuner.records.progress import Ending
+from tuner.run import Run
 
 
 def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
@@ -20,18 +23,19 @@ def test_the_baseline_comes_first_and_is_the_reference(tmp_path, store):
     first, second, *_ = simulation.jobs
     assert run.trials[0].config == first.config == {}
     assert run.trials[0].purpose == "baseline"
-    assert run.reference is None
     assert first.output == second.reference
     assert first.reference is second.output is None
     assert run.trials[0].measurement.psnr_db is None
 
 
+@pytest.mark.heavy
 def test_the_best_config_is_found_within_a_few_trials(tmp_path, store):
     run = go(plan(tmp_path, trials=15), store)
     assert len(run.trials) == 15
     assert best(run.trials, UNLIMITED).config == BEST
 
 
+@pytest.mark.heavy
 def test_every_trial_is_another_legal_config(tmp_path, store):
     aim = plan(tmp_path, trials=16)
     configs = [trial.config for trial in go(aim, store).trials]
@@ -39,6 +43,7 @@ def test_every_trial_is_another_legal_config(tmp_path, store):
     assert all(aim.space.clash(config) is None for config in configs)
 
 
+@pytest.mark.heavy
 def test_a_resumed_run_measures_nothing_twice(tmp_path, store):
     first = Simulation()
     go(plan(tmp_path, trials=7), store, first)
@@ -71,6 +76,7 @@ class PacedMachine(Simulation):
         return replace(found, conditions=(pace,))
 
 
+@pytest.mark.heavy
 def test_each_trial_is_told_the_best_pace_of_this_run(tmp_path, store):
     simulation = PacedMachine()
     go(plan(tmp_path, trials=4), store, simulation)
@@ -83,6 +89,7 @@ def test_each_trial_is_told_the_best_pace_of_this_run(tmp_path, store):
     assert later.jobs[0].pace_s is None
 
 
+@pytest.mark.heavy
 def test_calls_are_capped_by_the_best_and_given_up_by_the_baseline(tmp_path, store):
     simulation = Simulation()
     run = go(plan(tmp_path, trials=6), store, simulation)
@@ -107,6 +114,7 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path, store):
     assert run.tuned().tuned["latency_s"] == best(run.trials, UNLIMITED).measurement.latency_s
 
 
+@pytest.mark.heavy
 def test_pins_hold_in_every_trial_but_the_baseline(tmp_path, store):
     run = go(plan(tmp_path, trials=8, fix={"precision": "bf16"}), store)
     assert run.trials[0].config == {}
@@ -114,6 +122,7 @@ def test_pins_hold_in_every_trial_but_the_baseline(tmp_path, store):
     assert run.tuned().config["precision"] == "bf16"
 
 
+@pytest.mark.heavy
 def test_a_small_space_is_searched_to_its_end(tmp_path, store):
     run = go(plan(tmp_path, trials=50, include=("precision", "memory_format")), store)
     assert len(run.trials) == 6
@@ -131,9 +140,38 @@ def test_no_trial_begins_after_the_time_limit(tmp_path, store):
 
 
 def test_trials_are_yielded_once_they_are_in_the_ledger(tmp_path, store):
-    for count, trial in enumerate(tune(plan(tmp_path, trials=3), store, Simulation(), Quiet()), 1):
+    counted = []
+
+    def seen(trial):
         assert store.trial(trial.number).trial.config == trial.config
-        assert len(store.trials()) == count
+        counted.append(len(store.trials()))
+
+    Run(plan(tmp_path, trials=3), seen).go(store, Simulation(), Quiet())
+    assert counted == [1, 2, 3]
+
+
+def test_the_time_limit_starts_after_the_baseline(tmp_path, store):
+    class SlowBaseline(Simulation):
+        def outcome(self, config, job):
+            time.sleep(0 if config else 0.6)
+            return super().outcome(config, job)
+
+    simulation = SlowBaseline()
+    # Half a second is enough for a trial of the simulation, Optuna's import included or not.
+    go(plan(tmp_path, trials=2, time_limit_s=0.5), store, simulation)
+    assert len(simulation.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "ending"),
+    [
+        ({"trials": 3}, Ending.TRIALS),
+        ({"time_limit_s": 0.0001}, Ending.TIME),
+        ({"include": ("precision",)}, Ending.EXHAUSTED),
+    ],
+)
+def test_a_run_knows_what_has_ended_its_search(tmp_path, store, asked, ending):
+    assert go(plan(tmp_path, **asked), store).ending is ending
 
 
 @pytest.mark.parametrize(
@@ -150,8 +188,8 @@ def test_trials_live_side_by_side_where_there_is_room(
     tmp_path, store, device, held_bytes, together
 ):
     planned = replace(plan(tmp_path), space=Space(context(device)))
-    with Loop(planned, store, Simulation(), Quiet()) as loop:
-        assert loop.side_by_side(held_bytes) is together
+    with Bench(planned, store, Simulation(), Quiet()) as bench:
+        assert bench.side_by_side(held_bytes) is together
 
 
 class Small(Simulation):
@@ -175,6 +213,7 @@ def raced(tmp_path, store, simulation):
     return of(store, "race"), tuned
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not possible(), reason="trials do not take turns here")
 def test_a_round_is_run_side_by_side(tmp_path, store):
     simulation = Small(noise=0.003)
@@ -184,6 +223,7 @@ def test_a_round_is_run_side_by_side(tmp_path, store):
     assert len({trial.race for trial in trials}) == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not possible(), reason="trials do not take turns here")
 def test_what_runs_out_of_memory_beside_others_is_measured_alone(tmp_path, store):
     simulation = Small(noise=0.003)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_space.budget import Budget
+from search_space.config import Config
 from search_space.errors import TuneError
 from search_space.knob import Tier
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
@@ -17,6 +18,7 @@ from tuner.records.objective import best, front
 from tuner.search.optuna.study import Study
 
 
+@pytest.mark.heavy
 def test_a_budget_rules_out_what_does_not_fit(tmp_path, store):
     run = go(plan(tmp_path, trials=20, budget=Budget(4 * GIB)), store)
     winner = best(run.trials, Budget(4 * GIB))
@@ -26,18 +28,21 @@ def test_a_budget_rules_out_what_does_not_fit(tmp_path, store):
     assert {trial.judged(Budget(4 * GIB)).kind for trial in over} == {FailureKind.OVER_MEMORY}
 
 
+@pytest.mark.heavy
 def test_the_search_turns_to_what_fits(tmp_path, store):
     run = go(plan(tmp_path, trials=24, budget=Budget(2 * GIB)), store)
     fits = [trial.judged(Budget(2 * GIB)) is None for trial in run.trials]
     assert sum(fits[8:]) > sum(fits[:8])
 
 
+@pytest.mark.heavy
 def test_nothing_fits_says_so_with_the_smallest(tmp_path, store):
     run = go(plan(tmp_path, trials=6, budget=Budget(GIB)), store)
     with pytest.raises(TuneError, match=r"nothing fits 1\.00 GiB.*needs 2\.00 GiB \(.*precision"):
         run.tuned()
 
 
+@pytest.mark.heavy
 def test_another_budget_reuses_what_was_measured(tmp_path, store):
     go(plan(tmp_path, trials=10), store)
     again = Simulation()
@@ -50,7 +55,7 @@ def test_a_config_that_was_once_over_the_budget_never_wins():
     def measured(number, peak_bytes, latency_s, name="bf16"):
         peak = Peak("host", "steady", "simulated", peak_bytes)
         outcome = Measurement({"steady": (latency_s,)}, (peak,))
-        return Trial({"precision": name}, outcome, 1.0, "", number)
+        return Trial(Config({"precision": name}), outcome, 1.0, "", number)
 
     trials = [measured(1, 5 * GIB, 1.0), measured(2, 4 * GIB, 1.0), measured(3, GIB, 2.0, "fp16")]
     assert best(trials, Budget(4 * GIB)).number == 3
@@ -82,6 +87,7 @@ def test_what_ran_out_of_memory_within_a_smaller_budget_is_tried_again(tmp_path,
     assert len(larger.jobs) == 3
 
 
+@pytest.mark.heavy
 def test_the_budget_of_the_host_rules_out_as_well(tmp_path, store):
     budget = Budget(8 * GIB, 4 * GIB)
     run = go(plan(tmp_path, trials=20, budget=budget), store)
@@ -102,7 +108,7 @@ def test_every_trial_tells_the_search_the_same_constraints(tmp_path):
         Failure(FailureKind.HOST_OUT_OF_MEMORY, ""),
         Failure(FailureKind.CRASH, ""),
     ]
-    found = [study.constraints(Trial({}, outcome, 1.0, "")) for outcome in outcomes]
+    found = [study.constraints(Trial(Config({}), outcome, 1.0, "")) for outcome in outcomes]
     assert {tuple(told) for told in found} == {("memory", "host_memory", "runs", "quality")}
     assert [tuple(told.values())[:3] for told in found] == [
         (0.5, -0.25, -1.0),
@@ -113,6 +119,7 @@ def test_every_trial_tells_the_search_the_same_constraints(tmp_path):
     ]
 
 
+@pytest.mark.heavy
 def test_what_is_measured_too_far_cannot_win(tmp_path, store):
     unlike = Simulation(unlike=lambda config: config.get("precision") == "bf16")
     run = go(plan(tmp_path, trials=10), store, unlike)
@@ -135,6 +142,7 @@ def test_nothing_that_keeps_the_image_says_so(tmp_path, store):
         run.tuned()
 
 
+@pytest.mark.heavy
 def test_the_search_turns_to_what_keeps_the_image(tmp_path):
     def in_bf16(simulation, history):
         with Store(str(tmp_path / history)) as kept:
@@ -145,6 +153,7 @@ def test_the_search_turns_to_what_keeps_the_image(tmp_path):
     assert in_bf16(unlike, "unlike.db") < in_bf16(Simulation(), "alike.db")
 
 
+@pytest.mark.heavy
 def test_the_front_is_what_could_win_under_some_budget(tmp_path, store):
     run = go(plan(tmp_path, trials=20), store)
     kept = front(run.trials)
@@ -154,6 +163,7 @@ def test_the_front_is_what_could_win_under_some_budget(tmp_path, store):
     assert len(kept) < len(run.trials)
 
 
+@pytest.mark.heavy
 def test_pictures_of_what_could_never_win_are_thrown_away(tmp_path, store):
     class Painting(Simulation):
         def __call__(self, job, deadlines, on_phase):

@@ -48,10 +48,10 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
     \b
     Example: tune show 3
     """
-    from tuner.history.read import history
+    from tuner.history.read import History
     from tuner.report.trial import stored_json, stored_text
 
-    stored = history(store).trial(trial)
+    stored = History(store).trial(trial)
     if json_wanted:
         click.echo(json.dumps(stored_json(stored), indent=2))
     else:

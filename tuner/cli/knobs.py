@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,10 +13,6 @@ from tuner.cli.options import (
     workload_options,
 )
 from tuner.cli.output import stderr, stdout
-from tuner.cli.request import request_of
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
 @workload_options
 @quality_options
 @as_json
-def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
+def knobs(model: str, json_wanted: bool, **options: Any) -> None:
     """List every knob and choice for MODEL: available here, or why not.
 
     \b
@@ -32,11 +28,14 @@ def knobs(model: str, json_wanted: bool, **asked: Any) -> None:
     """
     from search_space.space import Space
     from tuner.discovery.context import discover
+    from tuner.discovery.models import check_name
     from tuner.processes.children import Children
+    from tuner.records.request import request_of
     from tuner.report.knobs import knobs_json, knobs_table
 
-    images = 1 if asked["objective"] == "session" else None
-    request = request_of(model, **asked, images=images, fix=())
+    check_name(model)
+    images = 1 if options["objective"] == "session" else None
+    request = request_of(model, **options, images=images)
     with Children() as children, stderr().status(f"loading {model}"):
         space = Space(discover(children, request))
     if json_wanted:

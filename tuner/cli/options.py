@@ -13,7 +13,7 @@ import click
 from search_space.errors import TuneError, UsageError
 from search_space.knob import Tier
 from search_space.units import parse_duration, parse_size
-from search_space.workload import PROMPT
+from search_space.workload import PROMPT, SEEDS
 from tuner import __version__
 
 INTERRUPTED = 130
@@ -98,6 +98,7 @@ SIZE = Parsed("size", parse_size)
 DURATION = Parsed("duration", parse_duration)
 FIX = Parsed("knob=choice", parse_fix)
 POSITIVE = click.IntRange(min=1)
+SEED = click.IntRange(min=SEEDS[0], max=SEEDS[-1])
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON to stdout.")
 store_option = click.option(
@@ -137,10 +138,8 @@ workload_options = options(
         help="To be small: a call, a call per image, load and --images, or peak memory.",
     ),
     click.option("--guidance-scale", type=float, help="[default: the pipeline's]"),
-    click.option(
-        "--prompt", "prompts", multiple=True, help=f"May be repeated. [default: {PROMPT}]"
-    ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of latents and search."),
+    click.option("--prompt", multiple=True, help=f"May be repeated. [default: {PROMPT}]"),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Of latents and search."),
     click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]"),
     click.option(
         "--cache-dir",
@@ -152,13 +151,10 @@ search_options = options(
     click.option("--trials", type=POSITIVE, default=20, show_default=True, help="In all."),
     click.option(
         "--time-limit",
-        "time_limit_s",
         type=DURATION,
-        help="For the search; the race that follows is not counted.",
+        help="For the search once the baseline is known; the race that follows is not counted.",
     ),
-    click.option(
-        "--trial-timeout", "trial_timeout_s", type=DURATION, default="10m", show_default=True
-    ),
+    click.option("--trial-timeout", type=DURATION, default="10m", show_default=True),
     click.option("--images", type=POSITIVE, help="Of a session: --objective session."),
     click.option(
         "--race-rounds",
@@ -168,9 +164,10 @@ search_options = options(
         help="In which the best are compared with the baseline; 0 for no race.",
     ),
     click.option(
-        "--no-ablation",
-        is_flag=True,
-        help="Do not find out what each change of the winner brings.",
+        "--ablation/--no-ablation",
+        default=True,
+        show_default=True,
+        help="Find out what each change of the winner brings.",
     ),
     click.option(
         "--lpips",
@@ -198,10 +195,9 @@ quality_options = options(
     ),
 )
 budget_options = options(
-    click.option("--memory", "memory_bytes", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]"),
+    click.option("--memory", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]"),
     click.option(
         "--host-memory",
-        "host_bytes",
         type=SIZE,
         help="Budget of the host, beside that of the device. [default: none]",
     ),

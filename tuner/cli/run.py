@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from search_space.errors import TuneError
 from tuner.cli.options import (
     INTERRUPTED,
     as_json,
@@ -21,10 +20,6 @@ from tuner.cli.options import (
     workload_options,
 )
 from tuner.cli.output import stderr, stdout
-from tuner.cli.request import request_of
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -38,10 +33,10 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the tuned config. [default: tuned/MODEL]",
+    help="Folder for the tuned config. [default: tuned/MODEL/SIZE-DEVICE]",
 )
 @as_json
-def run(model: str, store: str | None, output: Path | None, json_wanted: bool, **asked: Any) -> int:
+def run(model: str, json_wanted: bool, **options: Any) -> int:
     """Find the fastest config of MODEL within the memory budget and write its loader.
 
     MODEL is a Hub id, a diffusers folder or reference:NAME. The same command goes on where an
@@ -50,68 +45,44 @@ def run(model: str, store: str | None, output: Path | None, json_wanted: bool, *
     \b
     Example: tune run reference:sd15 --height 256 --width 256 --steps 4 --memory 8GiB
     """
-    from storage import Store, default_url
-    from tuner.cli.progress import ConsoleProgress
-    from tuner.deploy.emit import check_output, default_output
-    from tuner.discovery.context import discover
-    from tuner.processes.children import Children
-    from tuner.records.plan import plan_run
-    from tuner.run import Run
-    from tuner.runners.local import LocalRunner
+    from tuner.report.progress import ConsoleProgress
+    from tuner.report.result import result_json, unfinished_json
+    from tuner.run import NothingFound, tune
 
-    request = request_of(model, **asked)
-    output = output or default_output(model)
-    check_output(output)
-    console = stderr()
     # A polite end from outside is an interrupt: what was measured is kept and emitted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Store(store or default_url()) as ledger, Children() as children:
-        with console.status(f"loading {model}"):
-            context = discover(children, request)
-        at_work = Run(plan_run(context, request))
-        plan = at_work.plan
-        limits = plan.budget, request.time_limit_s, plan.objective
-        with ConsoleProgress(console, request.trials, *limits) as watched:
-            at_work.go(ledger, LocalRunner(children), watched)
-        return conclude(at_work, output, json_wanted)
-
-
-def conclude(at_work: Any, output: Path, json_wanted: bool) -> int:
-    """Write the tuned config and show it; the exit code."""
-    from tuner.deploy.emit import CONTACT_SHEET
-    from tuner.report.format import describe
-    from tuner.report.result import changes_table, closing_remarks, result_json, result_table
-
-    console = stderr()
-    baseline, count = at_work.baseline, len(at_work.trials)
-    if at_work.interrupted and not at_work.trials:
-        raise KeyboardInterrupt
     try:
-        tuned, folder = at_work.emit(output)
-    except TuneError:
+        with ConsoleProgress(stderr()) as shown:
+            result = tune(model, progress=shown, **options)
+    except NothingFound as error:
+        if error.run.interrupted and not error.run.trials:
+            raise KeyboardInterrupt from error
         if json_wanted:
-            click.echo(json.dumps(result_json(None, count, None, baseline), indent=2))
-        if not at_work.interrupted:
+            click.echo(json.dumps(unfinished_json(error.run.trials), indent=2))
+        if not error.run.interrupted:
             raise
-        console.print("Interrupted before a config was found: the same command goes on from here.")
+        stderr().print(f"{str(error)[0].upper()}{str(error)[1:]}.", soft_wrap=True)
         return INTERRUPTED
     if json_wanted:
-        click.echo(json.dumps(result_json(tuned, count, str(folder), baseline), indent=2))
-    else:
-        stdout().print(result_table(baseline, tuned))
-        if tuned.changes:
-            stdout().print(changes_table(tuned))
-    for remark in closing_remarks(tuned):
+        click.echo(json.dumps(result_json(result), indent=2))
+    conclude(result, json_wanted, options["trials"])
+    return INTERRUPTED if result.interrupted else 0
+
+
+def conclude(result: Any, json_wanted: bool, trials: int) -> None:
+    """Show the result: tables to stdout, what ended the run and what comes next to stderr."""
+    from tuner.report.ending import disturbance, ending_lines, next_lines
+    from tuner.report.result import changes_table, closing_remarks, result_table
+
+    console = stderr()
+    for line in ending_lines(result, trials):
+        console.print(line, highlight=False)
+    if not json_wanted:
+        stdout().print(result_table(result))
+        if result.tuned.changes:
+            stdout().print(changes_table(result.tuned))
+    rough = disturbance([*result.trials, *result.raced])
+    for remark in (*closing_remarks(result.tuned), *([rough] if rough else [])):
         console.print(remark, highlight=False)
-    stand_in = at_work.reference
-    if stand_in is not None:
-        likened = f"The baseline did not run: likeness is to trial {stand_in.number}"
-        console.print(f"{likened}, {describe(stand_in.config)}.", highlight=False, soft_wrap=True)
-    console.print(f"Loader: {folder / 'load.py'}", highlight=False, soft_wrap=True)
-    if (folder / CONTACT_SHEET).exists():
-        console.print(f"Look at {folder / CONTACT_SHEET}", highlight=False, soft_wrap=True)
-    elif tuned.config:
-        console.print("No contact sheet: the images of this config were not kept.")
-    if at_work.interrupted:
-        console.print("Interrupted: the same command goes on from here.")
-    return INTERRUPTED if at_work.interrupted else 0
+    for line in next_lines(result):
+        console.print(line, highlight=False, soft_wrap=True)

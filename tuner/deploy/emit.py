@@ -12,10 +12,10 @@ from pathlib import Path
 
 from search_space.config import Step, final_call, steps
 from search_space.errors import UsageError
-from search_space.knob import Stage
+from search_space.knob import Context, Stage
 from search_space.units import format_size
 from tuner.deploy.sources import cut
-from tuner.records.tuned import TunedConfig
+from tuner.records.tuned import CONTACT_SHEET, TunedConfig
 from tuner.report.format import latency
 
 SCRIPT = '''\
@@ -74,12 +74,28 @@ if __name__ == "__main__":
 OURS = "written by diffusers-autotune"
 """By this a script is known to be of a run, and may be replaced by the next."""
 
-CONTACT_SHEET = "contact_sheet.png"
+
+def default_output(context: Context) -> Path:
+    """``tuned/MODEL/WIDTHxHEIGHT-DEVICE``: sizes and machines do not replace each other."""
+    workload, machine = context.workload, context.machine
+    defaults = context.spec.defaults
+    model = re.split(r"[/:\\]", workload.model.rstrip("/\\"))[-1]
+    sides = (
+        workload.width_px or defaults.get("width_px"),
+        workload.height_px or defaults.get("height_px"),
+    )
+    parts = ["x".join(map(str, sides)) if all(sides) else "default-size"]
+    if frames := workload.num_frames or defaults.get("num_frames"):
+        parts.append(f"{frames}f")
+    if workload.batch_size > 1:
+        parts.append(f"b{workload.batch_size}")
+    return Path("tuned") / slug(model) / "-".join([*parts, slug(machine.device_name)])
 
 
-def default_output(model: str) -> Path:
-    """``tuned/`` and the last part of the model's name."""
-    return Path("tuned") / re.split(r"[/:\\]", model.rstrip("/\\"))[-1]
+def slug(name: str) -> str:
+    """A name as a part of a path: ``Intel(R) Xeon(R) CPU`` is ``intel-xeon-cpu``."""
+    plain = re.sub(r"\((r|tm|c)\)|[@,]", " ", name.lower())
+    return re.sub(r"[^a-z0-9._]+", "-", plain).strip("-.") or "unnamed"
 
 
 def check_output(folder: Path) -> None:

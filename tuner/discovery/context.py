@@ -16,7 +16,7 @@ from tuner.discovery.models import REFERENCE, resolve
 from tuner.discovery.probing import HEAD_SIZE, find_device, probed
 from tuner.processes.children import Children
 from tuner.processes.task import leave_result
-from tuner.records.plan import Request, weights_folder
+from tuner.records.request import Request, weights_folder
 
 
 def discover(children: Children, request: Request) -> Context:

@@ -1,24 +1,43 @@
-"""The trials that are kept, for the commands that only read."""
+"""The trials of earlier runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from storage import Store, StoredTrial, default_url
+from tuner.history.winners import Winner, winners
 
 
-def history(store: str | None) -> Store:
-    """The store, opened for reading; raises UsageError where there is none."""
-    return Store(store or default_url(), read_only=True)
+class History:
+    """What was measured in earlier runs, read from a store and never written.
+
+    ``store`` is a file or SQLAlchemy's URL; without one it is the default store. Raises UsageError
+    where there is none.
+    """
+
+    def __init__(self, store: str | None = None) -> None:
+        self._store = Store(store or default_url(), read_only=True)
+
+    def trials(self, model: str | None = None) -> list[StoredTrial]:
+        """Every trial, or those of one model, in the order in which they ran."""
+        return self._store.trials(model)
+
+    def trial(self, number: int) -> StoredTrial:
+        """One trial by its number; raises UsageError where there is none."""
+        return self._store.trial(number)
+
+    def best(self, model: str | None = None) -> list[Winner]:
+        """The winner of each study, or of those of one model."""
+        return winners(self.trials(model))
 
 
 def of_model(
     model: str | None, store: str | None, say: Callable[[str], object]
 ) -> list[StoredTrial]:
     """The trials of a model, or all; where a model has none it says which models have some."""
-    ledger = history(store)
-    found = ledger.trials(model)
+    history = History(store)
+    found = history.trials(model)
     if model is not None and not found:
-        known = ", ".join(sorted({stored.workload.model for stored in ledger.trials()}))
+        known = ", ".join(sorted({stored.workload.model for stored in history.trials()}))
         say(f"no trials of {model!r}; there are some of: {known or 'none'}")
     return found

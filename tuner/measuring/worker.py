@@ -63,7 +63,7 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     kept: dict[str, list[tuple[Any, Any]]] = {}
     timed = _timed(build, job, phases, guard, turns, images, kept)
     phases.enter("check")
-    if not job.config:
+    if job.config.is_baseline:
         keep_calibration(build, kept)
     likeness, work = _checked(build, job, timed, images)
     phases.leave()
@@ -134,7 +134,7 @@ def _timed(
             phases.enter,
             job.device,
             None if job.cap_s is None else job.cap_s * images,
-            first=build.inputs_kept(kept) if not job.config else nullcontext(),
+            first=build.inputs_kept(kept) if job.config.is_baseline else nullcontext(),
             guard=guard,
             turns=turns,
         )
@@ -157,7 +157,7 @@ def _checked(
     capped = len(timed.seconds["steady"]) < MINIMUM_SAMPLES
     likeness = fidelity_of(build, job, timed.output, can_win=not capped)
     # Once for a workload: by the trial that everything else is compared with.
-    work = work_of(build, images) if job.output is not None and not job.config else {}
+    work = work_of(build, images) if job.output is not None and job.config.is_baseline else {}
     return likeness, work
 
 

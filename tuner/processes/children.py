@@ -24,7 +24,6 @@ from tuner.processes.tree import CONTROLLER, interpreter, kill_tree
 # Elsewhere a fork after importing frameworks is unsafe (macOS) or impossible (Windows).
 FORKS = sys.platform == "linux"
 QUIET = {
-    "PYTHONSAFEPATH": "",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
@@ -204,7 +203,7 @@ class Children:
         new interpreter in any case: libraries read these variables when they are loaded.
         """
         facts = asdict(request) if is_dataclass(request) else request  # type: ignore[arg-type]
-        (folder / "request.json").write_text(json.dumps(facts), encoding="utf-8")
+        (folder / "request.json").write_text(json.dumps(facts, default=dict), encoding="utf-8")
         sent = {
             "task": task,
             "folder": str(folder),

@@ -7,8 +7,7 @@ import os
 import signal
 import sys
 
-# Not ``python -m``: that would import a user's own storage.py or queue.py from the folder at hand.
-SERVER = "import sys; sys.path.remove(''); from tuner.processes.forkserver import main; main()"
+from tuner import precedence
 
 CONTROLLER = "TUNE_CONTROLLER_PID"
 """The environment variable in which a child finds the process that the whole run hangs from."""
@@ -16,7 +15,8 @@ CONTROLLER = "TUNE_CONTROLLER_PID"
 
 def interpreter(*arguments: str) -> list[str]:
     """The command that starts the fork server, or a single task, in a new interpreter."""
-    return [sys.executable, "-W", "ignore", "-c", SERVER, *arguments]
+    command = [sys.executable, "-P", "-W", "ignore", precedence.__file__]
+    return [*command, "tuner.processes.forkserver", *arguments]
 
 
 def kill_tree(pid: int) -> None:

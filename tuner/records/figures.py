@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from statistics import geometric_mean
 from typing import Any
 
+from search_space.config import Config
 from search_space.trial import Measurement, Trial
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a config; what is not known is None.
+
+    ``latency_s`` is seconds a call, an image with the throughput objective; ``tier`` the measured
+    one. ``disturbed`` and ``unstable`` say in words what spoils the latency.
+    """
+
+    config: Config
+    trial: int
+    latency_s: float | None = None
+    peak_bytes: int | None = None
+    host_peak_bytes: int | None = None
+    psnr_db: float | None = None
+    ssim: float | None = None
+    lpips: float | None = None
+    tier: str | None = None
+    disturbed: str | None = None
+    unstable: str | None = None
+
+    @classmethod
+    def of(cls, config: Config, known: Mapping[str, Any]) -> Figures:
+        """Those of a tuned config's JSON."""
+        mine = {one.name: known[one.name] for one in fields(cls) if one.name in known}
+        return cls(config, **mine)
 
 
 def raced_figures(trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:

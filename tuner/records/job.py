@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.config import Config
 from search_space.workload import Workload
 
 
@@ -26,7 +27,7 @@ class Job:
     workload: Workload
     folder: str
     device: str
-    config: Mapping[str, str]
+    config: Config
     cache_dir: str
     reference: str | None = None
     output: str | None = None
@@ -41,5 +42,9 @@ class Job:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Job:
         """The inverse of ``dataclasses.asdict``."""
-        workload = Workload.from_json(facts["workload"])
-        return cls(**{**facts, "workload": workload, "budget": Budget.from_json(facts["budget"])})
+        records = {
+            "workload": Workload.from_json(facts["workload"]),
+            "config": Config(facts["config"]),
+            "budget": Budget.from_json(facts["budget"]),
+        }
+        return cls(**{**facts, **records})

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 
 from search_space.budget import Budget
-from search_space.config import changes
+from search_space.config import BASELINE, Config
 from search_space.knobs.batch import images_in_call
-from search_space.trial import Config, Measurement, Trial
+from search_space.trial import Measurement, Trial
 from search_space.workload import Workload
+
+OBJECTIVES = ("latency", "throughput", "session", "memory")
 
 START_UP = ("load", "record", "calibrate", "engine", "session", "first_call")
 """What a user waits for until the first image; exported and quantized graphs are kept."""
@@ -80,11 +82,11 @@ def best(
     baseline: Measurement | None = None,
 ) -> Trial | None:
     """The trial with the lowest value that fits the budget, if any; all of its config must fit."""
-    over = {repr(changes(trial.config)) for trial in trials if trial.exceeds(budget)}
+    over = {trial.config for trial in trials if trial.exceeds(budget)}
 
     def feasible(trial: Trial) -> bool:
         measured = trial.measurement
-        fits = trial.judged(budget) is None and repr(changes(trial.config)) not in over
+        fits = trial.judged(budget) is None and trial.config not in over
         return fits and measured is not None and objective.excess(measured, baseline) <= 0
 
     return min(filter(feasible, trials), key=lambda trial: value_of(trial, objective), default=None)
@@ -127,7 +129,7 @@ def break_even_images(
     tuned: Measurement, baseline: Measurement, workload: Workload, config: Config
 ) -> int | None:
     """From how many images on the tuned config has saved what it takes to start; None for never."""
-    made, made_before = images_in_call(workload, config), images_in_call(workload, {})
+    made, made_before = images_in_call(workload, config), images_in_call(workload, BASELINE)
     counted = 1 if workload.throughput else workload.batch_size
     image_s, image_before_s = tuned.latency_s / counted, baseline.latency_s / counted
     if start_up_s(tuned) <= start_up_s(baseline):
@@ -139,7 +141,3 @@ def break_even_images(
     behind_s = start_up_s(tuned) - made * image_s - ahead_s
     calls = -(-behind_s // (made * (image_before_s - image_s)))
     return made * max(1, int(calls))
-
-
-SEARCHED = ("baseline", "search")
-"""The purposes of the trials that the search learns from. Races and drift measure configs again."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search_space.budget import UNLIMITED, Budget
-from search_space.config import changes
-from search_space.errors import UsageError
+from search_space.budget import Budget
+from search_space.config import Config
 from search_space.identity import fingerprint
-from search_space.knob import Context, Tier
+from search_space.knob import Context
 from search_space.space import Space
-from search_space.trial import Config
 from search_space.workload import Workload
 from tuner.records.objective import LATENCY, Objective
+from tuner.records.request import Request, weights_folder
+from tuner.records.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,11 @@ class Plan:
         return replace(self.memory, quality=self.space.context.quality)
 
     @property
+    def rules(self) -> Rules:
+        """What one may win by."""
+        return Rules(self.budget, self.objective, self.space.choices)
+
+    @property
     def reference(self) -> Path:
         """Where the output lies that every trial is compared with."""
         return self.cache_dir / "baselines" / f"{self._name}.npz"
@@ -64,38 +68,7 @@ class Plan:
 
     def pictures(self, config: Config) -> Path:
         """Where a few images of a config lie, for the contact sheet."""
-        name = fingerprint(changes(config)).removeprefix("b2:")
-        return self.reference.with_suffix("") / f"{name}.npz"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for: the workload, the limits and the pins."""
-
-    workload: Workload
-    cache_dir: Path
-    device: str | None = None
-    budget: Budget = UNLIMITED
-    trials: int = 20
-    time_limit_s: float | None = None
-    trial_timeout_s: float = 600.0
-    objective: Objective = LATENCY
-    race_rounds: int = 3
-    ablation: bool = True
-    quality: Tier = Tier.NEAR
-    allow_lossy: bool = False
-    allow_remote_code: bool = False
-    fix: Mapping[str, str] = field(default_factory=dict)
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
-    lpips: Path | None = None
-
-
-def objective_of(name: str, images: int | None, batch_size: int) -> Objective:
-    """The objective that was asked for; raises UsageError where images do not go with it."""
-    if (name == "session") != (images is not None):
-        raise UsageError("a session has a number of images: give --objective session --images 20")
-    return Objective(name, images, batch_size if images else 1)
+        return self.reference.with_suffix("") / f"{config.key}.npz"
 
 
 def plan_run(context: Context, request: Request) -> Plan:
@@ -112,8 +85,3 @@ def plan_run(context: Context, request: Request) -> Plan:
         ablation=request.ablation,
         lpips=weights_folder(request),
     )
-
-
-def weights_folder(request: Request) -> str | None:
-    """The folder of the weights for LPIPS, whatever the working folder, or None."""
-    return None if request.lpips is None else str(request.lpips.absolute())

@@ -1,20 +1,42 @@
-"""Whoever watches a run."""
+"""Whoever watches a run, and what there is to say of it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from search_space.trial import Config, Trial
+from search_space.config import Config
+from search_space.trial import Purpose, Trial
+from tuner.records.plan import Plan
 
 
-class Progress(Protocol):
-    """Told what the loop does, for whoever watches."""
+class Ending(StrEnum):
+    """What ended a search."""
 
-    def remembered(self, trials: list[Trial]) -> None:
-        """Trials of earlier runs are taken over."""
+    TRIALS = "trials"
+    TIME = "time"
+    EXHAUSTED = "exhausted"
+    INTERRUPTED = "interrupted"
 
-    def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
-        """A race is in this round of so many; so many trials are left, as far as one can say."""
+
+@dataclass(frozen=True)
+class Reuse:
+    """The trials of earlier runs that a search reuses, the baseline first.
+
+    ``repeated`` counts those that it tries once more, because they were cut short while the machine
+    was disturbed.
+    """
+
+    trials: tuple[Trial, ...] = ()
+    repeated: int = 0
+
+
+class Progress:
+    """Watches a run. This one does nothing; whoever shows or keeps something overrides it."""
+
+    def planned(self, plan: Plan, reuse: Reuse, notes: Sequence[str]) -> None:
+        """The search begins; the notes are sentences about the machine and earlier runs."""
 
     def started(self, position: int, config: Config) -> None:
         """A trial begins, the ``position``-th of the run, counted from 1."""
@@ -24,3 +46,9 @@ class Progress(Protocol):
 
     def finished(self, trial: Trial) -> None:
         """The trial is in the ledger."""
+
+    def searched(self, ending: Ending) -> None:
+        """The search has ended; a race may follow."""
+
+    def racing(self, purpose: Purpose, round: int, rounds: int, left: int) -> None:
+        """A race is in this round; ``left`` trials are due at most, as far as one can say."""

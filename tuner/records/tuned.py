@@ -8,11 +8,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from search_space.config import Config
 from search_space.errors import UsageError
 from search_space.hardware.machine import Machine
 from search_space.workload import Workload
 
 SCHEMA_VERSION = 1
+
+CONFIG = "config.json"
+
+CONTACT_SHEET = "contact_sheet.png"
+"""The images of baseline and tuned config side by side, beside ``config.json``."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class TunedConfig:
     interval; it is None where there was no race. ``changes`` says what each change brings.
     """
 
-    config: Mapping[str, str]
+    config: Config
     folder: str
     workload: Workload
     machine: Machine
@@ -46,13 +52,14 @@ class TunedConfig:
     def to_json(self) -> dict[str, Any]:
         """The content of ``config.json``."""
         facts = asdict(self)
+        facts["config"] = self.config.changes
         software = facts["machine"].pop("packages")
         return {"schema_version": SCHEMA_VERSION, **facts, "software": software}
 
     @classmethod
     def read(cls, folder: Path) -> TunedConfig:
         """Read an emitted folder; raises UsageError where it is not one of ours."""
-        path = folder / "config.json"
+        path = folder / CONFIG
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -66,6 +73,7 @@ class TunedConfig:
         facts["machine"]["packages"] = facts.pop("software")
         facts["machine"] = Machine.from_json(facts["machine"])
         facts["workload"] = Workload.from_json(facts["workload"])
+        facts["config"] = Config(facts["config"])
         facts["changes"] = tuple(facts.get("changes", ()))
         return cls(
             **{known.name: facts[known.name] for known in fields(cls) if known.name in facts}

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from tuner.history.winners import Winner
-from tuner.report.format import describe, latency, limits, quality, raced_times, size
+from tuner.report.format import latency, limits, quality, raced_times, size
 from tuner.report.trials import trial_json
 
 
@@ -44,7 +44,7 @@ def best_table(found: list[Winner]) -> Table:
             limits(winner.budget),
             quality(winner.budget),
             str(winner.stored.trial.number),
-            describe(winner.stored.trial.config),
+            winner.stored.trial.config.describe(),
             latency(known),
             raced_times(speedup.ratio, speedup.low, speedup.high) if speedup else "not raced",
             size(known["peak_bytes"]),

@@ -13,7 +13,7 @@ from tuner.measuring.fidelity.metrics import psnr_db, ssim
 from tuner.measuring.fidelity.outputs import Reference, shown
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.tuned import TunedConfig
-from tuner.report.format import describe, latency
+from tuner.report.format import latency
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ class Row:
 
 def contact_sheet(tuned: TunedConfig, reference: Path, pictures: Path) -> bytes | None:
     """The sheet as PNG; None for the baseline itself, or where the images are no longer there."""
-    if not tuned.config or not (reference.exists() and pictures.exists()):
+    if tuned.config.is_baseline or not (reference.exists() and pictures.exists()):
         return None
     rows = read_rows(tuned, Reference.read(reference), pictures)
     if not rows:
@@ -141,7 +141,7 @@ def heading_of(tuned: TunedConfig) -> list[str]:
     likeness = ", ".join(known) or "another image by design: not compared"
     return [
         f"{tuned.workload.model} on {tuned.machine.device_name}",
-        describe(tuned.config),
+        tuned.config.describe(),
         f"worst of all, unrounded: {likeness}",
     ]
 

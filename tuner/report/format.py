@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 UNKNOWN = "-"
 
 
-def describe(config: Mapping[str, str]) -> str:
-    """A config as its differences from the baseline."""
-    return ", ".join(f"{name}={value}" for name, value in config.items()) or "baseline"
-
-
 def seconds(value_s: float | None) -> str:
     """A duration for a table."""
     return UNKNOWN if value_s is None else format_duration(value_s)

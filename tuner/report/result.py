@@ -2,47 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from search_space.config import completed
+from search_space.config import BASELINE, Config, completed
 from search_space.trial import Trial
-from tuner.race.finals import DRIFTED
+from tuner.race.finalists import DRIFTED
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
 from tuner.report.format import (
     UNKNOWN,
     decibel,
-    describe,
     latency,
     raced_times,
     similarity,
     size,
     times,
 )
+from tuner.result import Result
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def result_json(
-    tuned: TunedConfig | None, trials: int, output: str | None, baseline: Trial | None
-) -> dict[str, Any]:
+def result_json(result: Result) -> dict[str, Any]:
     """The stable form of a run's result."""
-    best = {"config": completed(tuned.config), **tuned.tuned} if tuned else None
-    first = tuned.baseline if tuned else figures(baseline) if baseline else None
+    tuned = result.tuned
+    baseline = {"config": completed(BASELINE), **tuned.baseline} if tuned.baseline else None
     return {
-        "baseline": {"config": completed({}), **first} if first else None,
-        "best": best,
-        "objective": tuned.objective if tuned else None,
-        "speedup": tuned.speedup if tuned else None,
-        "speedup_low": tuned.speedup_low if tuned else None,
-        "speedup_high": tuned.speedup_high if tuned else None,
-        "break_even_images": tuned.break_even_images if tuned else None,
-        "changes": list(tuned.changes) if tuned else [],
-        "drift": tuned.drift if tuned else None,
-        "trials": trials,
-        "output": output,
+        "baseline": baseline,
+        "best": {"config": completed(tuned.config), **tuned.tuned},
+        "objective": tuned.objective,
+        "speedup": tuned.speedup,
+        "speedup_low": tuned.speedup_low,
+        "speedup_high": tuned.speedup_high,
+        "break_even_images": tuned.break_even_images,
+        "changes": list(tuned.changes),
+        "drift": tuned.drift,
+        "trials": len(result.trials),
+        "ended_by": result.ending,
+        "reason": result.reason,
+        "output": str(result.folder),
     }
+
+
+def unfinished_json(trials: Sequence[Trial]) -> dict[str, Any]:
+    """The same keys of a run that has no config to write; what is not known is None."""
+    baseline = next((trial for trial in trials if trial.config.is_baseline), None)
+    known = {"config": completed(BASELINE), **figures(baseline)} if baseline else None
+    nothing: dict[str, Any] = dict.fromkeys(KEYS)
+    return {**nothing, "baseline": known, "changes": [], "trials": len(trials)}
+
+
+KEYS = (
+    "baseline",
+    "best",
+    "objective",
+    "speedup",
+    "speedup_low",
+    "speedup_high",
+    "break_even_images",
+    "changes",
+    "drift",
+    "trials",
+    "ended_by",
+    "reason",
+    "output",
+)
 
 
 def limit_text(tuned: TunedConfig) -> str | None:
@@ -64,18 +90,19 @@ def throughput_text(tuned: TunedConfig) -> str:
     return f"The best config makes {1 / tuned.tuned['latency_s']:.3g} images a second{beside}."
 
 
-def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
+def result_table(result: Result) -> Table:
     """Baseline and best, side by side."""
     from rich.table import Table
 
+    tuned = result.tuned
     columns = ("config", "latency", "speed-up", "peak memory", "PSNR", "SSIM", "quality")
     table = Table("", *columns, "pays from image")
     raced = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
     pays = UNKNOWN if tuned.break_even_images is None else str(tuned.break_even_images)
     rows = [("best", dict(tuned.config), tuned.tuned, raced, pays)]
-    if baseline is not None:
-        known = tuned.baseline or figures(baseline)
-        rows.insert(0, ("baseline", {}, known, times(1.0) if baseline.measurement else UNKNOWN, ""))
+    if tuned.baseline is not None:
+        ran = tuned.baseline["latency_s"] is not None
+        rows.insert(0, ("baseline", {}, tuned.baseline, times(1.0) if ran else UNKNOWN, ""))
     for name, config, known, speedup, pays in rows:
         figures_of_row = (
             latency(known),
@@ -86,7 +113,7 @@ def result_table(baseline: Trial | None, tuned: TunedConfig) -> Table:
             known["tier"] or UNKNOWN,
             pays,
         )
-        table.add_row(name, "\n".join(describe(config).split(", ")), *figures_of_row)
+        table.add_row(name, "\n".join(Config(config).describe().split(", ")), *figures_of_row)
     return table
 
 
@@ -112,13 +139,15 @@ def closing_remarks(tuned: TunedConfig) -> list[str]:
     if tuned.drift > DRIFTED:
         remarks.append(
             f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "
-            "ranked by the baseline nearest in time as well, and the race compares in turns."
+            "ranked by the baseline nearest in time as well. The race interleaves them."
         )
     if tuned.objective == "throughput":
         remarks.append(throughput_text(tuned))
-    if tuned.config == {}:
-        raced = "" if tuned.speedup is None else " significantly"
-        remarks.append(f"No config was{raced} better than the default: the default is kept.")
-    elif tuned.speedup_low is not None and tuned.speedup_low <= 1 and tuned.objective == "latency":
+    if (
+        tuned.config
+        and tuned.speedup_low is not None
+        and tuned.speedup_low <= 1
+        and tuned.objective == "latency"
+    ):
         remarks.append("It is not significantly faster than the default, which pins or budget bar.")
     return remarks

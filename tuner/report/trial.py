@@ -12,7 +12,7 @@ from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.records.figures import figures
 from tuner.records.statistics import half_width_s, spread
-from tuner.report.format import UNKNOWN, describe, limits, quality
+from tuner.report.format import UNKNOWN, limits, quality
 from tuner.report.trials import trial_json, trial_state
 
 
@@ -45,7 +45,7 @@ def stored_text(stored: StoredTrial) -> str:
     """All that is kept of a trial, to be read."""
     trial = stored.trial
     lines = [
-        f"trial {trial.number} of {stored.workload.model}: {describe(trial.config)}",
+        f"trial {trial.number} of {stored.workload.model}: {trial.config.describe()}",
         f"on {stored.machine.device_name} ({stored.machine.device}), {trial.started_at}",
         f"state {trial_state(trial)}, cost {format_duration(trial.cost_s)}, "
         f"budget {limits(trial.budget)}, quality {quality(trial.budget)}",

@@ -12,7 +12,6 @@ from tuner.records.figures import figures
 from tuner.report.format import (
     UNKNOWN,
     decibel,
-    describe,
     latency,
     seconds,
     similarity,
@@ -78,7 +77,7 @@ def trials_table(trials: list[Trial]) -> Table:
         table.add_row(
             str(trial.number),
             trial.purpose,
-            describe(trial.config),
+            trial.config.describe(),
             latency(known),
             size(known["peak_bytes"]),
             decibel(known["psnr_db"]),

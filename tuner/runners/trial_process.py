@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class TrialProcess:
         self.trial: Trial | None = None
         self.folder = folder
         self._job, self._deadlines = job, deadlines
-        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._began_s = time.monotonic()
         self._kills_before = out_of_memory_kills()
         self._child = children.start(task, folder, job, environment(job.config))
@@ -76,7 +76,7 @@ class TrialProcess:
         self.close()
         outcome = self._outcome(stopped)
         cost_s = time.monotonic() - self._began_s - self._watch.waited_s
-        self.trial = Trial(dict(self._job.config), outcome, cost_s, self._started_at)
+        self.trial = Trial(self._job.config, outcome, cost_s, self._started_at)
 
     def close(self) -> None:
         """Kill the process tree, if it is there."""
@@ -89,7 +89,12 @@ class TrialProcess:
             return _too_much(watch, self._stop_bytes)
         phase_s = self._deadlines.phase_s(watch.phase, self._job.config)
         trial_s = self._deadlines.trial_s + watch.waited_s
-        late = watch.phase != WAITING and now_s - watch.phase_began_s > phase_s
+        spent_s = now_s - watch.phase_began_s
+        late = watch.phase != WAITING and spent_s > phase_s
+        if late:
+            deadlines = self._deadlines.widened(watch.others_cores(), watch.cores)
+            phase_s = deadlines.phase_s(watch.phase, self._job.config)
+            late = spent_s > phase_s
         if not late and now_s - self._up_s <= trial_s:
             return None
         limit_s = format_duration(min(phase_s, self._deadlines.trial_s))

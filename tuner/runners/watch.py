@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from search_space.trial import Condition
+from search_space.trial import OTHERS_CORES, Condition
 from tuner.measuring.interleaving import WAITING
 from tuner.measuring.memory.gauge import counted_bytes
 from tuner.measuring.memory.host import kept_bytes, of_descendants
@@ -59,6 +59,16 @@ class Watch:
     def conditions(self) -> tuple[Condition, ...]:
         """What the machine has done beside the trial since it began."""
         return seen_between(self._began, self._counters.read(), self._counters.cores)
+
+    def others_cores(self) -> float:
+        """How many cores other processes have taken on average since it began."""
+        values = [one.value for one in self.conditions() if one.kind == OTHERS_CORES]
+        return values[0] if values else 0.0
+
+    @property
+    def cores(self) -> int:
+        """How many cores the run may use."""
+        return self._counters.cores
 
     def _enter(self, phase: str, at_s: float) -> None:
         if self.phase == WAITING:

@@ -1,13 +1,42 @@
-"""Which trials of earlier runs a search takes over, and which it tries anew."""
+"""Which trials of earlier runs a search reuses, and which it tries once more."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
+from search_space.config import Config
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Trial
+from tuner.records.plan import Plan
+from tuner.records.progress import Reuse
 
 
-def lost_to_noise(trial: Trial) -> bool:
+def reusable(plan: Plan, known: Sequence[Trial]) -> Reuse:
+    """What a search can reuse of what is known of its workload on its machine."""
+    latest: dict[Config, Trial] = {}
+    excused: set[Config] = set()
+    for trial in known:
+        config = trial.config
+        before = latest.get(config)
+        if not trial.purpose.is_searched or not trial.counts(plan.budget):
+            continue
+        if before is not None and before.exceeds(plan.budget):
+            continue
+        if config.is_baseline:
+            if _usable_baseline(plan, trial):
+                latest[config] = trial
+            continue
+        if cut_short_by_noise(trial) and config not in excused:
+            # It may have been the neighbour: this run may try once more.
+            excused.add(config)
+            continue
+        if plan.space.holds(config):
+            latest[config] = trial
+    trials = sorted(latest.values(), key=lambda one: (not one.config.is_baseline, one.number))
+    again = {config for config in excused - latest.keys() if plan.space.holds(config)}
+    return Reuse(tuple(trials), len(again))
+
+
+def cut_short_by_noise(trial: Trial) -> bool:
     """Whether a trial was cut short while something else was at work on the machine."""
     outcome = trial.outcome
     if isinstance(outcome, Failure):
@@ -17,8 +46,8 @@ def lost_to_noise(trial: Trial) -> bool:
     return cut_short and outcome.disturbed is not None
 
 
-def usable_baseline(trial: Trial, reference: Path) -> bool:
-    """A baseline is taken over if what trials are compared with is there, or if it never fits."""
+def _usable_baseline(plan: Plan, trial: Trial) -> bool:
+    """A baseline is reused if what trials are compared with is there, or if it never fits."""
     if isinstance(trial.outcome, Failure):
         return trial.outcome.kind in OUT_OF_MEMORY
-    return reference.exists()
+    return plan.reference.exists()

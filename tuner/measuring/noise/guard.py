@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search_space.trial import Condition
+from search_space.trial import OTHERS_CORES, Condition
 from tuner.measuring.memory.host import page_faults
 from tuner.measuring.noise.cpu_speed import RECENT_S, Pace
 from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
@@ -69,7 +69,7 @@ def seen_between(before: Reading, after: Reading, cores: int) -> tuple[Condition
     others = others_s / spent_s
     limit = max(LEAST_CORES, LEAST_SHARE * cores)
     busy = f"other processes took {others:.1f} cores" if others > limit else ""
-    found = [Condition("others_cores", others, busy if others_s > RESOLUTION_S else "")]
+    found = [Condition(OTHERS_CORES, others, busy if others_s > RESOLUTION_S else "")]
     hot = after.heat_throttles - before.heat_throttles
     if hot:
         found.append(Condition("heat_throttles", hot, "the processor was slowed down by its heat"))

@@ -16,7 +16,7 @@ from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search_space.budget import Budget
-from search_space.config import changes, completed
+from search_space.config import Config, completed
 from search_space.fidelity import excess
 from search_space.portfolio import portfolio, sparing
 from search_space.space import Space
@@ -39,7 +39,7 @@ class GuardedSampler(BaseSampler):
     and the inner sampler learns from real trials only.
     """
 
-    def __init__(self, inner: BaseSampler, space: Space, tried: set[str], seed: int) -> None:
+    def __init__(self, inner: BaseSampler, space: Space, tried: set[Config], seed: int) -> None:
         self.inner = inner
         self._space = space
         self._tried = tried
@@ -64,7 +64,7 @@ class GuardedSampler(BaseSampler):
             for name, values in self._space.open.items()
         }
         for candidate in self._outward(start):
-            if key(candidate) not in self._tried and self._space.holds(candidate):
+            if Config(candidate) not in self._tried and self._space.holds(candidate):
                 return {name: candidate[name] for name in search_space}
         raise SpaceExhausted
 
@@ -101,11 +101,6 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return {name: CategoricalDistribution(values) for name, values in space.open.items()}
 
 
-def key(config: Mapping[str, str]) -> str:
-    """Equal for equal configs, however they are written."""
-    return repr(changes(config))
-
-
 def distance(peak_bytes: int, limit_bytes: int | None) -> float:
     """How far a peak is over its limit, as a share of the limit."""
     return -1.0 if limit_bytes is None else peak_bytes / limit_bytes - 1.0
@@ -134,11 +129,11 @@ class Study:
         self._budget = budget
         self._objective = objective
         self._baseline: Measurement | None = None
-        self._tried: set[str] = set()
+        self._tried: set[Config] = set()
         self._pending: optuna.Trial | None = None
         self._seeds = portfolio(space)
         startup = max(MINIMUM_STARTUP_TRIALS, len(self._seeds) + 1)
-        inner = GPSampler(seed=seed, n_startup_trials=startup)
+        inner = GPSampler(seed=seed % 2**32, n_startup_trials=startup)
         self._study = optuna.create_study(
             sampler=GuardedSampler(inner, space, self._tried, seed), direction="minimize"
         )
@@ -153,12 +148,12 @@ class Study:
         chosen = completed(config)
         return {name: chosen[name] for name in self._space.open}
 
-    def propose(self) -> dict[str, str] | None:
+    def propose(self) -> Config | None:
         """The next config to try, or None when all have been tried."""
         if not self._space.open:
             # With nothing to choose Optuna asks no sampler: there is one config or none.
-            only = changes(self._space.fix)
-            return only if key(only) not in self._tried and self._space.holds(only) else None
+            only = Config(self._space.fix)
+            return only if only not in self._tried and self._space.holds(only) else None
         self._enqueue_seeds()
         while True:
             try:
@@ -167,8 +162,8 @@ class Study:
                     self._pending = self._study.ask(distributions(self._space))
             except SpaceExhausted:
                 return None
-            config = changes({**self._space.fix, **self._pending.params})
-            if key(config) not in self._tried:
+            config = Config({**self._space.fix, **self._pending.params})
+            if config not in self._tried:
                 return config
             # A seed that an earlier run has measured: it is in the study already.
             self._study.tell(self._pending, state=TrialState.FAIL)
@@ -176,8 +171,8 @@ class Study:
     def learn(self, trial: Trial) -> None:
         """Take in what became of a config, proposed here or in an earlier run."""
         pending, self._pending = self._pending, None
-        self._tried.add(key(trial.config))
-        if trial.config == {}:
+        self._tried.add(trial.config)
+        if trial.config.is_baseline:
             self._baseline = trial.measurement
             if isinstance(trial.outcome, Failure) and trial.outcome.kind in OUT_OF_MEMORY:
                 self._seeds = [*sparing(self._space), *self._seeds]

@@ -1,0 +1,192 @@
+"""Measure one config and keep the trial: its job, its deadlines, its caches."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from search_space.config import BASELINE, Config, makes_another_image
+from search_space.knobs.batch import images_in_call
+from search_space.trial import OUT_OF_MEMORY, Failure, Measurement, Purpose, Trial
+from storage import Store
+from tuner.measuring.interleaving import WAITING, possible
+from tuner.measuring.memory.limits import free_host_bytes
+from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
+from tuner.records.job import Job
+from tuner.records.objective import LATENCY, best, latency_s
+from tuner.records.plan import Plan
+from tuner.records.progress import Progress
+from tuner.runners.base import Deadlines, Runner
+
+CAP = 1.5
+"""Early stopping: a steady call slower than this many times the best so far ends a trial. A search
+trial is off by up to 1.15 (see ``REACH``), so what is cut short could not have won."""
+
+HOPELESS = 2.0
+"""Early stopping: a call longer than this many times the baseline's, with nothing to compile, is
+not waited for; one that makes more images may take as many times longer."""
+
+HOPELESS_SLACK_S = 5.0
+"""Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
+
+ROOM = 0.8
+"""Trials live side by side where they need no more than this share of the host's free memory: the
+rest is for what calls need beyond the highest that a trial has held before."""
+
+
+class Bench:
+    """Measures configs for one study; a context manager.
+
+    ``trials`` are those that the search learns from, reused or new, by which deadlines are set.
+    """
+
+    def __init__(self, plan: Plan, store: Store, run: Runner, progress: Progress) -> None:
+        self.plan = plan
+        self.progress = progress
+        self.trials: list[Trial] = []
+        self._store = store
+        self._run = run
+        self._pace_s: float | None = None
+        self._forget_compiled()
+        objective = None if plan.objective == LATENCY else str(plan.objective)
+        context = plan.space.context
+        self.study_id = store.open_study(
+            context.machine, plan.workload, plan.budget, plan.space.choices, objective
+        )
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._forget_compiled()
+
+    @property
+    def baseline(self) -> Measurement | None:
+        """The baseline's measurement, if it was reached and ran."""
+        return next((one.measurement for one in self.trials if one.config.is_baseline), None)
+
+    def known(self) -> list[Trial]:
+        """Every trial of this machine, these versions and this workload, whatever its purpose."""
+        context = self.plan.space.context
+        return self._store.measured(context.machine, context.workload)
+
+    def measure(
+        self,
+        config: Config,
+        purpose: Purpose = Purpose.SEARCH,
+        race: str | None = None,
+        round: int | None = None,
+    ) -> Trial:
+        """Measure a config and keep the trial."""
+        self.progress.started(len(self.trials) + 1, config)
+        # What has run before is not given up: it may be the machine that is slow now.
+        whole = Deadlines(self.plan.trial_timeout_s)
+        deadlines = self._deadlines(config) if purpose.is_searched else whole
+        tried = self._run(self._job(config, purpose), deadlines, self.progress.phase)
+        trial = self._kept(replace(tried, purpose=purpose, race=race, round=round))
+        if purpose.is_searched:
+            self.trials.append(trial)
+        self.progress.finished(trial)
+        return trial
+
+    def measure_interleaved(
+        self, configs: Sequence[Config], purpose: Purpose, race: str, round: int
+    ) -> Iterator[Trial]:
+        """Measure the configs of a round side by side, call by call, and keep the trials."""
+        jobs = [self._job(config, purpose) for config in configs]
+        deadlines = Deadlines(self.plan.trial_timeout_s)
+        without_room = []
+        for tried in self._run.interleaved(jobs, deadlines, self._shown()):
+            outcome = tried.outcome
+            if isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
+                # That may be the others' doing.
+                without_room.append(tried.config)
+                continue
+            trial = self._kept(replace(tried, purpose=purpose, race=race, round=round))
+            self.progress.finished(trial)
+            yield trial
+        for config in without_room:
+            yield self.measure(config, purpose, race, round)
+
+    def side_by_side(self, held_bytes: Sequence[int]) -> bool:
+        """Whether trials that hold so much of the host may live side by side.
+
+        Beside an accelerator they may not: what is read of its memory is that of all processes.
+        """
+        alone = self.plan.space.context.machine.device != "cpu" or not possible()
+        return not alone and len(held_bytes) > 1 and sum(held_bytes) < ROOM * free_host_bytes()
+
+    def _shown(self) -> Callable[[Job, str], None]:
+        """Shows whoever watches which trial computes, and in which phase."""
+        shown: Config | None = None
+
+        def show(job: Job, phase: str) -> None:
+            nonlocal shown
+            if phase == WAITING:
+                return
+            if shown != job.config:
+                shown = job.config
+                self.progress.started(len(self.trials) + 1, job.config)
+            self.progress.phase(phase)
+
+        return show
+
+    def _kept(self, tried: Trial) -> Trial:
+        trial = self._store.add(self.study_id, tried)
+        # Of this run alone: another day the machine may be another one under the same name.
+        self._pace_s = shorter_s(self._pace_s, best_pace_s([trial]))
+        return trial
+
+    def _job(self, config: Config, purpose: Purpose) -> Job:
+        reference = self.plan.reference
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        first = purpose.is_searched and (config.is_baseline or not reference.exists())
+        context = self.plan.space.context
+        return Job(
+            workload=context.workload,
+            folder=context.spec.folder,
+            device=context.machine.device,
+            config=config,
+            cache_dir=str(self.plan.cache_dir),
+            reference=None if first else os.fspath(reference),
+            output=os.fspath(reference) if first and not makes_another_image(config) else None,
+            pictures=os.fspath(self.plan.pictures(config)),
+            cap_s=self._cap_s(purpose),
+            budget=self.plan.budget,
+            compile_cache=self._compile_cache(config, purpose),
+            pace_s=self._pace_s,
+            lpips=self.plan.lpips,
+        )
+
+    def _compile_cache(self, config: Config, purpose: Purpose) -> str | None:
+        """A folder of the config's own, which a race finds filled; a search's trial begins cold."""
+        # A session's first call is what counts, so none may profit from an earlier one.
+        if not self.plan.race_rounds or self.plan.objective.images is not None:
+            return None
+        if purpose.is_searched:
+            self._forget_compiled(config.key)
+        return os.fspath(self.plan.compiled / config.key)
+
+    def _forget_compiled(self, name: str = "") -> None:
+        shutil.rmtree(self.plan.compiled / name, ignore_errors=True)
+
+    def _cap_s(self, purpose: Purpose) -> float | None:
+        if purpose is Purpose.DRIFT:
+            return 0.0
+        winner = best(self.trials, self.plan.budget)
+        if winner is None or not purpose.is_searched or not self.plan.objective.of_one_call:
+            return None
+        return CAP * latency_s(winner)
+
+    def _deadlines(self, config: Config) -> Deadlines:
+        whole = Deadlines(self.plan.trial_timeout_s)
+        baseline = self.baseline
+        if baseline is None:
+            return whole
+        workload = self.plan.space.context.workload
+        longer = images_in_call(workload, config) / images_in_call(workload, BASELINE)
+        slowest_s = longer * max(baseline.latency_s, *baseline.seconds["first_call"])
+        call_s = HOPELESS * slowest_s + HOPELESS_SLACK_S
+        return replace(whole, call_s=call_s, others_cores=baseline.others_cores)

@@ -1,0 +1,24 @@
+"""Other processes on this machine, seen by the controller before a run."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from search_space.trial import OTHERS_CORES
+from tuner.measuring.noise.guard import Counters, seen_between
+
+LOOK_S = 0.5
+"""Long enough for the kernel's ticks of 10 ms to tell a twentieth of a core."""
+
+
+def busy(look_s: float = LOOK_S) -> str | None:
+    """What other processes take of this machine's cores, where it spoils timing, or None."""
+    counters = Counters(os.getpid())
+    before = counters.read()
+    time.sleep(look_s)
+    for seen in seen_between(before, counters.read(), counters.cores):
+        if seen.kind == OTHERS_CORES and seen.complaint:
+            cores = f"{seen.value:.1f} of {counters.cores} cores"
+            return f"Other processes take {cores}: figures are rough."
+    return None

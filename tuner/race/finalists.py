@@ -1,0 +1,77 @@
+"""Who takes part in the race: the best of the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from search_space.trial import Measurement, Purpose, Trial
+from tuner.race.decision import over_budget
+from tuner.records.objective import best, value_of
+from tuner.records.plan import Plan
+
+FINALISTS = 4
+"""More cost a trial in each round; the search tells apart what is further behind."""
+
+REACH = 1.15
+"""A finalist's value is at most this many times the best one's: a search trial of a few calls on a
+busy host is off by up to that much."""
+
+DRIFTED = 0.03
+"""From this share on the baseline's moves are more than what its samples scatter by."""
+
+
+def drift(trials: Iterable[Trial]) -> float:
+    """The largest latency of the baseline over the smallest, less 1, over baseline and drift."""
+    found_s = [measured.latency_s for _, measured in _baselines(trials)]
+    return max(found_s) / min(found_s) - 1 if found_s else 0.0
+
+
+def _baselines(trials: Iterable[Trial]) -> list[tuple[int, Measurement]]:
+    purposes = (Purpose.BASELINE, Purpose.DRIFT)
+    found = [
+        (trial.number, trial.measurement)
+        for trial in trials
+        if trial.config.is_baseline and trial.purpose in purposes and trial.measurement
+    ]
+    # A neighbour that came and went is not the machine's drift.
+    return [pair for pair in found if pair[1].disturbed is None] or found
+
+
+def finalists(plan: Plan, trials: Sequence[Trial], known: Sequence[Trial]) -> list[Trial]:
+    """The best of the search by value; where the baseline moved, also by value over the local one.
+
+    One slow measurement of the baseline must not lift its neighbours over what was faster.
+    """
+    over = over_budget(plan.budget, (trial for trial in known if trial.purpose.is_searched))
+    baseline = next((trial.measurement for trial in trials if trial.config.is_baseline), None)
+    feasible = [
+        trial
+        for trial in trials
+        if plan.space.holds(trial.config)
+        and trial.config not in over
+        and best([trial], plan.budget, plan.objective, baseline) is trial
+    ]
+    values = {trial.number: value_of(trial, plan.objective) for trial in feasible}
+    behind = shares(values)
+    if drift(known) > DRIFTED and plan.objective.of_one_call:
+        local = shares(over_local_baseline(values, _baselines(known)))
+        behind = {number: min(share, local[number]) for number, share in behind.items()}
+    order = sorted(feasible, key=lambda trial: behind[trial.number])
+    changed = [trial for trial in order if not trial.config.is_baseline][:FINALISTS]
+    return [trial for trial in changed if behind[trial.number] <= REACH]
+
+
+def shares(values: Mapping[int, float]) -> dict[int, float]:
+    """Each value over the best one."""
+    lowest = min(values.values(), default=1.0)
+    return {number: value / lowest for number, value in values.items()}
+
+
+def over_local_baseline(
+    values: Mapping[int, float], baselines: Sequence[tuple[int, Measurement]]
+) -> dict[int, float]:
+    """Each value over the latency of the baseline that was measured nearest in time."""
+    return {
+        number: value / min(baselines, key=lambda found: abs(found[0] - number))[1].latency_s
+        for number, value in values.items()
+    }

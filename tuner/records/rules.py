@@ -1,0 +1,26 @@
+"""What one may win by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search_space.budget import Budget
+from search_space.config import Config, completed
+from tuner.records.objective import LATENCY, Objective
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one may win by: the limits, the objective, and the choices that pins have left."""
+
+    budget: Budget
+    objective: Objective = LATENCY
+    choices: Mapping[str, Sequence[str]] | None = None
+
+    def admits(self, config: Config) -> bool:
+        """Whether the pins leave the config; without choices there are no pins."""
+        if self.choices is None:
+            return True
+        chosen = completed(config)
+        return all(chosen.get(name) in values for name, values in self.choices.items())

@@ -1,0 +1,68 @@
+"""A trial in one line, as a run shows it."""
+
+from __future__ import annotations
+
+from search_space.budget import Budget
+from search_space.config import Config
+from search_space.trial import Trial
+from search_space.units import format_duration
+from tuner.records.figures import figures
+from tuner.report.format import seconds, size, times
+
+NARROWEST = 80
+"""Lines fit a terminal of this many columns, and use more where there are more."""
+
+FIGURES = "{speedup:>7} {latency:>8} {memory:>9} {took:>8}"
+"""Behind the config: 35 columns, and one before them."""
+
+PLACE_WIDTH = 8
+"""``trial``'s column: ``100/200`` and one more."""
+
+
+def heading(width: int = NARROWEST) -> str:
+    """What the columns of the lines are called."""
+    named = FIGURES.format(speedup="speed", latency="latency", memory="memory", took="took")
+    return f"{'trial':<{PLACE_WIDTH}} {'config':<{_config_width(width)}} {named}"
+
+
+def trial_line(
+    place: str,
+    trial: Trial,
+    budget: Budget,
+    speedup: float | None,
+    width: int = NARROWEST,
+) -> str:
+    """One line of at most ``width`` columns: the config, then figures or how it failed."""
+    columns = _config_width(width)
+    beginning = f"{place:<{PLACE_WIDTH}} {shortened(trial.config, columns):<{columns}}"
+    failure = trial.judged(budget)
+    if failure is not None:
+        kind = failure.kind.value.replace("_", " ")
+        return f"{beginning} {kind}, {format_duration(trial.cost_s)}"
+    known = figures(trial)
+    told = FIGURES.format(
+        speedup=times(speedup),
+        latency=seconds(known["latency_s"]),
+        memory=size(known["peak_bytes"]),
+        took=seconds(trial.cost_s),
+    )
+    return f"{beginning} {told}"
+
+
+def shortened(config: Config, width: int) -> str:
+    """The config in at most ``width`` columns: as many changes as fit, and how many more."""
+    whole = config.describe()
+    if len(whole) <= width or not config:
+        return whole
+    changes = whole.split(", ")
+    for count in range(len(changes) - 1, 0, -1):
+        text = f"{', '.join(changes[:count])} +{len(changes) - count}"
+        if len(text) <= width:
+            return text
+    more = f" +{len(changes) - 1}" if len(changes) > 1 else ""
+    return changes[0].partition("=")[2][: width - len(more)] + more
+
+
+def _config_width(width: int) -> int:
+    figures_width = len(FIGURES.format(speedup="", latency="", memory="", took=""))
+    return max(width, NARROWEST) - PLACE_WIDTH - figures_width - 2
