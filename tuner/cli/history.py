@@ -43,7 +43,7 @@ def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
 @store_option
 @as_json
 def show(trial: int, store: str | None, json_wanted: bool) -> None:
-    """Show all that is kept of one TRIAL: every sample, the peaks, the log of a failure.
+    """Show one TRIAL in full: every sample, the peaks, the log of a failure.
 
     \b
     Example: tune show 3

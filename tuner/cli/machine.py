@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]")
 @as_json
 def machine(device: str | None, json_wanted: bool) -> None:
-    """Show what was found on this machine, and what was not and why.
+    """Show what this machine has, and what it lacks and why.
 
     \b
     Example: tune machine
