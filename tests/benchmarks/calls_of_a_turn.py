@@ -58,7 +58,7 @@ def main() -> None:
     found: dict[str, list[float]] = {}
     task = f"{__spec__.name}:{two_a_turn.__name__}"
     with one_config(asked) as (children, job):
-        jobs = [replace(job, config={}), job]
+        jobs = [replace(job, config=BASELINE), job]
         for _ in range(asked.rounds):
             for trial in run_interleaved(children, jobs, Deadlines(1200.0), lambda *_: None, task):
                 found.setdefault(json.dumps(trial.config), []).extend(logs(trial))

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from itertools import combinations
 
 from search_space.catalog import check_known
-from search_space.config import changes
+from search_space.config import Config
 from search_space.knob import Tier
 from search_space.space import Space
 from search_space.trial import Config
@@ -22,7 +22,7 @@ Pair = frozenset[tuple[str, str]]
 def pairs(space: Space) -> Iterator[Pair]:
     """Each pair of the choices that are available."""
     found = [(knob, value) for knob, values in space.choices.items() for value in values]
-    changing = [(knob, value) for knob, value in found if changes({knob: value})]
+    changing = [(knob, value) for knob, value in found if Config({knob: value})]
     for one, other in combinations(changing, 2):
         if one[0] != other[0]:
             yield frozenset((one, other))
@@ -35,7 +35,7 @@ def alone(space: Space, pair: Pair) -> dict[str, str]:
 
 def pairs_of(config: Config) -> set[Pair]:
     """The pairs that stand in a config."""
-    return {frozenset(pair) for pair in combinations(changes(config).items(), 2)}
+    return {frozenset(pair) for pair in combinations(Config(config).items(), 2)}
 
 
 def fullest(space: Space, left: Collection[Pair]) -> dict[str, str]:
@@ -55,7 +55,7 @@ def _fitting(
     space: Space, left: Collection[Pair], config: Config
 ) -> Iterator[tuple[int, str, str]]:
     """The choices that the config can take, with how many of the pairs that are left they add."""
-    items = list(changes(config).items())
+    items = list(Config(config).items())
     has_lossy = any(map(_lossy, items))
     for knob, values in space.choices.items():
         for value in values if knob not in config else ():

@@ -61,7 +61,7 @@ def main() -> None:
             options.error("give --choose or --precision: the baseline races against another config")
         for number in range(1, asked.rounds + 1):
             for way, run in WAYS.items():
-                jobs = random.sample([job, replace(job, config={})], 2)
+                jobs = random.sample([job, replace(job, config=BASELINE)], 2)
                 began_s = time.monotonic()
                 trials = run(children, jobs)
                 took_s = round(time.monotonic() - began_s, 1)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from search_space.catalog import check_known
-from search_space.config import changes
+from search_space.config import Config
 from search_space.knob import Tier
 from search_space.portfolio import ANYWHERE, KNOWN_GOOD, SPARING, portfolio, sparing
 from search_space.space import Space
@@ -19,7 +19,7 @@ KNOWN = [config for configs in (*KNOWN_GOOD.values(), ANYWHERE, SPARING) for con
 def test_what_is_known_good_names_knobs_and_choices_that_exist(config):
     for name, value in config.items():
         assert value in check_known(name, value).values
-    assert changes(config) == dict(sorted(config.items()))
+    assert Config(config) == dict(sorted(config.items()))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -40,7 +40,7 @@ def test_where_all_is_available_each_known_good_config_is_a_seed(describe, devic
         portfolio(Space(replace(describe(device, family, large), quality=Tier.LOSSY)))
         for family in ("sd15-tiny", "flux-tiny")
     )
-    known = [changes(config) for config in KNOWN_GOOD[device]]
+    known = [Config(config) for config in KNOWN_GOOD[device]]
     others = [config for config in known if "first-block" in config.get("cache", "")]
     assert for_unets == [config for config in known if config not in others]
     assert all(config in for_transformers for config in others)

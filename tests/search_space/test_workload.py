@@ -9,11 +9,12 @@ from search_space.errors import ModelError, UsageError
 from search_space.pipeline.spec import PipelineSpec
 from search_space.workload import PROMPT, Workload, check_workload
 
-IMAGES = PipelineSpec("", "ImagePipeline", "", call_parameters=("prompt",), size_multiple_px=16)
+CALL = ("prompt", "height", "width", "num_inference_steps", "guidance_scale")
+IMAGES = PipelineSpec("", "ImagePipeline", "", call_parameters=CALL, size_multiple_px=16)
 VIDEOS = replace(
     IMAGES,
     class_name="VideoPipeline",
-    call_parameters=("prompt", "num_frames"),
+    call_parameters=(*CALL, "num_frames"),
     frame_multiple=4,
 )
 FULL = Workload("model", "b2:0f", 512, 768, 9, 30, 2, 7.5, ("a horse", "a dog"), 3)
@@ -111,3 +112,18 @@ def test_a_workload_that_does_not_suit_is_answered_with_one_that_does(spec, fact
 def test_a_pipeline_without_prompt_is_not_for_us():
     with pytest.raises(ModelError, match="ImagePipeline takes no prompt"):
         check_workload(Workload("model"), replace(IMAGES, call_parameters=("image",)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"guidance_scale": 5.0}, "takes no guidance_scale: leave --guidance-scale out"),
+        ({"steps": 4}, "takes no num_inference_steps: leave --steps out"),
+        ({"height_px": 64}, "takes no height: leave --height out"),
+    ],
+)
+def test_an_option_that_the_pipeline_does_not_take_is_a_usage_error(asked, message):
+    bare = replace(IMAGES, call_parameters=("prompt",))
+    check_workload(Workload("m"), bare)
+    with pytest.raises(UsageError, match=message):
+        check_workload(Workload("m", **asked), bare)
