@@ -1,4 +1,4 @@
-"""What a trial may take: memory, and the likeness of its image."""
+"""What a trial may take: memory, and the fidelity of its image."""
 
 from __future__ import annotations
 

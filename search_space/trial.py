@@ -80,10 +80,6 @@ OTHERS_CORES = "others_cores"
 RECOMPILES = "recompiles"
 """The kind of condition that lies with the config and not with the machine."""
 
-TURN = "turn_unix_s"
-"""The kind of the condition of a call that was made in turns with those of other trials: when all
-of these began the turn."""
-
 
 def complaints(conditions: Iterable[Condition]) -> str | None:
     """The worst complaint of each kind, and of how many samples it is true; or None."""
@@ -104,9 +100,13 @@ class Measurement:
     """The raw facts of a trial that ran; statistics are computed on reading.
 
     ``seconds`` maps a kind (start, load, export, first_call, warm_up, steady, step …) to its
-    samples in order. ``fidelity`` maps a metric to the worst of what was compared; the trial whose
-    output is the reference has its noise floor there. ``work`` is what
-    one call asks of the machine and what the machine can do, kept with the baseline alone.
+    samples in order, as they were read: those of calls are seconds a call. Each call makes so many
+    ``images``; the latency is divided by the ``counted`` ones, which the workload tells. ``turns``
+    has the turn of each sample whose calls were interleaved with those of other trials: within a
+    round of a race the calls of one turn lay beside each other. ``fidelity`` maps a metric to the
+    worst of what was compared; the trial whose output is the reference has its noise floor there.
+    ``work`` is what one call asks of the machine and what the machine can do, kept with the
+    baseline alone.
     """
 
     seconds: Mapping[str, tuple[float, ...]]
@@ -114,6 +114,9 @@ class Measurement:
     fidelity: Fidelity = field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     work: Mapping[str, float] = field(default_factory=dict)
+    images: int = 1
+    counted: int = 1
+    turns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def disturbed(self) -> str | None:
@@ -152,18 +155,22 @@ class Measurement:
 
     @property
     def latency_s(self) -> float:
-        """Median of the steady calls."""
-        return median(self.seconds["steady"])
+        """Median of the steady calls; with throughput it is seconds an image."""
+        return median(self.seconds["steady"]) / self.counted
 
-    def turns_s(self, calm: bool = False) -> dict[float, float]:
-        """The seconds of each call that was made in turns, or of the calm ones, by the turn."""
-        beside: dict[tuple[str, int], list[Condition]] = {}
-        for seen in self.conditions:
-            beside.setdefault((seen.sample, seen.position), []).append(seen)
+    @property
+    def image_s(self) -> float:
+        """Median of the steady calls, in seconds an image."""
+        return median(self.seconds["steady"]) / self.images
+
+    def turns_s(self, calm: bool = False) -> dict[int, float]:
+        """The seconds of each call that was interleaved, or of the calm ones, by the turn."""
+        busy = {(seen.sample, seen.position) for seen in self.conditions if seen.complaint}
         return {
-            turn.value: self.seconds[turn.sample][turn.position]
-            for turn in self.conditions
-            if turn.kind == TURN and not (calm and complaints(beside[turn.sample, turn.position]))
+            turn: self.seconds[kind][position]
+            for kind, turns in self.turns.items()
+            for position, turn in enumerate(turns)
+            if not (calm and (kind, position) in busy)
         }
 
     @property
@@ -212,7 +219,7 @@ class Trial:
 
     ``study_id`` is that of the study that asked for it, given by the store as well; ``budget`` is
     that of its run, which was enforced while it ran.
-    Trials with the same ``race`` and ``round`` were measured in turns, to be compared in pairs.
+    Trials with the same ``race`` and ``round`` are a block of the race, to be compared in pairs.
     """
 
     config: Config

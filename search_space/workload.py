@@ -39,6 +39,10 @@ class Workload:
     seed: int = 0
     throughput: bool = False
 
+    def counted(self, images: int) -> int:
+        """By how many of the images of a call its seconds are divided."""
+        return images if self.throughput else 1
+
     @property
     def fingerprint(self) -> str:
         facts = asdict(self)

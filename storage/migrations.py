@@ -1,208 +1,84 @@
 """How a store of any earlier version becomes one of this version.
 
-A change of the schema is one function at the end of this file. The names of the applied ones are
-rows of ``autotune_migration``, so a new and an old store take one path.
+A change of the schema is one file of ``storage/revisions``, which Alembic applies; the name of the
+last one is the row of ``autotune_version``. Alembic's usual ``alembic_version`` is left to others
+in the same database, such as Optuna.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, inspect, select, table
+from sqlalchemy import column as column_of
 
 from search_space.errors import StoreError
 from storage.place import Place
-from storage.schema import autotune_migration
+from storage.schema import autotune_version
 
-Migration = Callable[[Connection], None]
+if TYPE_CHECKING:
+    from alembic.runtime.migration import RevisionStep
 
-MIGRATIONS: list[Migration] = []
+FOLDERS = [Path(__file__).with_name("revisions")]
 
-
-def migration(change: Migration) -> Migration:
-    """Append a change of the schema; its name must never change again."""
-    MIGRATIONS.append(change)
-    return change
+BEFORE_ALEMBIC = table("autotune_migration", column_of("name"))
+"""The table of stores before Alembic; each row is the name of one of the first five revisions."""
 
 
-def missing_migrations(connection: Connection, place: Place) -> list[Migration]:
-    """What the store lacks, all of it when it is new; raises StoreError if it is not ours."""
+def revisions() -> list[str]:
+    """The names of all revisions, oldest first.
+
+    They are those of the files: Alembic, which reads them, takes longer to import than a store
+    takes to open, and a store that is up to date does not need it.
+    """
+    return sorted(path.stem for folder in FOLDERS for path in folder.glob("m*.py"))
+
+
+def version(connection: Connection, place: Place) -> str | None:
+    """The last revision of the store, None for a new one; raises StoreError if it is not ours."""
     tables = inspect(connection).get_table_names()
-    if tables and autotune_migration.name not in tables:
+    if autotune_version.name in tables:
+        applied = set(connection.scalars(select(autotune_version.c.version_num)))
+    elif BEFORE_ALEMBIC.name in tables:
+        applied = set(connection.scalars(select(BEFORE_ALEMBIC.c.name)))
+    elif tables:
         raise StoreError(f"{place} holds tables that are not ours: give another {place.noun}")
-    applied = set(connection.scalars(select(autotune_migration.c.name))) if tables else set()
-    unknown = applied - {change.__name__ for change in MIGRATIONS}
+    else:
+        return None
+    unknown = applied.difference(revisions())
     if unknown:
         raise StoreError(
             f"{place} was written by a newer version (it has {', '.join(sorted(unknown))}): "
             "run 'pip install --upgrade diffusers-autotune'"
         )
-    return [change for change in MIGRATIONS if change.__name__ not in applied]
+    return max(applied, default=None)
 
 
-def migrate(connection: Connection, place: Place) -> None:
-    """Apply what is missing, in the transaction of the caller; raises StoreError."""
-    missing = missing_migrations(connection, place)
-    autotune_migration.create(connection, checkfirst=True)
-    for change in missing:
-        change(connection)
-        applied_at = datetime.now(UTC).isoformat(timespec="seconds")
-        row = {"name": change.__name__, "applied_at": applied_at}
-        connection.execute(insert(autotune_migration), row)
+def migrate(connection: Connection, place: Place, last: str | None) -> None:
+    """Apply what comes after the ``last`` revision, in the transaction of the caller.
 
+    Raises StoreError where a revision cannot read what it has to change.
+    """
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
-# The statements are written out rather than taken from storage/schema.py: that describes the
-# newest version, and a first migration which followed it would leave nothing for a second to add.
-FIRST_TABLES = """
-CREATE TABLE machine (
-    id INTEGER CONSTRAINT pk_machine PRIMARY KEY {counted},
-    fingerprint TEXT NOT NULL,
-    device TEXT NOT NULL,
-    device_name TEXT NOT NULL,
-    facts TEXT NOT NULL,
-    CONSTRAINT uq_machine_fingerprint UNIQUE (fingerprint)
-);
-CREATE TABLE software (
-    id INTEGER CONSTRAINT pk_software PRIMARY KEY {counted},
-    fingerprint TEXT NOT NULL,
-    versions TEXT NOT NULL,
-    CONSTRAINT uq_software_fingerprint UNIQUE (fingerprint)
-);
-CREATE TABLE workload (
-    id INTEGER CONSTRAINT pk_workload PRIMARY KEY {counted},
-    fingerprint TEXT NOT NULL,
-    model TEXT NOT NULL,
-    facts TEXT NOT NULL,
-    CONSTRAINT uq_workload_fingerprint UNIQUE (fingerprint)
-);
-CREATE INDEX ix_workload_model ON workload (model);
-CREATE TABLE study (
-    id INTEGER CONSTRAINT pk_study PRIMARY KEY {counted},
-    fingerprint TEXT NOT NULL,
-    machine_id INTEGER NOT NULL,
-    software_id INTEGER NOT NULL,
-    workload_id INTEGER NOT NULL,
-    memory_bytes BIGINT,
-    space TEXT NOT NULL,
-    created_at TEXT NOT NULL,
-    CONSTRAINT uq_study_fingerprint UNIQUE (fingerprint),
-    CONSTRAINT fk_study_machine_id FOREIGN KEY (machine_id) REFERENCES machine (id),
-    CONSTRAINT fk_study_software_id FOREIGN KEY (software_id) REFERENCES software (id),
-    CONSTRAINT fk_study_workload_id FOREIGN KEY (workload_id) REFERENCES workload (id)
-);
-CREATE INDEX ix_study_machine_id ON study (machine_id);
-CREATE INDEX ix_study_software_id ON study (software_id);
-CREATE INDEX ix_study_workload_id ON study (workload_id);
-CREATE TABLE config (
-    id INTEGER CONSTRAINT pk_config PRIMARY KEY {counted},
-    fingerprint TEXT NOT NULL,
-    choices TEXT NOT NULL,
-    CONSTRAINT uq_config_fingerprint UNIQUE (fingerprint)
-);
-CREATE TABLE trial (
-    number INTEGER CONSTRAINT pk_trial PRIMARY KEY {counted},
-    study_id INTEGER NOT NULL,
-    config_id INTEGER NOT NULL,
-    purpose TEXT NOT NULL,
-    started_at TEXT NOT NULL,
-    cost_s DOUBLE PRECISION NOT NULL,
-    CONSTRAINT fk_trial_study_id FOREIGN KEY (study_id) REFERENCES study (id),
-    CONSTRAINT fk_trial_config_id FOREIGN KEY (config_id) REFERENCES config (id)
-);
-CREATE INDEX ix_trial_study_id ON trial (study_id);
-CREATE INDEX ix_trial_config_id ON trial (config_id);
-CREATE TABLE sample (
-    trial_number INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    seconds DOUBLE PRECISION NOT NULL,
-    CONSTRAINT pk_sample PRIMARY KEY (trial_number, kind, position),
-    CONSTRAINT fk_sample_trial_number FOREIGN KEY (trial_number) REFERENCES trial (number)
-);
-CREATE TABLE memory (
-    trial_number INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    place TEXT NOT NULL,
-    phase TEXT NOT NULL,
-    source TEXT NOT NULL,
-    peak_bytes BIGINT NOT NULL,
-    CONSTRAINT pk_memory PRIMARY KEY (trial_number, position),
-    CONSTRAINT fk_memory_trial_number FOREIGN KEY (trial_number) REFERENCES trial (number)
-);
-CREATE TABLE fidelity (
-    trial_number INTEGER NOT NULL,
-    metric TEXT NOT NULL,
-    value DOUBLE PRECISION NOT NULL,
-    CONSTRAINT pk_fidelity PRIMARY KEY (trial_number, metric),
-    CONSTRAINT fk_fidelity_trial_number FOREIGN KEY (trial_number) REFERENCES trial (number)
-);
-CREATE TABLE failure (
-    trial_number INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    phase TEXT NOT NULL,
-    message TEXT NOT NULL,
-    log TEXT NOT NULL,
-    peak_bytes BIGINT,
-    CONSTRAINT pk_failure PRIMARY KEY (trial_number),
-    CONSTRAINT fk_failure_trial_number FOREIGN KEY (trial_number) REFERENCES trial (number)
-)
-"""
-COUNTED = {"sqlite": "AUTOINCREMENT", "postgresql": "GENERATED BY DEFAULT AS IDENTITY"}
+    scripts = ScriptDirectory(FOLDERS[0], version_locations=FOLDERS)
 
+    def missing(heads: Any, _context: MigrationContext) -> Iterable[RevisionStep]:
+        return scripts._upgrade_revs("head", heads)
 
-CONDITION_TABLES = """
-CREATE TABLE condition (
-    trial_number INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    value DOUBLE PRECISION NOT NULL,
-    sample_kind TEXT NOT NULL,
-    sample_position INTEGER NOT NULL,
-    complaint TEXT NOT NULL,
-    CONSTRAINT pk_condition PRIMARY KEY (trial_number, position),
-    CONSTRAINT fk_condition_trial_number FOREIGN KEY (trial_number) REFERENCES trial (number)
-);
-CREATE TABLE work (
-    trial_number INTEGER NOT NULL,
-    metric TEXT NOT NULL,
-    value DOUBLE PRECISION NOT NULL,
-    CONSTRAINT pk_work PRIMARY KEY (trial_number, metric),
-    CONSTRAINT fk_work_trial_number FOREIGN KEY (trial_number) REFERENCES trial (number)
-)
-"""
-
-
-@migration
-def m001_initial(connection: Connection) -> None:
-    """The first ten tables."""
-    statements = FIRST_TABLES.format(counted=COUNTED[connection.dialect.name])
-    for statement in statements.split(";"):
-        connection.exec_driver_sql(statement)
-
-
-@migration
-def m002_host_memory(connection: Connection) -> None:
-    """The budget of the host beside that of the device."""
-    connection.exec_driver_sql("ALTER TABLE study ADD COLUMN host_memory_bytes BIGINT")
-
-
-@migration
-def m003_quality(connection: Connection) -> None:
-    """What the user allows is kept, so that a trial is judged by it whenever it is read."""
-    connection.exec_driver_sql("ALTER TABLE study ADD COLUMN quality TEXT")
-
-
-@migration
-def m004_conditions(connection: Connection) -> None:
-    """What was seen of the machine, and what a call asks of it."""
-    for statement in CONDITION_TABLES.split(";"):
-        connection.exec_driver_sql(statement)
-
-
-@migration
-def m005_race(connection: Connection) -> None:
-    """What a study minimizes; which trials were measured in turns."""
-    for column in ("study ADD COLUMN objective TEXT", "trial ADD COLUMN race TEXT"):
-        connection.exec_driver_sql(f"ALTER TABLE {column}")
-    connection.exec_driver_sql("ALTER TABLE trial ADD COLUMN round INTEGER")
+    options = {"version_table": autotune_version.name, "fn": missing}
+    context = MigrationContext.configure(connection, opts=options)
+    if last is not None and inspect(connection).has_table(BEFORE_ALEMBIC.name):
+        context.stamp(scripts, last)
+        connection.exec_driver_sql(f"DROP TABLE {BEFORE_ALEMBIC.name}")
+    # Not Alembic's ``op``, which is one for the whole process: two threads may open stores at once.
+    try:
+        context.run_migrations(connection=connection)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{place} is of an older version and cannot be brought up to date ({error!r}): "
+            f"give another {place.noun}, it is left as it is"
+        ) from error

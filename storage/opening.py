@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from search_space.errors import StoreError
+from storage.backup import copied
 from storage.engine import make_engine, transaction
-from storage.migrations import MIGRATIONS, Migration, migrate, missing_migrations
+from storage.migrations import migrate, revisions, version
 from storage.place import Place
 
 SMALLEST_BYTES = 512
@@ -21,39 +23,50 @@ MIGRATION_LOCK = 7_203_451
 """Any number, as long as every process asks PostgreSQL for the same one."""
 
 
-def open_to_write(place: Place) -> Engine:
-    """An engine on a store of this version, made or migrated if need be; raises StoreError."""
+@dataclass(frozen=True)
+class Opened:
+    """An engine on a store, and the copy that was made of it if it had to be migrated."""
+
+    engine: Engine
+    backup: Path | None = None
+
+
+def open_to_write(place: Place) -> Opened:
+    """A store of this version, made or migrated if need be; raises StoreError."""
     engine = make_engine(place)
     if place.file is not None:
         _make_room(place, place.file)
     # One transaction, also when nothing is missing: what cannot be written is found out now
     # and not after the first trial.
-    with transaction(engine, writing=True) as connection:
+    with ExitStack() as undo, transaction(engine, writing=True) as connection:
         if not place.is_sqlite:
             # Of two processes that create the tables at once, the second waits and finds them.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        migrate(connection, place)
+        last, backup = version(connection, place), None
+        if last != revisions()[-1]:
+            backup = undo.enter_context(copied(place.file, last)) if place.file and last else None
+            migrate(connection, place, last)
     if place.file is not None:
         _write_ahead(engine)
-    return engine
+    return Opened(engine, backup)
 
 
-def open_to_read(place: Place) -> Engine:
-    """An engine on an existing store, which is not written to; raises StoreError."""
+def open_to_read(place: Place) -> Opened:
+    """An existing store, which is not written to; raises StoreError."""
     if place.file is not None and not _exists(place, place.file):
         raise StoreError(f"no store at {place}: run 'tune run' first")
     if place.file is not None:
         _inspect(place, place.file)
     try:
-        missing = _look(place)
+        last = _look(place)
     except OperationalError as error:
         place = _without_locks(place, error)
-        missing = _look(place)
-    if len(missing) == len(MIGRATIONS):
+        last = _look(place)
+    if last is None:
         raise StoreError(f"no store at {place}: run 'tune run' first")
-    if missing:
+    if last != revisions()[-1]:
         raise StoreError(f"{place} is of an older version: 'tune run' brings it up to date")
-    return make_engine(place)
+    return Opened(make_engine(place))
 
 
 def _make_room(place: Place, file: Path) -> None:
@@ -84,9 +97,9 @@ def _inspect(place: Place, file: Path) -> None:
             raise
 
 
-def _look(place: Place) -> list[Migration]:
+def _look(place: Place) -> str | None:
     with transaction(make_engine(place)) as connection:
-        return missing_migrations(connection, place)
+        return version(connection, place)
 
 
 def _without_locks(place: Place, error: OperationalError) -> Place:

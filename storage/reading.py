@@ -22,6 +22,7 @@ COLUMNS = (
     trial.c.cost_s,
     trial.c.race,
     trial.c.round,
+    trial.c.images,
     study.c.id.label("study_id"),
     study.c.space,
     study.c.memory_bytes,

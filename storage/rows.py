@@ -73,7 +73,8 @@ def config_values(trial: Trial) -> Values:
 def trial_values(trial: Trial) -> Values:
     """What the row of the trial itself says."""
     names = ("purpose", "started_at", "cost_s", "race", "round")
-    return {name: getattr(trial, name) for name in names}
+    images = trial.measurement.images if trial.measurement else None
+    return {name: getattr(trial, name) for name in names} | {"images": images}
 
 
 def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
@@ -86,9 +87,11 @@ def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
         parts = [(failure, [of_trial | facts]), (condition, conditions)]
         return [(table, rows) for table, rows in parts if rows]
     samples = [
-        of_trial | {"kind": kind, "position": position, "seconds": seconds}
+        of_trial | {"kind": kind, "position": position, "seconds": seconds, "turn": turn}
         for kind, series in outcome.seconds.items()
-        for position, seconds in enumerate(series)
+        for position, (seconds, turn) in enumerate(
+            zip(series, outcome.turns.get(kind, [None] * len(series)), strict=True)
+        )
     ]
     peaks = [of_trial | {"position": i} | asdict(peak) for i, peak in enumerate(outcome.peaks)]
     fidelities = [
@@ -116,20 +119,24 @@ class Parts:
         for row in rows:
             self._rows[table.name, row["trial_number"]].append(row)
 
-    def outcome(self, number: int) -> Measurement | Failure:
-        """What became of one trial."""
+    def outcome(self, number: int, images: int, counted: int) -> Measurement | Failure:
+        """What became of one trial, each call of which made so many images."""
         conditions = tuple(_condition(row) for row in self._of(condition, number))
         for row in self._of(failure, number):
             kind, message, log = FailureKind(row["kind"]), row["message"], row["log"]
             return Failure(kind, message, row["phase"], log, row["peak_bytes"], conditions)
-        samples = defaultdict(list)
+        samples: dict[str, list[float]] = defaultdict(list)
+        numbers: dict[str, list[int]] = defaultdict(list)
         for row in self._of(sample, number):
             samples[row["kind"]].append(row["seconds"])
+            if row["turn"] is not None:
+                numbers[row["kind"]].append(row["turn"])
         seconds = {kind: tuple(series) for kind, series in samples.items()}
+        turns = {kind: tuple(series) for kind, series in numbers.items()}
         peaks = tuple(_peak(row) for row in self._of(memory, number))
         metrics = {row["metric"]: row["value"] for row in self._of(fidelity, number)}
         asked = {row["metric"]: row["value"] for row in self._of(work, number)}
-        return Measurement(seconds, peaks, metrics, conditions, asked)
+        return Measurement(seconds, peaks, metrics, conditions, asked, images, counted, turns)
 
     def _of(self, table: Table, number: int) -> list[RowMapping]:
         return self._rows.get((table.name, number), [])
@@ -138,10 +145,11 @@ class Parts:
 def stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
     """The trial of one row; raises StoreError if this version has no words for what it says."""
     try:
+        workload = Workload.from_json({"model": row["model"], **json.loads(row["workload_facts"])})
         return StoredTrial(
-            _trial(row, parts),
+            _trial(row, parts, workload),
             machine_of(row),
-            Workload.from_json({"model": row["model"], **json.loads(row["workload_facts"])}),
+            workload,
             row["objective"],
             json.loads(row["space"]),
         )
@@ -173,10 +181,11 @@ def machine_of(row: RowMapping) -> Machine:
     return Machine.from_json({**json.loads(row["machine_facts"]), "packages": packages})
 
 
-def _trial(row: RowMapping, parts: Parts) -> Trial:
+def _trial(row: RowMapping, parts: Parts, workload: Workload) -> Trial:
+    images = row["images"] or 1
     return Trial(
         config=Config(json.loads(row["choices"])),
-        outcome=parts.outcome(row["number"]),
+        outcome=parts.outcome(row["number"], images, workload.counted(images)),
         cost_s=row["cost_s"],
         started_at=row["started_at"],
         number=row["number"],

@@ -13,6 +13,8 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     TypeDecorator,
@@ -76,12 +78,18 @@ def _fact(name: str, type_: Any, comment: str) -> Column[Any]:
     return Column(name, type_, nullable=False, comment=comment)
 
 
-autotune_migration = Table(
-    "autotune_migration",
+autotune_version = Table(
+    "autotune_version",
     metadata,
-    _key("name", CleanText, "Name of the migration, such as m001_initial."),
-    _fact("applied_at", CleanText, "When it was applied: UTC, ISO 8601."),
-    comment="The changes of the schema that this store has gone through.",
+    Column(
+        "version_num",
+        String(32),
+        nullable=False,
+        comment="Name of the last revision, such as m001_initial.",
+    ),
+    # Alembic's own name for it, for Alembic makes the table.
+    PrimaryKeyConstraint("version_num", name="autotune_version_pkc"),
+    comment="The last change of the schema that this store has gone through: one row.",
 )
 
 machine = Table(
@@ -157,6 +165,7 @@ trial = Table(
     _fact("cost_s", Double, "Seconds that the whole trial took."),
     Column("race", CleanText, comment="Hash of the race that it is part of; NULL outside races."),
     Column("round", Integer, comment="Its round in the race, from 1; NULL outside races."),
+    Column("images", Integer, comment="How many images each call of it made; NULL if it failed."),
     comment="A config and what became of it: a measurement, or the row in failure.",
     sqlite_autoincrement=True,
 )
@@ -167,7 +176,13 @@ sample = Table(
     _of_trial(),
     _key("kind", CleanText, "What was timed: start, load, first_call, steady, step and so on."),
     _key("position", Integer, "Place among the samples of this kind, from 0."),
-    _fact("seconds", Double, "The time in seconds."),
+    _fact("seconds", Double, "The time in seconds; of a call it is that of all its images."),
+    Column(
+        "turn",
+        Integer,
+        comment="Where calls were interleaved: those of one turn of a race's round lay beside "
+        "each other; NULL when alone.",
+    ),
     comment="One timing as it was read; medians are computed on reading.",
 )
 

@@ -41,7 +41,8 @@ class Store:
     """Every trial ever run, in one database; each method raises StoreError if that fails.
 
     ``url`` is SQLAlchemy's (``sqlite:///history.db``, ``sqlite://`` for memory, ``postgresql://…``)
-    or a bare file name. With ``read_only`` nothing is written and nothing is created.
+    or a bare file name. With ``read_only`` nothing is written and nothing is created. An older
+    store is brought up to date; ``backup`` is then the copy that was made of its file before.
     """
 
     def __init__(self, url: str, read_only: bool = False) -> None:
@@ -49,7 +50,8 @@ class Store:
         self._read_only = read_only or self._place.forbids_writing
         open_engine = open_to_read if self._read_only else open_to_write
         with explained(self._place):
-            self._engine = open_engine(self._place)
+            opened = open_engine(self._place)
+        self._engine, self.backup = opened.engine, opened.backup
 
     def __enter__(self) -> Store:
         return self

@@ -213,7 +213,7 @@ def test_the_queries_run_and_answer(store_file):
     queries = blocks(ROOT / "docs/schema.md", "sql")
     with contextlib.closing(sqlite3.connect(store_file)) as connection:
         fastest, largest, failed = (connection.execute(query).fetchall() for query in queries)
-    assert fastest == [(1, "reference:sd15-tiny", "{}", 2.25, None)]
+    assert fastest == [(1, "reference:sd15-tiny", "{}", 2.25, 2.25, None)]
     assert largest == [(1, "host", "first_call", "VmHWM", 2**30)]
     assert failed == [("timeout", "steady", '{"precision":"fp16"}', 1, 30.0)]
 

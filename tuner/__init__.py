@@ -11,13 +11,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tuner.version import __version__
+
 if TYPE_CHECKING:
     from search_space.errors import TuneError, UsageError
     from tuner.history.read import History
     from tuner.loader import load
     from tuner.run import tune
 
-__version__ = "0.1.0"
 __all__ = ["History", "TuneError", "UsageError", "__version__", "load", "tune"]
 
 ERRORS = ("TuneError", "UsageError")

@@ -11,9 +11,9 @@ from search_space.config import BASELINE, Config, makes_another_image
 from search_space.knobs.batch import images_in_call
 from search_space.trial import OUT_OF_MEMORY, Failure, Measurement, Purpose, Trial
 from storage import Store
-from tuner.measuring.interleaving import WAITING, possible
+from tuner.measuring.interleaving import WAITING, possible, turns_made
 from tuner.measuring.memory.limits import free_host_bytes
-from tuner.measuring.noise.cpu_speed import best_pace_s, shorter_s
+from tuner.measuring.noise.cpu_speed import best_probe_s, shorter_s
 from tuner.records.job import Job
 from tuner.records.objective import LATENCY, best, latency_s
 from tuner.records.plan import Plan
@@ -48,7 +48,7 @@ class Bench:
         self.trials: list[Trial] = []
         self._store = store
         self._run = run
-        self._pace_s: float | None = None
+        self._probe_s: float | None = None
         self._forget_compiled()
         objective = None if plan.objective == LATENCY else str(plan.objective)
         context = plan.space.context
@@ -98,7 +98,8 @@ class Bench:
         jobs = [self._job(config, purpose) for config in configs]
         deadlines = Deadlines(self.plan.trial_timeout_s)
         without_room = []
-        for tried in self._run.interleaved(jobs, deadlines, self._shown()):
+        first_turn = turns_made(self.known(), race, round)
+        for tried in self._run.interleaved(jobs, deadlines, self._shown(), first_turn):
             outcome = tried.outcome
             if isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
                 # That may be the others' doing.
@@ -136,7 +137,7 @@ class Bench:
     def _kept(self, tried: Trial) -> Trial:
         trial = self._store.add(self.study_id, tried)
         # Of this run alone: another day the machine may be another one under the same name.
-        self._pace_s = shorter_s(self._pace_s, best_pace_s([trial]))
+        self._probe_s = shorter_s(self._probe_s, best_probe_s([trial]))
         return trial
 
     def _job(self, config: Config, purpose: Purpose) -> Job:
@@ -156,7 +157,7 @@ class Bench:
             cap_s=self._cap_s(purpose),
             budget=self.plan.budget,
             compile_cache=self._compile_cache(config, purpose),
-            pace_s=self._pace_s,
+            probe_s=self._probe_s,
             lpips=self.plan.lpips,
         )
 

@@ -208,8 +208,7 @@ class Run:
         baseline = self.baseline.measurement if self.baseline else None
         if winner.config.is_baseline or winner.measurement is None or baseline is None:
             return None
-        workload = self.plan.workload
-        return break_even_images(winner.measurement, baseline, workload, winner.config)
+        return break_even_images(winner.measurement, baseline)
 
     def _figures(self, trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
         """The figures of a trial, from its config's trials in the race where there were any."""

@@ -14,6 +14,7 @@ from math import exp, log
 from pathlib import Path
 from statistics import mean, median, stdev
 
+from search_space.config import BASELINE
 from search_space.trial import Trial
 from tests.benchmarks.one_config import constructed, one_config, parser, say
 from tests.benchmarks.overhead import plain_s
@@ -39,7 +40,7 @@ def two_a_turn(folder: Path) -> None:
     while turns.another(len(seconds[FIRST]) >= TURNS):
         for samples in seconds.values():
             samples.append(plain_s(pipe, build, job))
-    nothing = {"peaks": [], "fidelity": {}, "conditions": [], "work": {}}
+    nothing = {"peaks": [], "fidelity": {}, "conditions": [], "work": {}, "images": 1, "turns": {}}
     leave_result(folder, {"measurement": {"seconds": seconds, **nothing}})
 
 

@@ -13,7 +13,6 @@ from search_space.catalog import check_known
 from search_space.config import Config
 from search_space.knob import Tier
 from search_space.space import Space
-from search_space.trial import Config
 
 Pair = frozenset[tuple[str, str]]
 """Two choices of two knobs, neither of them the first of its knob."""

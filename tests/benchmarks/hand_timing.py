@@ -46,7 +46,7 @@ class Round(NamedTuple):
     by_hand_s: float
 
 
-class InTurns(Guard):
+class Interleaved(Guard):
     """Has the loop make a call before each of the trial's, and after the last."""
 
     def __init__(self, *known: Any) -> None:
@@ -74,7 +74,7 @@ class InTurns(Guard):
 
 def interleaved(folder: Path) -> None:
     """What ``try_config`` does, with the loop between the calls."""
-    worker.Guard = InTurns  # type: ignore[misc]
+    worker.Guard = Interleaved  # type: ignore[misc]
     worker.try_config(folder)
 
 

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import psutil
 
-from search_space.trial import Config, Failure, Measurement, Trial
+from search_space.config import Config
+from search_space.trial import Failure, Measurement, Trial
 from search_space.units import format_size
 from search_space.workload import Workload
 from tuner import reference

@@ -27,6 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 from search_space.build import Build
+from search_space.config import Config
 from search_space.construct import construct, no_effect
 from search_space.errors import TuneError
 from search_space.hardware.machine import Machine
@@ -34,14 +35,14 @@ from search_space.knob import Context, Tier
 from search_space.pipeline.spec import read_spec
 from search_space.runtimes.calibration import keep_calibration
 from search_space.space import Space
-from search_space.trial import Config, Failure
+from search_space.trial import Failure
 from search_space.workload import Workload
 from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
 from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, named, page
 from tests.calm import save_calm
 from tuner import reference
 from tuner.discovery.probing import look_around
-from tuner.measuring.calls import timed_call
+from tuner.measuring.calls import image_count, timed_call
 from tuner.measuring.failures import NoEffect, classify
 from tuner.measuring.fidelity.compare import fidelity_of
 from tuner.measuring.fidelity.metrics import latents_in_float32
@@ -122,6 +123,8 @@ def called_once(job: Job, phases: Phases) -> dict[str, Any]:
         "fidelity": fidelity,
         "conditions": [],
         "work": {},
+        "images": image_count(build.call),
+        "turns": {},
     }
 
 

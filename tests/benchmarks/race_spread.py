@@ -17,6 +17,7 @@ from dataclasses import replace
 from math import exp, log
 from statistics import mean, stdev
 
+from search_space.config import BASELINE
 from search_space.trial import Measurement, Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, tried
 from tuner.processes.children import Children

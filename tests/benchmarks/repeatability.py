@@ -22,7 +22,7 @@ import psutil
 
 from search_space.trial import Trial
 from tests.benchmarks.one_config import after, one_config, parser, say, summary, tried
-from tuner.measuring.noise.cpu_speed import PACE, WITHIN
+from tuner.measuring.noise.cpu_speed import PROBE, WITHIN
 
 WRONG = 0.03
 """A median further from that of the quiet trials than this is wrong."""
@@ -85,8 +85,8 @@ def told(trial: Trial) -> dict[str, object]:
         "gpu_others": max(seen("gpu_others"), default=None),
         "sm_clock_mhz": min(seen("gpu_sm_clock_mhz"), default=None),
         "page_faults": seen("page_faults")[-1],
-        "pace_ms": [round(1000 * pace_s, 2) for pace_s in seen(PACE)],
-        "pace_within_us": [round(1e6 * pace_s, 1) for pace_s in seen(WITHIN)],
+        "probe_ms": [round(1000 * probe_s, 2) for probe_s in seen(PROBE)],
+        "probe_within_us": [round(1e6 * probe_s, 1) for probe_s in seen(WITHIN)],
         "cost_s": round(trial.cost_s, 2),
     }
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pytest
 
 from search_space.build import PARTS
+from search_space.config import Config
 from search_space.hardware.detect import detect
 from search_space.knob import Context, Tier
 from search_space.space import Space
-from search_space.trial import Config
 from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
 from tests.benchmarks.pairs import LARGEST, Family, Kept, sweep, workload_of
 from tests.benchmarks.pairs_page import RAN, named, page

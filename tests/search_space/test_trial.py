@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from search_space.trial import Condition, Failure, FailureKind, Measurement
+from search_space.workload import Workload
 
 SECONDS = {"steady": (1.0, 1.0, 1.0)}
 
@@ -45,3 +46,10 @@ def test_a_failure_tells_what_disturbed_it():
     assert Failure(FailureKind.TIMEOUT, "late").disturbed is None
     late = Failure(FailureKind.TIMEOUT, "late", conditions=(seen(0.9, ""),))
     assert late.disturbed == "others took 0.9"
+
+
+@pytest.mark.parametrize(("throughput", "latency_s"), [(False, 6.0), (True, 1.5)])
+def test_images_divide_the_latency_where_they_are_what_counts(throughput, latency_s):
+    counted = Workload("m", throughput=throughput).counted(4)
+    found = Measurement({"steady": (5.0, 6.0, 8.0)}, (), images=4, counted=counted)
+    assert (found.latency_s, found.image_s) == (latency_s, 1.5)

@@ -20,6 +20,7 @@ from search_space.hardware.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
+from tests.storage.versions import VERSION_1, store_of
 
 GIB = 2**30
 # The store's tests run on a PostgreSQL server as well, where this names one.
@@ -117,6 +118,12 @@ def full_store(public_folder, machine, workload, space, measured_trial) -> Path:
     with Store(str(path)) as store:
         store.add(store.open_study(machine, workload, Budget(), space), measured_trial)
     return path
+
+
+@pytest.fixture
+def first_store(tmp_path: Path) -> Path:
+    """A store as the first version left it, with three trials."""
+    return store_of(VERSION_1, tmp_path)
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import BigInteger, Float, Integer, Text, create_engine, inspect
 from sqlalchemy.types import TypeEngine
 
@@ -16,38 +18,23 @@ from search_space.identity import fingerprint
 from search_space.knob import Tier
 from search_space.trial import Condition, Failure, Measurement, Trial
 from storage import Store
-from storage.migrations import MIGRATIONS, Migration, m001_initial, migration
+from storage.migrations import FOLDERS, revisions
 from storage.schema import metadata
+from tests.storage.refusals import refused
+from tests.storage.versions import COLOUR, backups, dump, one_more
 
-VERSION_1 = Path(__file__).with_name("version_1.sql").read_text()
-
-
-@pytest.fixture
-def first_store(tmp_path: Path) -> Path:
-    """A store as the first version left it, with three trials."""
-    path = tmp_path / "version_1.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(VERSION_1)
-    return path
+BEFORE_ALEMBIC = revisions()[:5]
 
 
-@contextmanager
-def one_more(change: Migration) -> Iterator[None]:
-    migration(change)
-    try:
-        yield
-    finally:
-        MIGRATIONS.remove(change)
-
-
-def m999_colour(connection):
-    connection.exec_driver_sql("ALTER TABLE trial ADD COLUMN colour TEXT")
-
-
-def m999_broken(connection):
-    connection.exec_driver_sql("ALTER TABLE trial ADD COLUMN colour TEXT")
-    connection.exec_driver_sql("DROP TABLE sample")
-    connection.exec_driver_sql("ALTER TABLE nowhere ADD COLUMN colour TEXT")
+def of_version(path: Path, count: int) -> None:
+    """Bring a store of the first version to a later one, as it was done before Alembic."""
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        for name in BEFORE_ALEMBIC[1:count]:
+            import_module(f"storage.revisions.{name}").upgrade(connection)
+            row = (name, "2026-11-24T08:00:00+00:00")
+            connection.exec_driver_sql("INSERT INTO autotune_migration VALUES (?, ?)", row)
+    engine.dispose()
 
 
 def storage_class(column_type: TypeEngine[object]) -> type[object]:
@@ -92,7 +79,7 @@ def test_a_store_of_the_first_version_opens(first_store, machine, workload, meas
         trials = [stored.trial for stored in store.trials()]
         assert [trial.number for trial in trials] == [1, 2, 3]
         assert trials[1].config == measured_trial.config
-        assert trials[1].outcome == measured_trial.outcome
+        assert trials[1].outcome == replace(measured_trial.outcome, images=2)
         assert isinstance(trials[2].outcome, Failure)
         assert store.measured(machine, workload) == trials
         assert {trial.budget.host_bytes for trial in trials} == {None}
@@ -133,48 +120,94 @@ def test_a_store_of_the_first_version_takes_what_is_seen_of_the_machine(first_st
         assert store.trial(2).trial.outcome.work == {}
 
 
-def test_the_first_migration_stays_what_it_was(first_store, tmp_path):
+def test_the_first_revision_stays_what_it_was(first_store, tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path}/first.db")
     with engine.begin() as connection:
-        m001_initial(connection)
+        import_module("storage.revisions.m001_initial").upgrade(connection)
     engine.dispose()
     kept = shape(f"sqlite:///{first_store}")
     del kept["autotune_migration"]
     assert shape(f"sqlite:///{tmp_path}/first.db") == kept
 
 
-def test_a_new_migration_is_applied_once(first_store):
-    with one_more(m999_colour):
+def test_revisions_are_called_like_their_files_and_follow_each_other():
+    chain = list(ScriptDirectory(FOLDERS[0], version_locations=FOLDERS).walk_revisions())
+    names = revisions()
+    assert [script.revision for script in reversed(chain)] == names
+    assert [script.down_revision for script in reversed(chain)] == [None, *names[:-1]]
+    assert all(script.path.endswith(f"{script.revision}.py") for script in chain)
+
+
+@pytest.mark.parametrize("count", range(1, 6))
+def test_a_store_of_each_version_before_alembic_opens(first_store, tmp_path, count, machine):
+    of_version(first_store, count)
+    with Store(str(first_store)) as store, Store(f"sqlite:///{tmp_path}/new.db") as new:
+        trials = [stored.trial for stored in store.trials()]
+        assert [trial.number for trial in trials] == [1, 2, 3]
+        assert store.backup.name.startswith(f"version_1.db.backup-{BEFORE_ALEMBIC[count - 1]}-")
+        assert new.backup is None
+    assert shape(f"sqlite:///{first_store}") == shape(f"sqlite:///{tmp_path}/new.db")
+    with Store(str(first_store), read_only=True) as again:
+        assert [stored.trial for stored in again.trials()] == trials
+
+
+def test_a_new_revision_is_applied_once(first_store, tmp_path):
+    with one_more(tmp_path, COLOUR):
         for _ in range(2):
             with Store(str(first_store)) as store:
                 assert len(store.trials()) == 3
     with closing(sqlite3.connect(first_store)) as connection:
-        names = [row[0] for row in connection.execute("SELECT name FROM autotune_migration")]
-    assert names.count("m999_colour") == 1
+        kept = connection.execute("SELECT version_num FROM autotune_version").fetchall()
+    assert kept == [("m999_later",)]
 
 
-def test_a_migration_that_fails_leaves_everything_as_it_was(first_store):
-    with one_more(m999_broken), pytest.raises(StoreError, match="no such table: nowhere"):
+@pytest.mark.parametrize("count", [1, 5, 0])
+def test_a_revision_that_fails_leaves_everything_as_it_was(first_store, tmp_path, count):
+    of_version(first_store, count)
+    if not count:
+        Store(str(first_store)).close()
+    before, copies = dump(first_store), backups(first_store)
+    broken = (COLOUR, "DROP TABLE sample", "ALTER TABLE nowhere ADD COLUMN colour TEXT")
+    with one_more(tmp_path, *broken), refused("no such table: nowhere"):
         Store(str(first_store))
+    assert dump(first_store) == before
+    assert backups(first_store) == copies
     with Store(str(first_store)) as store:
         assert len(store.trials()) == 3
 
 
-def test_a_newer_store_is_left_alone(first_store):
-    with one_more(m999_colour):
+def test_a_newer_store_is_left_alone(first_store, tmp_path):
+    with one_more(tmp_path, COLOUR):
         Store(str(first_store)).close()
-    before = first_store.read_bytes()
+    before, copies = first_store.read_bytes(), backups(first_store)
     for read_only in (False, True):
-        with pytest.raises(StoreError, match=r"newer version .*m999_colour.*pip install --upgrade"):
+        with pytest.raises(StoreError, match=r"newer version .*m999_later.*pip install --upgrade"):
             Store(str(first_store), read_only=read_only)
     assert first_store.read_bytes() == before
+    assert backups(first_store) == copies
 
 
-def test_an_older_store_is_not_migrated_by_reading(first_store):
+@pytest.mark.parametrize("count", [1, 5])
+def test_an_older_store_is_not_migrated_by_reading(first_store, tmp_path, count):
+    of_version(first_store, count)
     before = first_store.read_bytes()
-    with one_more(m999_colour), pytest.raises(StoreError, match="older version: 'tune run'"):
+    with refused("older version: 'tune run' brings it up to date"):
         Store(str(first_store), read_only=True)
     assert first_store.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [first_store]
+
+
+def test_the_versions_of_others_in_the_same_database_are_theirs(first_store):
+    with closing(sqlite3.connect(first_store)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('v3.2.0.a')")
+        connection.commit()
+    for _ in range(2):
+        with Store(str(first_store)) as store:
+            assert len(store.trials()) == 3
+    with closing(sqlite3.connect(first_store)) as connection:
+        kept = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    assert kept == [("v3.2.0.a",)]
 
 
 @pytest.mark.parametrize(
@@ -186,9 +219,23 @@ def test_an_older_store_is_not_migrated_by_reading(first_store):
     ],
 )
 def test_words_of_a_newer_version_are_not_a_traceback(first_store, statement, word):
+    Store(str(first_store)).close()
     with closing(sqlite3.connect(first_store)) as connection:
         connection.execute(statement)
         connection.commit()
     with Store(str(first_store)) as store, pytest.raises(StoreError, match=word) as caught:
         store.trials()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["config SET choices", "workload SET facts"])
+@pytest.mark.parametrize("content", ["{", "[]", "7"])
+def test_an_older_store_that_cannot_be_read_is_left_as_it_is(first_store, column, content):
+    with closing(sqlite3.connect(first_store)) as connection:
+        connection.execute(f"UPDATE {column} = '{content}'")
+        connection.commit()
+    before = dump(first_store)
+    with refused("is of an older version and cannot be brought up to date"):
+        Store(str(first_store))
+    assert dump(first_store) == before
+    assert backups(first_store) == []

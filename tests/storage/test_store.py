@@ -61,6 +61,7 @@ def test_a_failure_comes_back_exactly(store, study_id, failed_trial):
         Measurement({}, ()),
         Measurement({"steady": (0.0, 5e-324, 1.7976931348623157e308)}, (), {"psnr_db": math.inf}),
         Measurement({"steady": (1.0,)}, (), conditions=SEEN, work={"flops": 1e12}),
+        Measurement({"load": (3.0,), "steady": (1.0, 2.0)}, (), turns={"steady": (4, 5)}),
         Failure(FailureKind.TIMEOUT, ""),
         Failure(FailureKind.TIMEOUT, "late", conditions=SEEN),
         *(Failure(kind, "it failed", peak_bytes=2**62) for kind in FailureKind),

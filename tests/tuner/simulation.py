@@ -67,7 +67,7 @@ class Simulation:
             Path(job.output).touch()
         return Trial(Config(config), outcome, 1.0, now)
 
-    def interleaved(self, jobs, deadlines, on_phase):
+    def interleaved(self, jobs, deadlines, on_phase, first_turn):
         self.together.append(len(jobs))
         for job in jobs:
             yield self(job, deadlines, partial(on_phase, job))

@@ -25,6 +25,8 @@ from tuner.processes.task import leave_result
 from tuner.processes.tree import CONTROLLER
 from tuner.records.job import Job
 
+NOTHING_ELSE = {"peaks": [], "fidelity": {}, "conditions": [], "work": {}, "images": 1, "turns": {}}
+
 
 def enter(folder: Path, phase: str) -> None:
     with (folder / "events.jsonl").open("a") as file:
@@ -34,7 +36,7 @@ def enter(folder: Path, phase: str) -> None:
 def measured(folder: Path) -> None:
     seconds = {"start": [0.01], "first_call": [0.2], "steady": [0.1, 0.3, 0.2], "step": []}
     peaks = [{"place": "host", "phase": "steady", "source": "VmHWM", "peak_bytes": 2**20}]
-    seen = {"seconds": seconds, "peaks": peaks, "fidelity": {}, "conditions": [], "work": {}}
+    seen = {**NOTHING_ELSE, "seconds": seconds, "peaks": peaks}
     leave_result(folder, {"measurement": seen})
 
 
@@ -91,7 +93,6 @@ def fills_a_device(folder: Path) -> None:
 
 
 MIB = 2**20
-NOTHING_ELSE = {"peaks": [], "fidelity": {}, "work": {}}
 
 
 def spikes_while_loading(folder: Path) -> None:
@@ -124,7 +125,7 @@ def maps_weights(folder: Path) -> None:
 def leave_peaks(folder: Path, phases: Phases) -> None:
     peaks = [asdict(peak) for peak in phases.peaks]
     seconds = {"steady": [0.1]}
-    seen = {"seconds": seconds, "peaks": peaks, "fidelity": {}, "conditions": [], "work": {}}
+    seen = {**NOTHING_ELSE, "seconds": seconds, "peaks": peaks}
     leave_result(folder, {"measurement": seen})
 
 
@@ -187,25 +188,24 @@ def makes_calls(folder: Path) -> None:
         with (Path(job.cache_dir) / "done").open("a") as told:
             told.write(f"{number} {phase}\n")
 
-    conditions = calls_in_turns(job, int(number), way, partial(enter, folder), begin)
+    made = calls_in_turns(job, int(number), way, partial(enter, folder), begin)
     for phase in ("check", "end"):
         time.sleep(0.1)
         begin(phase)
-    seconds = {"steady": [0.1] * len(conditions)}
-    kept = {**NOTHING_ELSE, "seconds": seconds, "conditions": conditions}
+    seconds = {"steady": [0.1] * len(made)}
+    kept = {**NOTHING_ELSE, "seconds": seconds, "turns": {"steady": made}}
     leave_result(folder, {"measurement": kept})
 
 
 def calls_in_turns(job, number, way, wait, begin):
     turns = turns_of(job.turns, wait)
     begin("load")
-    conditions = []
-    while turns.another(len(conditions) >= number):
+    made = []
+    while turns.another(len(made) >= number):
         begin("steady")
-        seen = {"sample": "steady", "position": len(conditions)}
-        conditions += [asdict(condition) | seen for condition in turns.seen()]
+        made.append(turns.turn)
         WAYS_TO_END[way or "works"]({"seen": f"{job.cache_dir}/hangs"})
-    return conditions
+    return made
 
 
 def told_to_go_first(folder: Path) -> None:

@@ -90,7 +90,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     assert "[race, round 2] baseline: " in progress
     for part in ("baseline", "best"):
         assert {"config", "latency_s", "peak_bytes", "psnr_db"} <= set(result[part])
-        assert result[part]["peak_share"] > 0
+        assert result[part]["utilization"] > 0
         assert "disturbed" in result[part]
     assert result["output"] == str(output)
     assert f"[{result['trials']}/2]" in progress
@@ -104,7 +104,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
         assert turns[0] == turns[1]
     assert {"text_encoding", "step", "decode", "second_call"} <= set(baseline.seconds)
     kinds = {seen.kind for seen in baseline.conditions}
-    assert {"others_cores", "load_average", "pace_s", "best_pace_s"} <= kinds
+    assert {"others_cores", "load_average", "probe_s", "best_probe_s"} <= kinds
 
     alone = tmp_path / "alone.png"
     script = [sys.executable, "-c", WITHOUT_US, str(output / "load.py"), str(alone)]

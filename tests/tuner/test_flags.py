@@ -91,7 +91,7 @@ def test_the_flags_are_in_the_result_and_in_what_is_emitted(tmp_path, tuned):
     assert columns(result, 10)[1] == "tuned, 2.5 s (disturbed)"
     written = json.loads((emit(result, tmp_path / "out") / "config.json").read_text())
     assert written["tuned"]["disturbed"] == told["best"]["disturbed"]
-    assert TunedConfig.read(tmp_path / "out").tuned["peak_share"] == pytest.approx(0.5)
+    assert TunedConfig.read(tmp_path / "out").tuned["utilization"] == pytest.approx(0.5)
 
 
 def test_the_share_of_the_limit_is_told_for_the_best_and_the_default(tuned):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from search_space.trial import TURN, Condition
+from search_space.trial import Condition
 from tuner.measuring.calls import MAXIMUM_CALLS, MAXIMUM_REPEATS, Call, half_width_s, measure
 
 
@@ -92,14 +92,11 @@ class Others:
 
     def __init__(self, turns):
         self.turns = turns
-        self.made = 0
+        self.turn = -1
 
     def another(self, settled):
-        self.made += 1
-        return not settled or self.made <= self.turns
-
-    def seen(self):
-        return (Condition(TURN, float(self.made)),)
+        self.turn += 1
+        return not settled or self.turn < self.turns
 
 
 @pytest.mark.parametrize(("turns", "made"), [(1, 3), (5, 5)])
@@ -108,10 +105,7 @@ def test_calls_go_on_until_no_trial_needs_more(turns, made):
     others = Others(turns)
     found = measure(call, lambda phase: None, "cpu", None, first, Neighbour(), others)
     assert len(found.seconds["steady"]) == made
-    told = [seen for seen in found.conditions if seen.kind == TURN]
-    assert [(seen.sample, seen.value) for seen in told] == [
-        ("steady", float(turn)) for turn in range(1, made + 1)
-    ]
+    assert found.turns == {"steady": tuple(range(made))}
 
 
 def test_a_call_that_cannot_win_is_the_last():

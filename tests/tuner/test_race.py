@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 
 import numpy
@@ -10,9 +11,8 @@ import pytest
 from search_space.budget import UNLIMITED, Budget
 from search_space.config import BASELINE, Config
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
-from search_space.workload import Workload
 from tests.benchmarks.race_simulation import simulate
-from tuner.race.additive_model import Interval, Rounds
+from tuner.race.additive_model import AdditiveModel, Interval
 from tuner.race.race import Race, Standing, preferred, run_race
 from tuner.records.objective import LATENCY, Objective, best, break_even_images, start_up_s
 from tuner.records.statistics import half_width_s, spread
@@ -79,17 +79,17 @@ def test_a_race_that_was_killed_is_finished():
 def test_a_shift_that_a_round_has_in_common_cancels_out():
     shifts = {1: 1.0, 2: 1.5, 3: 0.7}
     values = {"one": {n: 2.0 * s for n, s in shifts.items()}, "other": dict(shifts)}
-    found = Rounds(values).ratio("one", "other")
+    found = AdditiveModel(values).ratio("one", "other")
     assert (found.ratio, found.low, found.high) == pytest.approx((2.0, 2.0, 2.0))
 
 
 def test_rounds_that_an_entrant_missed_do_not_mislead():
     values = {"one": {1: 2.0, 2: 4.0, 3: 8.0}, "late": {3: 4.0}}
-    assert Rounds(values).ratio("one", "late").ratio == pytest.approx(2.0)
+    assert AdditiveModel(values).ratio("one", "late").ratio == pytest.approx(2.0)
 
 
 def test_without_repetition_nothing_is_significant():
-    found = Rounds({"one": {1: 1.0}, "other": {1: 9.0}}).ratio("one", "other")
+    found = AdditiveModel({"one": {1: 1.0}, "other": {1: 9.0}}).ratio("one", "other")
     assert found.low < 1 < found.high
 
 
@@ -217,9 +217,9 @@ def test_the_best_of_memory_is_no_slower_than_the_baseline():
 )
 def test_break_even_counts_the_images(first_s, latency_s, images):
     tuned, baseline = measurement(latency_s, first_s=first_s), measurement(2.0, first_s=2.0)
-    assert break_even_images(tuned, baseline, Workload("toy"), A) == images
+    assert break_even_images(tuned, baseline) == images
     four = None if images is None else 4 * images
-    assert break_even_images(tuned, baseline, Workload("toy", batch_size=4), A) == four
+    assert break_even_images(replace(tuned, images=4), replace(baseline, images=4)) == four
 
 
 @pytest.mark.parametrize(
@@ -228,9 +228,9 @@ def test_break_even_counts_the_images(first_s, latency_s, images):
 )
 def test_break_even_counts_all_images_of_a_first_call(first_s, image_s, images):
     # Four images take the baseline 8 s, and its first call makes a single one.
-    tuned, baseline = measurement(image_s, first_s=first_s), measurement(2.0, first_s=2.0)
-    workload = Workload("toy", throughput=True)
-    assert break_even_images(tuned, baseline, workload, {"batch": "times-4"}) == images
+    baseline = measurement(2.0, first_s=2.0)
+    tuned = replace(measurement(4 * image_s, first_s=first_s), images=4, counted=4)
+    assert break_even_images(tuned, baseline) == images
 
 
 def test_the_race_picks_well_and_its_interval_holds():

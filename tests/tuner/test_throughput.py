@@ -20,15 +20,17 @@ from tuner.run import Run
 
 
 class Images(Simulation):
-    """A call of more images takes longer, each image of it 0.8 of the time."""
+    """A call of more images takes longer, but each image of it 0.8 of the time."""
 
     def outcome(self, config, job):
         found = super().outcome(config, job)
         assert isinstance(found, Measurement)
         images = int(config.get("batch", "times-1").removeprefix("times-"))
         share = 1.0 if images == 1 else 0.8
-        steady_s = tuple(share * call_s for call_s in found.seconds["steady"])
-        return replace(found, seconds={**found.seconds, "steady": steady_s})
+        steady_s = tuple(images * share * call_s for call_s in found.seconds["steady"])
+        seconds = {**found.seconds, "steady": steady_s}
+        counted = job.workload.counted(images)
+        return replace(found, seconds=seconds, images=images, counted=counted)
 
 
 def test_a_call_of_more_images_may_take_so_many_times_longer(tmp_path):
@@ -47,6 +49,8 @@ def test_a_call_of_more_images_may_take_so_many_times_longer(tmp_path):
     slowest_s = run.trials[0].measurement.seconds["first_call"][0]
     assert limits["times-2"] == pytest.approx(2 * 2 * slowest_s + 5.0)
     assert limits["times-8"] == pytest.approx(2 * 8 * slowest_s + 5.0)
+    latencies_s = [trial.measurement.latency_s for trial in run.trials]
+    assert latencies_s[1:] == pytest.approx([0.8 * latencies_s[0]] * (len(latencies_s) - 1))
 
 
 @pytest.mark.parametrize("asked", [1, 2, 8])

@@ -11,7 +11,7 @@ from search_space.trial import Condition, Failure, FailureKind, Peak
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of, plan
 from tuner.bench import Bench
 from tuner.measuring.interleaving import possible
-from tuner.measuring.noise.cpu_speed import BEST_PACE
+from tuner.measuring.noise.cpu_speed import BEST_PROBE
 from tuner.records.objective import best
 from tuner.records.progress import Ending
 from tuner.run import Run
@@ -67,26 +67,26 @@ def test_a_lost_reference_is_measured_again(tmp_path, store):
     assert aim.reference.exists()
 
 
-class PacedMachine(Simulation):
-    """Its trials tell a better pace than the one before."""
+class ProbedMachine(Simulation):
+    """Its trials tell a better probe than the one before."""
 
     def outcome(self, config, job):
         found = super().outcome(config, job)
-        pace = Condition(BEST_PACE, 1.0 / len(self.jobs))
-        return replace(found, conditions=(pace,))
+        probe = Condition(BEST_PROBE, 1.0 / len(self.jobs))
+        return replace(found, conditions=(probe,))
 
 
 @pytest.mark.heavy
 def test_each_trial_is_told_the_best_pace_of_this_run(tmp_path, store):
-    simulation = PacedMachine()
+    simulation = ProbedMachine()
     go(plan(tmp_path, trials=4), store, simulation)
-    told = [job.pace_s for job in simulation.jobs]
+    told = [job.probe_s for job in simulation.jobs]
     assert told[0] is None
     assert told[1:] == [1.0 / number for number in range(1, len(told))]
     # Another day it may be another machine under the same name.
-    later = PacedMachine()
+    later = ProbedMachine()
     go(plan(tmp_path, trials=6), store, later)
-    assert later.jobs[0].pace_s is None
+    assert later.jobs[0].probe_s is None
 
 
 @pytest.mark.heavy
@@ -201,8 +201,8 @@ class Small(Simulation):
         peaks = (Peak("host", "steady", "simulated", 2**20),)
         return replace(super().outcome(config, job), peaks=peaks)
 
-    def interleaved(self, jobs, deadlines, on_phase):
-        for trial in super().interleaved(jobs, deadlines, on_phase):
+    def interleaved(self, jobs, deadlines, on_phase, first_turn):
+        for trial in super().interleaved(jobs, deadlines, on_phase, first_turn):
             ended = Failure(FailureKind.HOST_OUT_OF_MEMORY, "it was killed", "load")
             yield replace(trial, outcome=ended) if self.crowded and trial.config else trial
 

@@ -12,10 +12,11 @@ from threading import Thread
 
 import pytest
 
-from search_space.trial import TURN, Condition, FailureKind, Measurement
+from search_space.config import BASELINE
+from search_space.trial import Condition, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
-from tuner.measuring.interleaving import Alone, possible
+from tuner.measuring.interleaving import Alone, possible, turns_made
 from tuner.race.paired_calls import comparable
 from tuner.runners.base import Deadlines
 from tuner.runners.interleaved import run_interleaved
@@ -56,9 +57,23 @@ def failures(trials):
 def test_calls_are_made_in_turns_until_no_trial_needs_more(run):
     trials, done = run("2", "4", "3")
     assert calls(done) == ["2", "4", "3"] * 4
-    first, *others = [trial.outcome.turns_s() for trial in trials]
-    assert len(first) == 4
-    assert all(other.keys() == first.keys() for other in others)
+    assert [trial.outcome.turns for trial in trials] == [{"steady": (0, 1, 2, 3)}] * 3
+
+
+@turns_are_possible
+def test_a_round_that_goes_on_numbers_its_turns_from_where_it_was(run):
+    trials, _ = run("1", "2", first_turn=7)
+    assert [trial.outcome.turns for trial in trials] == [{"steady": (7, 8)}] * 2
+
+
+def test_the_turns_of_a_round_are_counted():
+    def trial(race, round, *turns):
+        outcome = Measurement({"steady": (1.0,) * len(turns)}, (), turns={"steady": turns})
+        return Trial(BASELINE, outcome, 1.0, "", race=race, round=round)
+
+    trials = [trial("a", 1, 0, 1), trial("a", 1, 0, 1, 2), trial("b", 1, 8), trial("a", 2, 9)]
+    assert turns_made(trials, "a", 1) == 3
+    assert turns_made(trials, "c", 1) == 0
 
 
 @turns_are_possible
@@ -124,7 +139,7 @@ def pids(folder):
 
 def test_a_trial_alone_makes_the_calls_that_it_needs():
     assert [Alone().another(settled) for settled in (False, True)] == [True, False]
-    assert Alone().seen() == ()
+    assert Alone().turn is None
 
 
 def test_no_turns_are_taken_where_a_socket_cannot_be_made(monkeypatch, tmp_path):
@@ -136,15 +151,20 @@ def test_no_turns_are_taken_where_a_socket_cannot_be_made(monkeypatch, tmp_path)
 
 def measured(calls_s, first_turn=0, disturbed=(), apart=()):
     """Calls in turns; those at the places ``apart`` were disturbed and do not count."""
-    seconds, conditions = {"steady": [], "disturbed": []}, []
+    seconds, turns, conditions = {"steady": [], "disturbed": []}, {}, []
     for turn, call_s in enumerate(calls_s):
         sample = "disturbed" if turn in apart else "steady"
         place = (sample, len(seconds[sample]))
         seconds[sample].append(call_s)
         busy = "someone" if turn in (*disturbed, *apart) else ""
-        conditions.append(Condition(TURN, float(first_turn + turn), "", *place))
+        turns.setdefault(sample, []).append(first_turn + turn)
         conditions.append(Condition("others_cores", 1.0, busy, *place))
-    return Measurement({kind: tuple(s) for kind, s in seconds.items()}, (), {}, tuple(conditions))
+    return Measurement(
+        {kind: tuple(samples) for kind, samples in seconds.items()},
+        (),
+        conditions=tuple(conditions),
+        turns={kind: tuple(numbers) for kind, numbers in turns.items()},
+    )
 
 
 def latencies_s(*found):

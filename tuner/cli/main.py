@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from tuner import __version__
 from tuner.cli.history import best, show, trials
 from tuner.cli.knobs import knobs
 from tuner.cli.machine import machine
 from tuner.cli.options import OneLineErrors
 from tuner.cli.run import run
+from tuner.version import __version__
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})

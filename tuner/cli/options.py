@@ -14,7 +14,7 @@ from search_space.errors import TuneError, UsageError
 from search_space.knob import Tier
 from search_space.units import parse_duration, parse_size
 from search_space.workload import PROMPT, SEEDS
-from tuner import __version__
+from tuner.version import __version__
 
 INTERRUPTED = 130
 

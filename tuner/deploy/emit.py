@@ -152,7 +152,7 @@ def emit(tuned: TunedConfig, folder: Path, sheet: bytes | None = None) -> Path:
 
 def load_script(tuned: TunedConfig) -> str:
     """The text of ``load.py``."""
-    from tuner import __version__
+    from tuner.version import __version__
 
     # What changes the call has done so in CALL.
     todo = tuple(step for step in steps(tuned.config) if step.stage is not Stage.CALL)

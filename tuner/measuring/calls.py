@@ -49,9 +49,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Timed:
-    """The seconds of all calls by kind, what was seen beside them, and the last output."""
+    """The seconds of all calls by kind, their turns, what was seen beside them, the last output."""
 
     seconds: Mapping[str, tuple[float, ...]]
+    turns: Mapping[str, tuple[int, ...]]
     conditions: tuple[Condition, ...]
     output: Any
 
@@ -147,7 +148,7 @@ def measure(
         warming_s.append(calls.make("second_call" if len(warming_s) == 1 else "warm_up"))
     compiled = compilations()
     while turns.another(_settled(calls, device, cap_s)):
-        calls.make_steady(cap_s, turns.seen())
+        calls.make_steady(cap_s, turns.turn)
     return calls.timed(compilations() - compiled)
 
 
@@ -159,10 +160,11 @@ def compilations() -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """A call and what was seen beside it; no other call is equal to it."""
+    """A call, its turn and what was seen beside it; no other call is equal to it."""
 
     call: Call
     seen: tuple[Condition, ...]
+    turn: int | None = None
 
 
 class _Calls:
@@ -174,6 +176,7 @@ class _Calls:
         self.steady: list[_Sample] = []
         self._disturbed: list[_Sample] = []
         self._seconds: dict[str, list[float]] = {"steady": [], "disturbed": []}
+        self._turns: dict[str, list[int]] = {}
         self._conditions: list[Condition] = []
         self._output: Any = None
         self._calm_comes = True
@@ -187,12 +190,9 @@ class _Calls:
         self._keep(kind, sample)
         return sample.call.call_s
 
-    def make_steady(self, cap_s: float | None, seen: tuple[Condition, ...]) -> None:
-        """Make a call that may count; where it was disturbed and calm returns, it is repeated.
-
-        What is ``seen`` of it by others is kept with it.
-        """
-        sample = self._watched("steady", seen)
+    def make_steady(self, cap_s: float | None, turn: int | None) -> None:
+        """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
+        sample = self._watched("steady", turn)
         repeated = not self.is_calm(sample) and (self._calm_again() or self._excused(sample, cap_s))
         (self._disturbed if repeated else self.steady).append(sample)
 
@@ -215,15 +215,16 @@ class _Calls:
             complaint = f"torch compiled anew {recompiled} times while calls were timed"
             self._conditions.append(Condition(RECOMPILES, recompiled, complaint))
         seconds = {kind: tuple(samples) for kind, samples in self._seconds.items()}
-        return Timed(seconds, tuple(self._conditions), self._output)
+        turns = {kind: tuple(numbers) for kind, numbers in self._turns.items()}
+        return Timed(seconds, turns, tuple(self._conditions), self._output)
 
-    def _watched(self, kind: str, seen: tuple[Condition, ...] = ()) -> _Sample:
+    def _watched(self, kind: str, turn: int | None = None) -> _Sample:
         self._enter(kind)
         self._guard.begin()
         made = self._call()
-        seen = (*self._guard.end(), *seen)
+        seen = self._guard.end()
         self._output = made.output
-        return _Sample(replace(made, output=None), seen)
+        return _Sample(replace(made, output=None), seen, turn)
 
     def is_calm(self, sample: _Sample) -> bool:
         """Whether nothing disturbed the call, by all that is known by now."""
@@ -245,6 +246,8 @@ class _Calls:
         samples = self._seconds.setdefault(kind, [])
         place = len(samples)
         samples.append(sample.call.call_s)
+        if sample.turn is not None:
+            self._turns.setdefault(kind, []).append(sample.turn)
         judged = self._guard.judged(sample.seen)
         self._conditions += [replace(found, sample=kind, position=place) for found in judged]
 

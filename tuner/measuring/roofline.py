@@ -16,6 +16,9 @@ AT_LEAST_S = 0.15
 """A peak is the best of the runs that fit in this time, and of three at least."""
 
 FLOPS = "_flops_per_s"
+ASKED = ("flops", "weights_read")
+"""What a call asks for; the other figures are what the machine can do."""
+
 ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
@@ -27,7 +30,7 @@ def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any
     """
     peaks = {name.removesuffix(FLOPS): peak for name, peak in work.items() if name.endswith(FLOPS)}
     if latency_s is None or not peaks or not work.get("flops"):
-        return {"peak_share": None, "peak": None}
+        return {"utilization": None, "peak": None}
     dtype = max(peaks, key=lambda name: peaks[name])
     read_bytes = work["weights_read"] * ITEM_BYTES[dtype]
     limits_s = {
@@ -35,23 +38,29 @@ def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any
         f"memory bandwidth in {dtype}": read_bytes / work["copied_bytes_per_s"],
     }
     limit = max(limits_s, key=lambda name: limits_s[name])
-    return {"peak_share": limits_s[limit] / latency_s, "peak": limit}
+    return {"utilization": limits_s[limit] / latency_s, "peak": limit}
 
 
 def known_work(trials: Iterable[Trial]) -> Mapping[str, float]:
-    """What a call asks of the machine, by the latest of these trials that has counted it."""
+    """What the machine is asked for in the time of a latency, and what it can do.
+
+    It is known by the latest of these trials that has counted it.
+    """
     measured = [trial.measurement for trial in trials]
-    return next((found.work for found in reversed(measured) if found and found.work), {})
+    found = next((found for found in reversed(measured) if found and found.work), None)
+    if found is None:
+        return {}
+    asked = {name: found.work[name] / found.counted for name in ASKED if name in found.work}
+    return {**found.work, **asked}
 
 
-def work_of(build: Build, images: int) -> dict[str, float]:
-    """What one call asks for, per ``images``, and the peaks of the machine.
+def work_of(build: Build) -> dict[str, float]:
+    """What one call asks for, and the peaks of the machine.
 
     Empty where it cannot be counted: the trial stands without it, and the log says why.
     """
     try:
-        asked = {name: value / images for name, value in asked_for(build).items()}
-        return asked | peaks_of(build.device)
+        return asked_for(build) | peaks_of(build.device)
     except Exception:
         import traceback
 
@@ -64,7 +73,7 @@ def asked_for(build: Build) -> dict[str, float]:
 
     Each model runs once for each kind of input, and counts as often as it is called.
     """
-    total = {"flops": 0.0, "weights_read": 0.0}
+    total = dict.fromkeys(ASKED, 0.0)
     entries = [entry for part in PARTS for entry in build.entries(part)]
     undo = [entry.replace(_counted(entry, total)) for entry in entries]
     try:

@@ -52,31 +52,31 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     silence_progress_bars()
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
     # Its threads are there from the first: once memory is short, starting one may never return.
-    guard = Guard(job.device, job.pace_s)
+    guard = Guard(job.device, job.probe_s)
     turns = turns_of(job.turns, phases.enter)
     phases.enter("load")
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
     stop_beyond_budget(job, folder, phases)
     build = _built(job, phases)
-    # With throughput the steady samples are seconds per image.
-    images = image_count(build.call) if job.workload.throughput else 1
+    images = image_count(build.call)
     kept: dict[str, list[tuple[Any, Any]]] = {}
-    timed = _timed(build, job, phases, guard, turns, images, kept)
+    timed = _timed(build, job, phases, guard, turns, kept)
     phases.enter("check")
     if job.config.is_baseline:
         keep_calibration(build, kept)
-    likeness, work = _checked(build, job, timed, images)
+    fidelity, work = _checked(build, job, timed)
     phases.leave()
-    seconds = dict(timed.seconds)
-    for kind in ("steady", "disturbed"):
-        seconds[kind] = tuple(sample_s / images for sample_s in seconds[kind])
-    spent = {name: (spent_s,) for name, spent_s in phases.seconds.items() if name not in seconds}
+    spent = {
+        name: (spent_s,) for name, spent_s in phases.seconds.items() if name not in timed.seconds
+    }
     return {
-        "seconds": {"start": (start_s,), **spent, **seconds},
+        "seconds": {"start": (start_s,), **spent, **timed.seconds},
         "peaks": [asdict(peak) for peak in phases.peaks],
-        "fidelity": likeness,
+        "fidelity": fidelity,
         "conditions": [asdict(condition) for condition in timed.conditions],
         "work": work,
+        "images": images,
+        "turns": timed.turns,
     }
 
 
@@ -111,18 +111,18 @@ def _timed(
     phases: Phases,
     guard: Guard,
     turns: Turns,
-    images: int,
     kept: dict[str, list[tuple[Any, Any]]],
 ) -> Timed:
     """The calls of the trial; what the baseline's models are given is added to ``kept``."""
     from contextlib import nullcontext
 
     from tuner.measuring.call_parts import Stopwatch
-    from tuner.measuring.calls import Call, measure, timed_call
+    from tuner.measuring.calls import Call, image_count, measure, timed_call
     from tuner.measuring.fidelity.metrics import latents_in_float32
     from tuner.measuring.fidelity.outputs import latents_kept, made
 
     stopwatch, before = Stopwatch(job.device), standing()
+    counted = job.workload.counted(image_count(build.call))
     with latents_in_float32(build.pipe), latents_kept(build) as latents, stopwatch.on(build):
 
         def call() -> Call:
@@ -133,19 +133,17 @@ def _timed(
             call,
             phases.enter,
             job.device,
-            None if job.cap_s is None else job.cap_s * images,
+            None if job.cap_s is None else job.cap_s * counted,
             first=build.inputs_kept(kept) if job.config.is_baseline else nullcontext(),
             guard=guard,
             turns=turns,
         )
     guard.close()
-    conditions = (*before, *guard.pace.own(), *timed.conditions)
+    conditions = (*before, *guard.probe.own(), *timed.conditions)
     return replace(timed, conditions=conditions, output=made(timed.output, latents))
 
 
-def _checked(
-    build: Build, job: Job, timed: Timed, images: int
-) -> tuple[dict[str, float], dict[str, float]]:
+def _checked(build: Build, job: Job, timed: Timed) -> tuple[dict[str, float], dict[str, float]]:
     """How far the output is from the reference, and what a call asks of the machine."""
     from tuner.measuring.calls import MINIMUM_SAMPLES
     from tuner.measuring.fidelity.compare import fidelity_of
@@ -155,10 +153,10 @@ def _checked(
     if seen:
         raise NoEffect(seen)
     capped = len(timed.seconds["steady"]) < MINIMUM_SAMPLES
-    likeness = fidelity_of(build, job, timed.output, can_win=not capped)
+    fidelity = fidelity_of(build, job, timed.output, can_win=not capped)
     # Once for a workload: by the trial that everything else is compared with.
-    work = work_of(build, images) if job.output is not None and job.config.is_baseline else {}
-    return likeness, work
+    work = work_of(build) if job.output is not None and job.config.is_baseline else {}
+    return fidelity, work
 
 
 def silence_progress_bars() -> None:

@@ -1,4 +1,4 @@
-"""Medians, their scatter, and ratios of what was measured in turns."""
+"""Ratios of what was measured in randomized blocks, with their intervals."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Interval:
         return 1 - share <= self.low and self.high <= 1 + share
 
 
-class Rounds:
-    """Values of entrants that were measured in turns, a value an entrant and round.
+class AdditiveModel:
+    """A level for each entrant plus a shift for each round: an additive model of log values.
 
     The logarithm of a value is taken for a level of the entrant plus a shift of the round, fitted
     by least squares, so that what a round has in common (a warm machine) cancels out. With three

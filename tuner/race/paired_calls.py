@@ -14,7 +14,7 @@ from tuner.measuring.calls import MINIMUM_SAMPLES
 def comparable(measured: Sequence[Measurement]) -> list[Measurement]:
     """What was measured in one round, to be compared.
 
-    Where calls were made in turns, those of one turn are compared: of turns that were calm for all
+    Where calls were interleaved, those of one turn are compared: of turns that were calm for all
     trials, where they are enough, otherwise of all that these share. A trial stands with the mean
     of the middle half of its distances from the turns' means, which single calls do not move.
     """
@@ -33,7 +33,7 @@ def comparable(measured: Sequence[Measurement]) -> list[Measurement]:
     ]
 
 
-def _shared_turns(measured: Sequence[Measurement], calm: bool) -> list[float]:
+def _shared_turns(measured: Sequence[Measurement], calm: bool) -> list[int]:
     turns = [one.turns_s(calm).keys() for one in measured]
     return sorted(set(turns[0]).intersection(*turns[1:])) if turns else []
 

@@ -1,4 +1,4 @@
-"""The race: finalists and the baseline measured in turns, and what is concluded from it."""
+"""The race: finalists and the baseline in randomized blocks, and the verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_space.budget import UNLIMITED, Budget
 from search_space.config import BASELINE, Config
 from search_space.identity import fingerprint
 from search_space.trial import Measurement, Trial
-from tuner.race.additive_model import Interval, Rounds
+from tuner.race.additive_model import AdditiveModel, Interval
 from tuner.race.paired_calls import comparable
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.objective import LATENCY, Objective, start_up_s
@@ -113,8 +113,8 @@ class Standing:
     def __post_init__(self) -> None:
         self.failed = {trial.config for trial in self.trials if trial.measurement is None}
         self._values = self._by_round(self.race.objective)
-        self._rounds = Rounds(self._values) if self._values else None
-        self._latencies = Rounds(self._by_round(LATENCY)) if self._values else None
+        self._rounds = AdditiveModel(self._values) if self._values else None
+        self._latencies = AdditiveModel(self._by_round(LATENCY)) if self._values else None
 
     def _by_round(self, objective: Objective) -> dict[Config, dict[int, float]]:
         values: dict[Config, dict[int, float]] = {}

@@ -17,11 +17,11 @@ class Job:
 
     ``reference`` is the file of the output to compare with, ``output`` where to save this trial's
     own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
-    steady call slower than ``cap_s`` seconds is the last. What inductor has compiled is kept in the
-    folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
-    enforced. ``pace_s`` is the best pace of the processor in this run so far. The
+    steady call whose latency is beyond ``cap_s`` is the last. What inductor has compiled is kept in
+    the folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
+    enforced. ``probe_s`` is the best speed of the processor in this run so far. The
     weights for LPIPS lie in the folder ``lpips``. At the socket ``turns`` the trial asks for its
-    turn, where it is measured in turns with others.
+    turn, where its calls are interleaved with those of others.
     """
 
     workload: Workload
@@ -35,7 +35,7 @@ class Job:
     compile_cache: str | None = None
     budget: Budget = UNLIMITED
     pictures: str | None = None
-    pace_s: float | None = None
+    probe_s: float | None = None
     lpips: str | None = None
     turns: str | None = None
 

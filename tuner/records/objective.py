@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass
 
 from search_space.budget import Budget
-from search_space.config import BASELINE, Config
-from search_space.knobs.batch import images_in_call
 from search_space.trial import Measurement, Trial
-from search_space.workload import Workload
 
 OBJECTIVES = ("latency", "throughput", "session", "memory")
 
@@ -44,10 +41,7 @@ class Objective:
         return cls(name, *map(int, counts))
 
     def value(self, measured: Measurement) -> float:
-        """The figure to be made small, in seconds or bytes.
-
-        With ``throughput`` the latency is in seconds per image already.
-        """
+        """The figure to be made small, in seconds or bytes."""
         if self.name == "memory":
             return float(measured.peak_bytes)
         if self.images is not None:
@@ -125,19 +119,14 @@ def smallest(trials: list[Trial]) -> Trial | None:
     return min(measured, key=peak_bytes, default=None)
 
 
-def break_even_images(
-    tuned: Measurement, baseline: Measurement, workload: Workload, config: Config
-) -> int | None:
+def break_even_images(tuned: Measurement, baseline: Measurement) -> int | None:
     """From how many images on the tuned config has saved what it takes to start; None for never."""
-    made, made_before = images_in_call(workload, config), images_in_call(workload, BASELINE)
-    counted = 1 if workload.throughput else workload.batch_size
-    image_s, image_before_s = tuned.latency_s / counted, baseline.latency_s / counted
     if start_up_s(tuned) <= start_up_s(baseline):
-        return made
-    if image_s >= image_before_s:
+        return tuned.images
+    if tuned.image_s >= baseline.image_s:
         return None
     # Starting up has made the images of the first call; each after them takes its share of a call.
-    ahead_s = start_up_s(baseline) - made_before * image_before_s
-    behind_s = start_up_s(tuned) - made * image_s - ahead_s
-    calls = -(-behind_s // (made * (image_before_s - image_s)))
-    return made * max(1, int(calls))
+    ahead_s = start_up_s(baseline) - baseline.images * baseline.image_s
+    behind_s = start_up_s(tuned) - tuned.images * tuned.image_s - ahead_s
+    calls = -(-behind_s // (tuned.images * (baseline.image_s - tuned.image_s)))
+    return tuned.images * max(1, int(calls))

@@ -67,11 +67,13 @@ def read_rows(tuned: TunedConfig, reference: Reference, pictures: Path) -> list[
             for place, (before, after) in enumerate(zip(theirs, ours, strict=False)):
                 prompt = known[0 if is_video else place]
                 where = f", {PLACES[place]}" if is_video else ""
-                rows.append(Row(f"“{prompt}”{where}: {likeness_of(before, after)}", before, after))
+                rows.append(
+                    Row(f"“{prompt}”{where}: {fidelity_text(before, after)}", before, after)
+                )
     return rows
 
 
-def likeness_of(baseline: Any, tuned: Any) -> str:
+def fidelity_text(baseline: Any, tuned: Any) -> str:
     """How alike the two are as they are shown, in 8 bits."""
     import numpy
 
@@ -138,11 +140,11 @@ def heading_of(tuned: TunedConfig) -> list[str]:
         known.append(f"LPIPS {figures['lpips']:.3f}")
     if figures.get("tier") is not None:
         known.append(f"measured as {figures['tier']}")
-    likeness = ", ".join(known) or "another image by design: not compared"
+    fidelity = ", ".join(known) or "another image by design: not compared"
     return [
         f"{tuned.workload.model} on {tuned.machine.device_name}",
         tuned.config.describe(),
-        f"worst of all, unrounded: {likeness}",
+        f"worst of all, unrounded: {fidelity}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What is to be known before a run: a busy machine, and trials that another machine has made."""
+"""What is to be known before a run: a busy machine, trials of another one, a migrated store."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ def notes(plan: Plan, store: Store) -> list[str]:
         f"{_trials(count)} of this model were measured {difference(other, machine)}: measured anew."
         for other, count in store.elsewhere(machine, plan.workload)
     ]
+    if store.backup is not None:
+        found.append(f"The store was of an older version. What it was is kept: {store.backup}")
     neighbours = busy()
     return [*found, neighbours] if neighbours else found
 

@@ -73,12 +73,12 @@ KEYS = (
 
 def limit_text(tuned: TunedConfig) -> str | None:
     """How far from the machine's limit the best config and the default are."""
-    share, peak = tuned.tuned.get("peak_share"), tuned.tuned.get("peak")
+    share, peak = tuned.tuned.get("utilization"), tuned.tuned.get("peak")
     if share is None:
         return None
     if not tuned.config:
         return f"The default reaches {100 * share:.0f} % of this machine's {peak}."
-    default = (tuned.baseline or {}).get("peak_share")
+    default = (tuned.baseline or {}).get("utilization")
     beside = "" if default is None else f", the default {100 * default:.0f} %"
     return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{beside}."
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from search_space.trial import TURN, Failure, Measurement, Trial
+from search_space.trial import Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.records.figures import figures
@@ -32,6 +32,10 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         "seconds": {kind: list(samples) for kind, samples in measured.seconds.items()}
         if measured
         else None,
+        "turns": {kind: list(turns) for kind, turns in measured.turns.items()}
+        if measured
+        else None,
+        "images": measured.images if measured else None,
         "peaks": [asdict(peak) for peak in measured.peaks] if measured else None,
         "conditions": [asdict(condition) for condition in trial.outcome.conditions],
         "work": dict(measured.work) if measured else None,
@@ -73,8 +77,6 @@ def _condition_lines(trial: Trial) -> Iterator[str]:
             yield f"{name}: {complaint}"
     seen: dict[str, list[float]] = {}
     for condition in trial.outcome.conditions:
-        if condition.kind == TURN:
-            continue
         seen.setdefault(condition.kind, []).append(condition.value)
     for kind, values in seen.items():
         yield f"{kind:>12}: " + "  ".join(map(_counted, values))
@@ -83,7 +85,8 @@ def _condition_lines(trial: Trial) -> Iterator[str]:
 def _measurement_lines(measured: Measurement, made: str) -> Iterator[str]:
     for metric, value in measured.fidelity.items():
         yield f"{metric:>18}: {value:.6g}"
-    yield latency_text(measured.seconds["steady"], made)
+    counted_s = [sample_s / measured.counted for sample_s in measured.seconds["steady"]]
+    yield latency_text(counted_s, made)
     for kind, samples in measured.seconds.items():
         yield f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples)
     for name, value in measured.work.items():

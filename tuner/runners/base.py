@@ -24,9 +24,13 @@ class Runner(Protocol):
         """The trial of a job that has the machine for itself."""
 
     def interleaved(
-        self, jobs: Sequence[Job], deadlines: Deadlines, on_phase: Callable[[Job, str], None]
+        self,
+        jobs: Sequence[Job],
+        deadlines: Deadlines,
+        on_phase: Callable[[Job, str], None],
+        first_turn: int,
     ) -> Iterator[Trial]:
-        """The trials of jobs side by side, as they end."""
+        """The trials of jobs side by side, as they end, whose turns are numbered from the first."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The controller's side of trials in turns: it hands the turn from one to the next.
+"""The controller's side of interleaved calls: it hands the turn from one trial to the next.
 
 Each trial has a socket. Once all have come there, one after the other is told to go, and asks again
 when it is warm and after each call. A trial whose process ends gives its turn back, however it
@@ -66,13 +66,13 @@ class _Gate:
             self.asks, self.settled = True, json.loads(self._said)["settled"]
             self._said = b""
 
-    def answer(self, goes: bool, turn_s: float) -> None:
+    def answer(self, goes: bool, turn: int) -> None:
         """Tell the trial whether to go on; one that has gone is noticed by the next read."""
         assert self._connection is not None
         self.asks = False
         self.turns += 1
         with suppress(OSError):
-            self._connection.sendall(json.dumps({"go": goes, "turn_s": turn_s}).encode() + b"\n")
+            self._connection.sendall(json.dumps({"go": goes, "turn": turn}).encode() + b"\n")
 
     def close(self) -> None:
         """Nobody waits here any more."""
@@ -84,14 +84,16 @@ class _Gate:
 class Turnstile:
     """Hands the turn from one trial to the next; a context manager.
 
+    The turns of a call each are numbered from ``first_turn``, for all trials alike.
     No turn begins ``limit_s`` seconds for each trial after the first call, once there were three.
     """
 
-    def __init__(self, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, limit_s: float = LIMIT_S, first_turn: int = 0) -> None:
         self._gates: dict[Path, _Gate] = {}
         self._waiting: deque[_Gate] = deque()
         self._holder: _Gate | None = None
-        self._named_s: list[float] = []
+        self._begun = 0
+        self._first_turn = first_turn
         self._calls_began_s: float | None = None
         self._over = False
         self._limit_s = limit_s
@@ -141,17 +143,18 @@ class Turnstile:
         if self._holder is not None or not self._waiting or self._coming():
             return
         gate = self._holder = self._waiting.popleft()
-        if gate.turns == len(self._named_s):
+        if gate.turns == self._begun:
             self._begin_turn()
-        gate.answer(gate.turns == 0 or not self._over, self._named_s[gate.turns])
+        # The turn in which all get warm has no call to be numbered.
+        gate.answer(gate.turns == 0 or not self._over, self._first_turn + gate.turns - 1)
 
     def _begin_turn(self) -> None:
         """All begin a turn: the one in which they get warm, or one of a call each, or the last."""
-        made = len(self._named_s) - 1
+        made = self._begun - 1
         if made == 0:
             self._calls_began_s = time.monotonic()
         self._over = self._over or (made > 0 and self._enough(made))
-        self._named_s.append(time.time())
+        self._begun += 1
 
     def _enough(self, made: int) -> bool:
         there = self._there()
@@ -168,13 +171,14 @@ def run_interleaved(
     on_phase: Callable[[Job, str], None],
     task: str = TRIAL,
     limit_s: float = LIMIT_S,
+    first_turn: int = 0,
 ) -> Iterator[Trial]:
     """Try the configs of all jobs side by side, one computing at a time, call by call.
 
     Yields each trial when it is over. All that they hold must fit the host, and it must be
-    ``possible`` to take turns. For ``limit_s`` see the turnstile.
+    ``possible`` to take turns. For ``limit_s`` and ``first_turn`` see the turnstile.
     """
-    with Turnstile(limit_s) as turnstile, ExitStack() as stack:
+    with Turnstile(limit_s, first_turn) as turnstile, ExitStack() as stack:
         left = [
             stack.enter_context(
                 running(children, job, deadlines, partial(on_phase, job), task, turnstile.add)

@@ -24,7 +24,11 @@ class LocalRunner:
         return run_trial(self.children, job, deadlines, on_phase)
 
     def interleaved(
-        self, jobs: Sequence[Job], deadlines: Deadlines, on_phase: Callable[[Job, str], None]
+        self,
+        jobs: Sequence[Job],
+        deadlines: Deadlines,
+        on_phase: Callable[[Job, str], None],
+        first_turn: int,
     ) -> Iterator[Trial]:
-        """The trials of jobs side by side, as they end."""
-        return run_interleaved(self.children, jobs, deadlines, on_phase)
+        """The trials of jobs side by side, as they end, whose turns are numbered from the first."""
+        return run_interleaved(self.children, jobs, deadlines, on_phase, first_turn=first_turn)

@@ -116,7 +116,8 @@ class TrialProcess:
             facts = result["failure"]
             typed = {"kind": FailureKind(facts["kind"]), "log": log, "conditions": ()}
             return Failure(**{**facts, **typed})
-        return _measurement(result["measurement"], self._watch.tree_bytes)
+        measured = _measurement(result["measurement"], self._watch.tree_bytes)
+        return replace(measured, counted=self._job.workload.counted(measured.images))
 
 
 @contextmanager
@@ -184,7 +185,15 @@ def _measurement(facts: dict[str, Any], tree_bytes: dict[str, int]) -> Measureme
     peaks = with_descendants(own, tree_bytes)
     seconds = {kind: tuple(samples) for kind, samples in facts["seconds"].items() if samples}
     conditions = tuple(Condition(**condition) for condition in facts["conditions"])
-    return Measurement(seconds, tuple(peaks), facts["fidelity"], conditions, facts["work"])
+    return Measurement(
+        seconds,
+        tuple(peaks),
+        facts["fidelity"],
+        conditions,
+        facts["work"],
+        facts["images"],
+        turns={kind: tuple(turns) for kind, turns in facts["turns"].items()},
+    )
 
 
 def with_descendants(peaks: list[Peak], tree_bytes: dict[str, int]) -> list[Peak]:

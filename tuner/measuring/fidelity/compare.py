@@ -74,7 +74,7 @@ def again(build: Build, job: Job, prompt: str | None = None, seed: int = 0) -> M
 def noise_floor(build: Build, job: Job, first: Made) -> dict[str, float]:
     """How far the output is from itself when nothing changes but rounding."""
     with keys_reversed():
-        found = likeness(again(build, job), first, job.lpips)
+        found = fidelity(again(build, job), first, job.lpips)
     return {f"floor_{name}": value for name, value in found.items()}
 
 
@@ -127,7 +127,7 @@ def compared(
     """The worst of each metric over the prompts; raises InvalidOutput for another image."""
     found: list[Fidelity] = []
     for number, (ours, theirs) in enumerate(zip(outputs, reference.outputs, strict=False)):
-        found.append(likeness(ours, theirs, lpips_folder))
+        found.append(fidelity(ours, theirs, lpips_folder))
         another = another_image({**found[-1], **reference.floor})
         if another:
             raise InvalidOutput(WHERE[number] + another)
@@ -140,7 +140,7 @@ def compared(
     return {**metrics, "prompts": float(len(found)), **reference.floor}
 
 
-def likeness(output: Made, reference: Made, lpips_folder: str | None = None) -> dict[str, float]:
+def fidelity(output: Made, reference: Made, lpips_folder: str | None = None) -> dict[str, float]:
     """The metrics of one output beside another of the same shape."""
     from tuner.measuring.fidelity.lpips import lpips
     from tuner.measuring.fidelity.metrics import latent_error, psnr_db, ssim

@@ -98,9 +98,9 @@ def _ssim_of_frame(image: Any, other: Any) -> float:
     x, y = mean(image), mean(other)
     variances = mean(image * image) - x * x + mean(other * other) - y * y
     covariance = mean(image * other) - x * y
-    likeness = (2 * x * y + c1) * (2 * covariance + c2)
-    likeness /= (x * x + y * y + c1) * (variances + c2)
-    return float(likeness.mean())
+    fidelity = (2 * x * y + c1) * (2 * covariance + c2)
+    fidelity /= (x * x + y * y + c1) * (variances + c2)
+    return float(fidelity.mean())
 
 
 def latent_error(latents: Any, reference: Any) -> float:

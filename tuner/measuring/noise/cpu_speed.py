@@ -15,20 +15,21 @@ from search_space.trial import Condition, Trial
 from tuner.measuring.noise.cpu_speed_within import Within
 from tuner.measuring.noise.hashing import slowest_s
 
-PACE = "pace_s"
+PROBE = "probe_s"
 """The kind of the condition of a call: how long the work took beside it."""
 
-BEST_PACE = "best_pace_s"
+BEST_PROBE = "best_probe_s"
 """The kind of the condition of a trial: the shortest time of the work beside its calls."""
 
-WITHIN = "pace_within_s"
+WITHIN = "probe_within_s"
 """The kind of the condition of a call: the mean of many looks, on the slowest core."""
 
-BEST_WITHIN = "best_pace_within_s"
-"""The kind of the condition of a trial: the pace of the best tenth of all looks."""
+BEST_WITHIN = "best_probe_within_s"
+"""The kind of the condition of a trial: the best tenth of all looks."""
 
 SLOW = 1.15
-"""A call is disturbed beyond this multiple of the best probe beside calls."""
+"""A probe that takes longer than the shortest by more than this factor says that its call was
+disturbed: undisturbed probes lie within a tenth of each other."""
 
 SLOW_WITHIN = 1.1
 """A call is disturbed beyond this multiple of the best tenth of the trial's probes within calls."""
@@ -43,23 +44,23 @@ ROUNDS = 8
 """The most rounds of work in a probe: a core may have slept."""
 
 ENOUGH = 1.05
-"""A round within this multiple of the best probe ends the probe. It lies well below what counts as
-slow, because a later probe may be better."""
+"""A round within this multiple of the shortest probe ends the probe. It lies well below what counts
+as slow, because a shorter one may become known."""
 
 LEAST_ROUNDS = 2
 
 COST = 0.0025
-"""Beside a short call a probe has fewer rounds: on a fast core they take this share of the call."""
+"""Beside a short call a probe has fewer rounds: at the best speed they take this share of it, which
+no call feels."""
 
 RECENT_S = 0.05
-"""A probe holds this long: from the end of a call to the begin of the next."""
+"""A probe stands for this long: from the end of a call to the beginning of the next."""
 
 
-class Pace:
-    """The pace of these cores or, without any, of the one that the thread is on.
+class SpeedProbe:
+    """Times a fixed piece of work on these cores or, without any, where the thread is.
 
-    ``best_s`` is the best pace that was seen beside a call of this run. ``within`` looks at it
-    while calls run.
+    ``best_s`` is the shortest probe beside a call of this run. ``within`` probes while calls run.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Pace:
 
     @property
     def best_s(self) -> float | None:
-        """The best pace so far, in seconds."""
+        """The shortest probe so far, in seconds."""
         return shorter_s(self._earlier_s, self._own_s)
 
     def begin(self) -> None:
@@ -90,14 +91,14 @@ class Pace:
         self._began_s = time.monotonic()
 
     def end(self) -> tuple[Condition, ...]:
-        """The pace within the call, and the slower one of those before and after it."""
+        """The probe within the call, and the longer one of those before and after it."""
         looks_s = self._within.stop()
         work_s = len(self._cores or [0]) * (self.best_s or 0.0)
         self._rounds = rounds_beside(time.monotonic() - self._began_s, work_s)
         return self.called(longer_s(self._before_s, self._take()), looks_s)
 
     def called(
-        self, pace_s: float | None, looks_s: Sequence[Sequence[float]]
+        self, probe_s: float | None, looks_s: Sequence[Sequence[float]]
     ) -> tuple[Condition, ...]:
         """What is known of a call, as conditions; other calls are held to the best looks in it."""
         self._calls += 1
@@ -107,33 +108,33 @@ class Pace:
         if len(self._looks_s) >= LEAST_LOOKS:
             self._best_look_s = quantiles(self._looks_s, n=10, method="inclusive")[0]
         means_s = [fmean(of_core_s) for of_core_s in looks_s if len(of_core_s) >= LEAST_LOOKS]
-        return self.judged(told(((PACE, pace_s), (WITHIN, longer_s(*means_s)))))
+        return self.judged(told(((PROBE, probe_s), (WITHIN, longer_s(*means_s)))))
 
     def resting(self, rest_s: float) -> tuple[Condition, ...]:
-        """The slowest pace while no call runs, for so many seconds."""
-        paces_s = []
+        """The longest probe while no call runs, within ``rest_s`` seconds."""
+        probes_s = []
         for _ in range(LOOKS_AT_REST):
             time.sleep(rest_s / LOOKS_AT_REST)
-            paces_s.append(self._now(ROUNDS))
-        return self.judged(told([(PACE, longer_s(*paces_s))]))
+            probes_s.append(self._now(ROUNDS))
+        return self.judged(told([(PROBE, longer_s(*probes_s))]))
 
     def close(self) -> None:
         """No more calls are made."""
         self._within.close()
 
     def judged(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """The conditions, those of the pace judged by the best ones that are known by now."""
+        """The conditions, those of the probe judged by the best ones that are known by now."""
         return tuple(
-            replace(seen, complaint=self._complaint(seen)) if seen.kind in (PACE, WITHIN) else seen
+            replace(seen, complaint=self._complaint(seen)) if seen.kind in (PROBE, WITHIN) else seen
             for seen in conditions
         )
 
     def own(self) -> tuple[Condition, ...]:
         """The best of this trial, as conditions of the trial."""
-        return told(((BEST_PACE, self._own_s), (BEST_WITHIN, self._best_look_s)))
+        return told(((BEST_PROBE, self._own_s), (BEST_WITHIN, self._best_look_s)))
 
     def _complaint(self, seen: Condition) -> str:
-        if seen.kind == PACE:
+        if seen.kind == PROBE:
             return complaint(seen.value, self.best_s, SLOW)
         within = complaint(seen.value, self._best_look_s, SLOW_WITHIN)
         return f"{within} within calls" if within else ""
@@ -151,36 +152,36 @@ class Pace:
 def rounds_beside(call_s: float, work_s: float) -> int:
     """How often the work is done at most beside a call of so many seconds.
 
-    ``work_s`` is how long it takes on all cores at the best pace, 0 where that is not known.
+    ``work_s`` is how long it takes on all cores at the best speed, 0 where that is not known.
     """
     affordable = int(COST * call_s / work_s) if work_s else ROUNDS
     return min(ROUNDS, max(LEAST_ROUNDS, affordable))
 
 
-def complaint(pace_s: float, best_s: float | None, slow: float) -> str:
-    """What is wrong with this pace, or nothing."""
-    if best_s is None or pace_s <= slow * best_s:
+def complaint(probe_s: float, best_s: float | None, slow: float) -> str:
+    """What a probe says against its call, or nothing."""
+    if best_s is None or probe_s <= slow * best_s:
         return ""
-    return f"the processor computed at {best_s / pace_s:.0%} of its best pace"
+    return f"the processor computed at {best_s / probe_s:.0%} of its best speed"
 
 
-def told(paces_s: Iterable[tuple[str, float | None]]) -> tuple[Condition, ...]:
+def told(probes_s: Iterable[tuple[str, float | None]]) -> tuple[Condition, ...]:
     """The conditions of these kinds, as far as they are known."""
-    return tuple(Condition(kind, pace_s) for kind, pace_s in paces_s if pace_s is not None)
+    return tuple(Condition(kind, probe_s) for kind, probe_s in probes_s if probe_s is not None)
 
 
-def shorter_s(*paces_s: float | None) -> float | None:
-    """The best of these paces, as far as they are known."""
-    return min((pace_s for pace_s in paces_s if pace_s is not None), default=None)
+def shorter_s(*probes_s: float | None) -> float | None:
+    """The shortest of these, as far as they are known."""
+    return min((probe_s for probe_s in probes_s if probe_s is not None), default=None)
 
 
-def longer_s(*paces_s: float | None) -> float | None:
-    """The worst of these paces, as far as they are known."""
-    return max((pace_s for pace_s in paces_s if pace_s is not None), default=None)
+def longer_s(*probes_s: float | None) -> float | None:
+    """The longest of these, as far as they are known."""
+    return max((probe_s for probe_s in probes_s if probe_s is not None), default=None)
 
 
-def best_pace_s(trials: Iterable[Trial]) -> float | None:
-    """The best pace that was seen beside any call of these trials, in seconds."""
+def best_probe_s(trials: Iterable[Trial]) -> float | None:
+    """The shortest probe beside any call of these trials, in seconds."""
     measured = [trial.measurement for trial in trials]
     found = [seen for one in measured if one for seen in one.conditions]
-    return shorter_s(*(seen.value for seen in found if seen.kind == BEST_PACE))
+    return shorter_s(*(seen.value for seen in found if seen.kind == BEST_PROBE))

@@ -16,7 +16,7 @@ from typing import Any
 
 from search_space.trial import OTHERS_CORES, Condition
 from tuner.measuring.memory.host import page_faults
-from tuner.measuring.noise.cpu_speed import RECENT_S, Pace
+from tuner.measuring.noise.cpu_speed import RECENT_S, SpeedProbe
 from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
 from tuner.measuring.noise.hashing import few
 from tuner.measuring.noise.nvml import GpuWatch
@@ -142,15 +142,15 @@ class Counters:
 class Guard:
     """Watches the machine while a trial's calls are timed, and waits until it is calm.
 
-    ``pace_s`` is the best pace of the processor in this run so far, see ``cpu_speed``.
+    ``probe_s`` is the best speed of the processor in this run so far, see ``cpu_speed``.
     """
 
-    def __init__(self, device: str, pace_s: float | None = None) -> None:
+    def __init__(self, device: str, probe_s: float | None = None) -> None:
         self._counters = Counters(int(os.environ.get(CONTROLLER, os.getpid())))
         self._gpu = GpuWatch(device)
         # Beside an accelerator one thread works, and the other cores sleep.
         cores = few(self._counters.places) if device == "cpu" else ()
-        self.pace = Pace(cores, pace_s, Within(cores if may_be_shared(cores) else ()))
+        self.probe = SpeedProbe(cores, probe_s, Within(cores if may_be_shared(cores) else ()))
         self._last = self._counters.read()
         self._readings = [self._last]
         self._page_faults = 0
@@ -168,18 +168,18 @@ class Guard:
         while len(self._readings) > 1 and now.taken_s - self._readings[1].taken_s > WINDOW_S:
             del self._readings[0]
         self._gpu.begin()
-        self.pace.begin()
+        self.probe.begin()
         self._page_faults = page_faults()
 
     def end(self) -> tuple[Condition, ...]:
         """What was seen since the call began, or a little before where it was short."""
         faults = Condition("page_faults", page_faults() - self._page_faults)
-        gpu, pace = self._gpu.end(), self.pace.end()
+        gpu, probe = self._gpu.end(), self.probe.end()
         now = self._last = self._counters.read()
         self._called_s += now.taken_s - self._readings[-1].taken_s
         old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
         before = old[-1] if old else self._readings[0]
-        return (*self._since(before, now), *gpu, *pace, faults)
+        return (*self._since(before, now), *gpu, *probe, faults)
 
     def calm(self) -> bool:
         """Wait until nothing disturbs; whether that came about within the trial's patience."""
@@ -188,7 +188,7 @@ class Guard:
             self._waited_s += CALM_S
             before = self._counters.read()
             self._gpu.begin()
-            seen = self.pace.resting(CALM_S)
+            seen = self.probe.resting(CALM_S)
             seen += (*self._gpu.end(), *self._since(before, self._counters.read()))
             if not any(condition.complaint for condition in seen):
                 return True
@@ -196,11 +196,11 @@ class Guard:
 
     def close(self) -> None:
         """No more calls are made."""
-        self.pace.close()
+        self.probe.close()
 
     def judged(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """What was seen beside a call, judged by all that is known by now."""
-        return self.pace.judged(seen)
+        return self.probe.judged(seen)
 
     def _since(self, before: Reading, now: Reading) -> tuple[Condition, ...]:
         return seen_between(before, now, self._counters.cores)

@@ -9,16 +9,16 @@ import pytest
 from search_space.config import Config
 from search_space.trial import Condition, Measurement, Trial
 from tuner.measuring.noise.cpu_speed import (
-    BEST_PACE,
+    BEST_PROBE,
     BEST_WITHIN,
     LEAST_LOOKS,
     LEAST_ROUNDS,
-    PACE,
+    PROBE,
     ROUNDS,
     WITHIN,
     WORK,
-    Pace,
-    best_pace_s,
+    SpeedProbe,
+    best_probe_s,
     rounds_beside,
 )
 from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
@@ -26,48 +26,48 @@ from tuner.measuring.noise.guard import Guard
 from tuner.measuring.noise.hashing import MOST_CORES, few, slowest_s
 
 pinned = pytest.mark.skipif(not few([0]), reason="a thread does not choose its core here")
-SLOW = "the processor computed at 50% of its best pace"
+SLOW = "the processor computed at 50% of its best speed"
 
 
-def complaints(conditions, kind=PACE):
+def complaints(conditions, kind=PROBE):
     return [seen.complaint for seen in conditions if seen.kind == kind]
 
 
 def test_a_call_beside_which_the_processor_was_slow_is_disturbed():
-    pace = Pace([], best_s=0.001)
-    (seen,) = pace.called(0.002, [])
-    assert (seen.kind, seen.value, seen.complaint) == (PACE, 0.002, SLOW)
-    (seen,) = pace.called(0.0011, [])
+    probe = SpeedProbe([], best_s=0.001)
+    (seen,) = probe.called(0.002, [])
+    assert (seen.kind, seen.value, seen.complaint) == (PROBE, 0.002, SLOW)
+    (seen,) = probe.called(0.0011, [])
     assert (seen.value, seen.complaint) == (0.0011, "")
 
 
 def test_what_was_not_measured_is_not_told():
-    assert Pace([], best_s=0.001).called(None, [[0.001] * (LEAST_LOOKS - 1)]) == ()
-    assert Pace([]).own() == ()
+    assert SpeedProbe([], best_s=0.001).called(None, [[0.001] * (LEAST_LOOKS - 1)]) == ()
+    assert SpeedProbe([]).own() == ()
 
 
 def test_without_a_pace_to_compare_with_nothing_is_slow():
-    assert complaints(Pace([]).called(1.0, [])) == [""]
+    assert complaints(SpeedProbe([]).called(1.0, [])) == [""]
 
 
 @pytest.mark.parametrize("cores", [[], [0], [10**6]], ids=["here", "chosen", "not there"])
 def test_the_work_takes_time_wherever_it_is_done(cores):
-    pace = Pace(cores)
-    pace.begin()
-    (beside,) = pace.end()
-    (own,) = pace.own()
-    assert (own.kind, own.value) == (BEST_PACE, pace.best_s)
+    probe = SpeedProbe(cores)
+    probe.begin()
+    (beside,) = probe.end()
+    (own,) = probe.own()
+    assert (own.kind, own.value) == (BEST_PROBE, probe.best_s)
     assert 0 < own.value <= beside.value
 
 
 def test_calls_are_judged_anew_once_a_better_pace_is_known():
-    pace = Pace([])
-    pace.begin()
-    before = (Condition("others_cores", 0.0), *pace.called(2 * pace.best_s, []))
+    probe = SpeedProbe([])
+    probe.begin()
+    before = (Condition("others_cores", 0.0), *probe.called(2 * probe.best_s, []))
     assert complaints(before) == [SLOW]
-    first = Pace([]).called(2 * pace.best_s, [])
+    first = SpeedProbe([]).called(2 * probe.best_s, [])
     assert complaints(first) == [""]
-    assert pace.judged((Condition("others_cores", 0.0), *first)) == before
+    assert probe.judged((Condition("others_cores", 0.0), *first)) == before
 
 
 @pytest.mark.parametrize(
@@ -79,51 +79,51 @@ def test_a_short_call_has_less_work_beside_it(call_s, work_s, rounds):
 
 
 def test_a_guard_tells_the_pace_and_judges_it():
-    guard = Guard("cpu", pace_s=1e-9)
+    guard = Guard("cpu", probe_s=1e-9)
     guard.begin()
     seen = guard.end()
     (complaint,) = complaints(seen)
-    assert complaint == "the processor computed at 0% of its best pace"
+    assert complaint == "the processor computed at 0% of its best speed"
     assert guard.judged(seen) == seen
     assert not guard.calm()
 
 
-def looked(pace, *looks_s):
-    return pace.called(None, [[*looks_s] * 10])
+def looked(probe, *looks_s):
+    return probe.called(None, [[*looks_s] * 10])
 
 
 @pytest.fixture
-def pace():
+def probe():
     """One after the first call, whose looks are no measure of others."""
-    found = Pace([])
+    found = SpeedProbe([])
     assert complaints(looked(found, 0.0001), WITHIN) == [""]
     return found
 
 
-def test_a_call_within_which_the_processor_was_slow_is_disturbed(pace):
-    assert complaints(looked(pace, 0.001), WITHIN) == [""]
-    assert complaints(looked(pace, 0.001, 0.003), WITHIN) == [f"{SLOW} within calls"]
-    assert complaints(looked(pace, 0.001, 0.00115), WITHIN) == [""]
+def test_a_call_within_which_the_processor_was_slow_is_disturbed(probe):
+    assert complaints(looked(probe, 0.001), WITHIN) == [""]
+    assert complaints(looked(probe, 0.001, 0.003), WITHIN) == [f"{SLOW} within calls"]
+    assert complaints(looked(probe, 0.001, 0.00115), WITHIN) == [""]
 
 
-def test_what_was_slow_within_is_seen_once_better_looks_are_known(pace):
-    first = looked(pace, 0.002)
+def test_what_was_slow_within_is_seen_once_better_looks_are_known(probe):
+    first = looked(probe, 0.002)
     assert complaints(first, WITHIN) == [""]
-    looked(pace, 0.001)
-    assert complaints(pace.judged(first), WITHIN) == [f"{SLOW} within calls"]
-    assert pace.own() == (Condition(BEST_WITHIN, pytest.approx(0.001)),)
+    looked(probe, 0.001)
+    assert complaints(probe.judged(first), WITHIN) == [f"{SLOW} within calls"]
+    assert probe.own() == (Condition(BEST_WITHIN, pytest.approx(0.001)),)
 
 
-def test_a_call_is_as_slow_as_the_slowest_core(pace):
+def test_a_call_is_as_slow_as_the_slowest_core(probe):
     cores_s = [[0.001] * 10] * 3 + [[0.002] * 10]
-    (seen,) = pace.called(None, cores_s)
+    (seen,) = probe.called(None, cores_s)
     assert (seen.value, seen.complaint) == (0.002, f"{SLOW} within calls")
 
 
-def test_the_best_of_few_looks_is_one_of_them(pace):
+def test_the_best_of_few_looks_is_one_of_them(probe):
     looks_s = [0.001, 0.002, 0.003, 0.004, 0.005]
-    pace.called(None, [looks_s])
-    (best,) = pace.own()
+    probe.called(None, [looks_s])
+    (best,) = probe.own()
     assert 0.001 <= best.value < 0.002
 
 
@@ -179,8 +179,8 @@ def test_each_core_is_looked_at_within_a_call():
 
 
 def test_at_rest_the_pace_alone_is_judged():
-    (seen,) = Pace([], best_s=1e-9).resting(0.1)
-    assert (seen.kind, seen.complaint) == (PACE, "the processor computed at 0% of its best pace")
+    (seen,) = SpeedProbe([], best_s=1e-9).resting(0.1)
+    assert (seen.kind, seen.complaint) == (PROBE, "the processor computed at 0% of its best speed")
 
 
 def test_without_a_core_to_choose_nothing_is_seen_within():
@@ -220,6 +220,6 @@ def test_the_best_pace_is_that_of_all_trials():
     def trial(*kept):
         return Trial(Config({}), Measurement({"steady": (1.0,)}, (), conditions=kept), 1.0, "")
 
-    slow, fast = Condition(BEST_PACE, 0.003), Condition(BEST_PACE, 0.002)
-    assert best_pace_s([trial(slow), trial(fast), trial()]) == 0.002
-    assert best_pace_s([trial(Condition(PACE, 0.001, "", "steady"))]) is None
+    slow, fast = Condition(BEST_PROBE, 0.003), Condition(BEST_PROBE, 0.002)
+    assert best_probe_s([trial(slow), trial(fast), trial()]) == 0.002
+    assert best_probe_s([trial(Condition(PROBE, 0.001, "", "steady"))]) is None

@@ -54,12 +54,12 @@ WORK = {
 
 
 def test_the_limit_is_the_fastest_dtype_or_the_memory_whichever_is_longer():
-    assert reached(WORK, 2.5) == {"peak_share": pytest.approx(0.5), "peak": "bf16 peak"}
+    assert reached(WORK, 2.5) == {"utilization": pytest.approx(0.5), "peak": "bf16 peak"}
     many = {**WORK, "weights_read": 1e11}
     found = reached(many, 20.0)
-    assert found == {"peak_share": pytest.approx(0.5), "peak": "memory bandwidth in bf16"}
+    assert found == {"utilization": pytest.approx(0.5), "peak": "memory bandwidth in bf16"}
 
 
 @pytest.mark.parametrize(("work", "latency_s"), [({}, 1.0), (WORK, None)])
 def test_what_was_not_counted_has_no_share(work, latency_s):
-    assert reached(work, latency_s) == {"peak_share": None, "peak": None}
+    assert reached(work, latency_s) == {"utilization": None, "peak": None}

@@ -1,10 +1,10 @@
 """What tells that the processor was slow during a call: pieces of work timed before and after it.
 
-    python -m tests.benchmarks.pace_truth [--minutes 3]
+    python -m tests.benchmarks.probe_truth [--minutes 3]
 
 For each piece of work: how the time of a call goes with that of the work beside it, as the
-correlation of the logarithms; and with the pace within the call, as a trial takes it. Then the
-calls beside which, and those within which the pace was good, against all calls.
+correlation of the logarithms; and with the probe within the call, as a trial takes it. Then the
+calls beside which, and those within which the probe was good, against all calls.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tuner.processes.task import leave_result
 from tuner.records.job import Job
 
 ZEROS = bytes(2**22)
-PACE = "the pace"
+PROBE = "the probe"
 CORES = few(range(os.cpu_count() or 1))
 
 
@@ -48,12 +48,12 @@ def works() -> dict[str, Callable[[], Any]]:
         "product in fp32": lambda: matrix @ matrix,
         "product in bf16": lambda: halves @ halves,
         "copy of 64 MiB": large.clone,
-        PACE: lambda: slowest_s(CORES, WORK, ROUNDS),
+        PROBE: lambda: slowest_s(CORES, WORK, ROUNDS),
     }
 
 
 def beside_calls(folder: Path) -> None:
-    """The task of a child: the seconds of calls, the pace within, and what the work beside took."""
+    """The task of a child: the seconds of calls, the probe within and the work beside."""
     request = json.loads((folder / "request.json").read_text())
     job = Job.from_json(request["job"])
     pipe, build = constructed(job)
@@ -70,10 +70,10 @@ def beside_calls(folder: Path) -> None:
 
 
 def seconds(name: str, work: Callable[[], Any]) -> float:
-    """What the work took; the pace times itself."""
+    """What the work took; the probe times itself."""
     began_s = time.perf_counter()
     found = work()
-    return float(found) if name == PACE else time.perf_counter() - began_s
+    return float(found) if name == PROBE else time.perf_counter() - began_s
 
 
 def goes_with(work_s: Any, calls_s: Any) -> float:
@@ -88,25 +88,25 @@ def main() -> None:
     asked = options.parse_args()
     with one_config(asked) as (children, job):
         request = {"job": asdict(job), "minutes": asked.minutes}
-        rows = children.call("tests.benchmarks.pace_truth:beside_calls", request)["rows"]
+        rows = children.call("tests.benchmarks.probe_truth:beside_calls", request)["rows"]
     calls_s = numpy.array([called_s for called_s, *_ in rows[1:]])
     for name in rows[0][2]:
         work_s = numpy.array([beside_s[name] for *_, beside_s in rows])
         around_s = (work_s[:-1] + work_s[1:]) / 2
         say({"work": name, "correlation": goes_with(around_s, calls_s), **summary(list(work_s))})
     say({"calls": "all", **summary(list(calls_s))})
-    pace_s = numpy.array([beside_s[PACE] for *_, beside_s in rows])
-    calm = numpy.maximum(pace_s[:-1], pace_s[1:]) <= SLOW * pace_s.min()
-    tell("the pace beside them was good", calls_s[calm])
+    probe_s = numpy.array([beside_s[PROBE] for *_, beside_s in rows])
+    calm = numpy.maximum(probe_s[:-1], probe_s[1:]) <= SLOW * probe_s.min()
+    tell("the probe beside them was good", calls_s[calm])
     looks_s = [looks_s for _, looks_s, _ in rows[1:]]
     if min((len(core_s) for cores_s in looks_s for core_s in cores_s), default=0) < LEAST_LOOKS:
         sys.exit("the calls are not looked at within here, or are too short")
     within_s = numpy.array([max(map(numpy.mean, cores_s)) for cores_s in looks_s])
     all_s = [look_s for cores_s in looks_s for core_s in cores_s for look_s in core_s]
     correlation = goes_with(within_s, calls_s)
-    say({"work": "the pace within", "correlation": correlation, **summary(list(1e3 * within_s))})
+    say({"work": "the probe within", "correlation": correlation, **summary(list(1e3 * within_s))})
     calm_within = within_s <= SLOW_WITHIN * numpy.quantile(all_s, 0.1)
-    tell("the pace within was good", calls_s[calm_within])
+    tell("the probe within was good", calls_s[calm_within])
     tell("both were good", calls_s[calm & calm_within])
 
 
