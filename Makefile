@@ -9,6 +9,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PAGES := $(shell find docs -name '*.md')
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 
 .PHONY: tune quick test test-all check docs resolve clean
@@ -36,10 +37,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cog --check docs/*.md
+	$(BIN)/cog --check $(PAGES)
 
 docs: $(VENV)/.installed-dev
-	$(BIN)/cog -r docs/*.md
+	$(BIN)/cog -r $(PAGES)
 
 # pip would judge requirements such as `python_version >= "3.12"` by the Python that it runs on.
 resolve: $(VENV)/.venv

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ast
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import click
 from sqlalchemy import Column, Table
@@ -12,6 +15,8 @@ from storage.schema import metadata
 from tuner.cli.main import main
 
 HELP_WIDTH = 80
+ROOT = Path(__file__).parents[1]
+WITH_CONSTANTS = ("tuner", "storage", "search_space")
 
 
 def cli_reference() -> str:
@@ -37,6 +42,53 @@ def schema_reference() -> str:
         ]
         lines += [table(("column", "type", "key", "what it holds"), rows), ""]
     return "\n".join(lines)
+
+
+def constants_table() -> str:
+    """Every number that is a constant of the code and has its reason below it."""
+    rows = [
+        (code(name), code(value), reason, code(file))
+        for file in source_files()
+        for name, value, reason in constants(ROOT / file)
+    ]
+    return table(("constant", "value", "reason", "file"), rows)
+
+
+def source_files() -> list[str]:
+    """The sources but for the reference pipelines, whose numbers are those of architectures."""
+    paths = [path for package in WITH_CONSTANTS for path in (ROOT / package).rglob("*.py")]
+    files = (path.relative_to(ROOT).as_posix() for path in paths)
+    return sorted(file for file in files if not file.startswith("tuner/reference/"))
+
+
+def constants(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, value and reason of each number that has one directly below it."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for node, below in pairwise(body):
+        match node, below:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value),
+                ast.Expr(value=ast.Constant(value=str(reason))),
+            ) if name.isupper() and numeric(value):
+                yield name, ast.unparse(value), " ".join(reason.split()).replace("``", "`")
+
+
+def numeric(value: ast.expr) -> bool:
+    """Whether an expression is a number, a duration, bytes, or several numbers."""
+    match value:
+        case ast.Constant(value=constant):
+            return type(constant) in (int, float)
+        case ast.BinOp(left=left, right=right):
+            return numeric(left) and numeric(right)
+        case ast.UnaryOp(operand=operand):
+            return numeric(operand)
+        case ast.Tuple(elts=items):
+            return bool(items) and all(map(numeric, items))
+        case ast.Dict(values=items):
+            return bool(items) and all(map(numeric, items))
+        case ast.Call(func=ast.Name(id="timedelta" | "bytes"), args=args, keywords=named):
+            return all(map(numeric, [*args, *(keyword.value for keyword in named)]))
+    return False
 
 
 def settings(command: click.Command) -> dict[str, object]:

@@ -232,12 +232,12 @@ condition = Table(
     metadata,
     _of_trial(),
     _key("position", Integer, "Place among the conditions of this trial, from 0."),
-    _fact("kind", CleanText, "What was seen, with its unit: others_cores, recompiles and so on."),
+    _fact("kind", CleanText, "What was read, with its unit: others_cores, recompiles and so on."),
     _fact("value", Double, "Its value."),
-    _fact("sample_kind", CleanText, "The kind of the sample it was seen beside; empty for none."),
+    _fact("sample_kind", CleanText, "The kind of the sample that it lies beside; empty for none."),
     _fact("sample_position", Integer, "The sample's place; 0 for none."),
     _fact("complaint", CleanText, "Why the time is not to be trusted; empty where it is."),
-    comment="What was seen of the machine beside a sample or a trial.",
+    comment="A reading of the machine beside a sample or a trial.",
 )
 
 work = Table(

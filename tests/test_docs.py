@@ -37,10 +37,13 @@ from tuner.report.trials import listed_json
 from tuner.result import Result
 
 ROOT = Path(__file__).parents[1]
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 
-page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+NAME = re.compile(r"`([^`]+)`")
+ROOMS = ("tuner", "storage", "search_space")
+
+page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 command = pytest.mark.parametrize("name", sorted(main.commands))
 
 
@@ -65,7 +68,7 @@ def anchors(path: Path) -> set[str]:
     return {heading.replace(" ", "-") for heading in kept}
 
 
-@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_made_from_the_code_is_up_to_date(path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "43")
@@ -92,8 +95,28 @@ def test_every_link_leads_somewhere(path):
 
 
 def test_every_page_is_in_the_index():
-    others = {path.name for path in DOCS} - {"index.md"}
+    others = {path.relative_to(ROOT / "docs").as_posix() for path in DOCS} - {"index.md"}
     assert {name for name in others if f"({name})" not in text("docs/index.md")} == set()
+
+
+def names_of_the_vocabulary() -> list[str]:
+    """What stands in backquotes in the columns for the code and for JSON."""
+    rows = [line.split("|") for line in text("docs/vocabulary.md").splitlines() if line[:1] == "|"]
+    return sorted({name for row in rows for cell in row[3:5] for name in NAME.findall(cell)})
+
+
+@pytest.mark.parametrize("name", names_of_the_vocabulary())
+def test_every_name_of_the_vocabulary_is_one_of_the_code(name):
+    sources = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    if name.endswith(".py"):
+        assert [path for path in sources if path.as_posix().endswith(f"/{name}")]
+        return
+    for word in re.findall(r"\w+", name):
+        assert any(re.search(rf"\b{word}\b", path.read_text("utf-8")) for path in sources), word
+
+
+def test_the_readme_is_short():
+    assert len(text("README.md").splitlines()) <= 80
 
 
 @page
@@ -151,7 +174,7 @@ def test_the_worked_example_acts(worked_example, reference_folder, tmp_path):
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_every_kind_of_failure_is_documented(kind):
-    assert f"| `{kind.value}` |" in text("docs/measuring.md")
+    assert f"| `{kind.value}` |" in text("docs/troubleshooting.md")
 
 
 # What is measured here is made up.

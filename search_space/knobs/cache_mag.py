@@ -101,7 +101,7 @@ def kept_ratios(build: Build) -> dict[str, list[float]]:
         goes_only_with(
             "quantization",
             ("none",),
-            "its ratios are kept by a sample of the weights, which quantized ones do not give",
+            "its ratios belong to a sample of the weights, which quantized ones do not give",
         ),
         goes_only_with("placement", ("device",), "its ratios are measured with all on the device"),
     ),

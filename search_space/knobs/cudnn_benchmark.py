@@ -39,7 +39,7 @@ def cudnn_benchmark_effect(build: Build, choice: str) -> str | None:
     run_on=("cuda",),
 )
 def cudnn_benchmark(build: Build, choice: str) -> None:
-    """The first call of each shape tries the convolutions of cuDNN, the fastest is kept."""
+    """The first call of each shape tries the convolutions of cuDNN and keeps the fastest."""
     import torch
 
     torch.backends.cudnn.benchmark = True

@@ -76,7 +76,7 @@ def float32_matmul_effect(build: Build, choice: str) -> str | None:
     ),
     conflicts=(
         goes_only_with("precision", ("fp32",), "only products of fp32 matrices are concerned"),
-        goes_only_with("engine", PYTORCH_ENGINES, "it is PyTorch that is told"),
+        goes_only_with("engine", PYTORCH_ENGINES, "the setting is one of PyTorch"),
     ),
     effect=float32_matmul_effect,
     probes={"float32-matmul-bf16": rounds_to_bf16},

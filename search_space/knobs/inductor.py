@@ -72,7 +72,7 @@ def inductor_effect(build: Build, choice: str) -> str | None:
             "coordinate-descent",
             need=device("cuda", what="tuning the blocks of Triton kernels"),
             tier=Tier.LOSSLESS,
-            conflicts=(goes_only_with("engine", COMPILED, "it is inductor that is told"),),
+            conflicts=(goes_only_with("engine", COMPILED, "the setting is one of inductor"),),
         ),
     ),
     effect=inductor_effect,

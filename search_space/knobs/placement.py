@@ -61,7 +61,7 @@ def placement_effect(build: Build, choice: str) -> str | None:
                 Conflict(
                     "memory_format",
                     ("channels_last",),
-                    "the weights are kept apart from the layers, which hold none to be reordered",
+                    "the weights lie apart from the layers, which hold none to be reordered",
                 ),
             ),
             run_on=("cuda",),

@@ -12,7 +12,7 @@ from search_space.build import Build, Entry, Example
 from search_space.runtimes.graph import Graph, graph_key, graph_of
 
 MOST_CALLS = 16
-"""Of a longer schedule every n-th call is kept, so that the ranges are those from noise to image.
+"""Of a longer schedule every n-th call counts, so that the ranges are those from noise to image.
 More calls would make them surer, and each costs disk and a run of the model."""
 
 KeptCalls = Sequence[tuple[Any, Any]]

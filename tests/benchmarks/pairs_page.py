@@ -79,7 +79,7 @@ family: whether it ran, a rule excludes it, or it failed. Made by
 {where}.
 
 A pair *ran* when a config in which it stands was built in a process of its own, each of its
-choices was seen to act, and the image was neither broken nor another one. A config holds as many
+choices acted, and the image was neither broken nor another one. A config holds as many
 pairs as the rules allow; where it failed, its pairs were run alone. Pairs with a step cache ran 16
 steps, or 32 where some are left out, with another schedule 8, all others 2. What is not run yet is
 run by the same command, which goes on where it stopped.

@@ -105,7 +105,10 @@ def test_an_option_that_does_not_parse_is_one_line(invoke, arguments, words):
         (["--num-frames", "9"], ["makes images", "--num-frames"]),
         (["--device", "cuda"], ["'cuda' cannot be used"]),
         (["--device", "abacus"], ["'abacus' cannot be used"]),
-        (["--lpips", "."], ["LPIPS needs", "alexnet-owt-7be5be79.pth", "docs/measuring.md"]),
+        (
+            ["--lpips", "."],
+            ["LPIPS needs", "alexnet-owt-7be5be79.pth", "docs/measuring/fidelity.md"],
+        ),
     ],
 )
 def test_a_request_that_cannot_be_met_is_one_line(invoke, tiny_cache, arguments, words):

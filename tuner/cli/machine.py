@@ -15,7 +15,7 @@ from tuner.cli.output import stderr, stdout
 @click.option("--all", "all_wanted", is_flag=True, help="Tell what is not usable, and why not.")
 @as_json
 def machine(device: str | None, all_wanted: bool, json_wanted: bool) -> None:
-    """Show what was found on this machine; with --all what was not, and why.
+    """Show what this machine has; with --all what it lacks, and why.
 
     \b
     Example: tune machine

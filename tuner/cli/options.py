@@ -105,7 +105,7 @@ store_option = click.option(
     "--store",
     metavar="URL",
     envvar="DIFFUSERS_AUTOTUNE_STORE",
-    help="Where trials are kept: a file or SQLAlchemy's URL. [default: a file in your data folder]",
+    help="The store: a file or SQLAlchemy's URL. [default: a file in your data folder]",
 )
 
 

@@ -18,7 +18,7 @@ from tuner.records.statistics import half_width_s
 MINIMUM_SAMPLES = 3
 MAXIMUM_SAMPLES = 10
 MAXIMUM_CALLS = 20
-"""So many calls that may count are made at most, where some of them were disturbed."""
+"""The most calls that may count, where some of them were disturbed."""
 
 MAXIMUM_WARM_UPS = {"cpu": 3}
 MAXIMUM_WARM_UPS_ACCELERATOR = 5
@@ -28,10 +28,10 @@ STEADY_LIMIT_S = 30.0
 """After this long no further sample is taken, once there are three."""
 
 MAXIMUM_REPEATS = 5
-"""So many disturbed calls of a trial are waited out and made again."""
+"""The most disturbed calls of a trial that are waited out and repeated."""
 
 MAXIMUM_EXCUSED = 2
-"""So many first calls that were disturbed may be beyond the cap before one ends the trial."""
+"""The most disturbed first calls beyond the cap before one ends the trial."""
 
 WARM_DIFFERENCE = 0.03
 HALF_WIDTH = {"cpu": 0.02}

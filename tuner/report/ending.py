@@ -15,7 +15,7 @@ from tuner.report.format import limits
 from tuner.result import Result
 
 REASONS = 2
-"""So many of the most frequent reasons are told: further ones are in ``tune trials``."""
+"""The most frequent reasons that a run names: further ones are in ``tune trials``."""
 
 DISTURBED = 0.25
 """From this share of disturbed trials on, the figures of a run are called rough."""

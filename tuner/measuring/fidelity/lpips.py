@@ -38,7 +38,7 @@ def read(folder: str) -> Mapping[str, Any]:
     except KeyError as error:
         raise UsageError(
             f"the files in {folder} are not those of LPIPS, {error} is missing: "
-            "docs/measuring.md says where they are"
+            "docs/measuring/fidelity.md says where they are"
         ) from error
 
 
@@ -49,7 +49,7 @@ def _tensors(path: Path) -> Mapping[str, Any]:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except FileNotFoundError as error:
         raise UsageError(
-            f"LPIPS needs {path}, which is not there: docs/measuring.md says where it is"
+            f"LPIPS needs {path}, which is not there: docs/measuring/fidelity.md says where it is"
         ) from error
     except Exception as error:
         # Whatever a file holds that is not weights, torch and pickle say so in many ways.

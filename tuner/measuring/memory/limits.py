@@ -12,10 +12,10 @@ from search_space.hardware.detect import logical_cores, usable_host_bytes
 from tuner.measuring.memory.device import DeviceMemory
 
 STOP = 1.5
-"""A trial that holds this many times the budget of the host is stopped.
+"""A trial that holds this multiple of the host's budget is stopped.
 
-Up to it the trial is measured and the search told how far off it was; beyond it is a runaway that
-might take the machine with it.
+Up to it the trial is measured, and the search learns how far off it was. Beyond it is a runaway
+that might take the machine with it.
 """
 
 STOP_SLACK_BYTES = 2**30

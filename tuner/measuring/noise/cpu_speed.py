@@ -32,22 +32,25 @@ SLOW = 1.15
 disturbed: undisturbed probes lie within a tenth of each other."""
 
 SLOW_WITHIN = 1.1
-"""Beyond so many times the best tenth of all looks of the trial a call is disturbed."""
+"""A call is disturbed beyond this multiple of the best tenth of the trial's probes within calls."""
 
 LEAST_LOOKS = 5
-"""Of fewer looks at a core nothing is said: the call was short, or held the interpreter."""
+"""Fewer probes of a core say nothing: the call was short, or held the interpreter."""
 
 LOOKS_AT_REST = 4
 
 WORK = bytes(2**18)
 ROUNDS = 8
+"""The most rounds of work in a probe: a core may have slept."""
+
 ENOUGH = 1.05
-"""The work is done eight times at most, for a core may have slept, and no more once it took little
-longer than the shortest probe. Well below what counts as slow: a shorter one may become known."""
+"""A round within this multiple of the shortest probe ends the probe. It lies well below what counts
+as slow, because a shorter one may become known."""
 
 LEAST_ROUNDS = 2
+
 COST = 0.0025
-"""Beside a short call there are fewer rounds: at the best speed they take this share of it, which
+"""Beside a short call a probe has fewer rounds: at the best speed they take this share of it, which
 no call feels."""
 
 RECENT_S = 0.05

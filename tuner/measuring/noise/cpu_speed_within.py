@@ -18,8 +18,9 @@ WORK = bytes(2**14)
 brings it in."""
 
 ROUNDS = 2
+
 SHARE = 0.0025
-"""Of a core's time, at most: the call is to feel nothing of it."""
+"""The most of a core's time that probes take, so that the call does not feel them."""
 
 LEAST_REST_S = 0.08
 

@@ -23,8 +23,10 @@ from tuner.measuring.noise.nvml import GpuWatch
 from tuner.processes.tree import CONTROLLER
 
 LEAST_CORES = 0.1
+"""Others disturb a call from this many cores on."""
+
 LEAST_SHARE = 0.01
-"""Others disturb from a tenth of a core, or from this share of all cores where that is more."""
+"""Others disturb a call from this share of all cores on, where that is more."""
 
 RESOLUTION_S = 0.03
 """The kernel counts the time of all processes in ticks of 10 ms; this much may be rounding."""
@@ -33,13 +35,16 @@ WINDOW_S = 0.3
 """A shorter call is judged by what others did in this time before its end."""
 
 FAMILY_S = 1.0
-"""For this long the processes of the run are taken for known."""
+"""The list of the run's own processes is read again after this long."""
 
 CALM_S = 1.0
+"""The machine is calm after this long without neighbours."""
+
 LEAST_WAIT_S = 3.0
+"""A trial waits for a calm machine as long as its calls have taken, and at least this long."""
+
 MOST_WAIT_S = 30.0
-"""The machine is calm after a second without neighbours. A trial waits for that as long as its
-calls have taken, within these limits."""
+"""A trial waits for a calm machine no longer than this."""
 
 
 @dataclass(frozen=True)

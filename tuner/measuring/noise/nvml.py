@@ -18,8 +18,8 @@ from typing import Any
 from search_space.trial import Condition
 
 EVERY_S = 1.0
-"""So often the GPU is looked at while a call runs, and once more when it has ended: the driver that
-answers is the one that the call needs."""
+"""The time between readings of the GPU while a call runs; one more follows when it has ended. The
+driver that answers is the one that the call needs."""
 
 POWER_CAP = 0x4
 SLOWDOWNS = {
