@@ -17,8 +17,9 @@ from search_space.hardware.detect import detect, int8_saturates
 from search_space.knob import Tier
 from search_space.space import Space
 from tests.search_space.choices import LEAST_DB
+from tests.tuner.drawing import drawn
 from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
-from tuner.report.knobs import knobs_json
+from tuner.report.knobs import all_choices, knobs_json, knobs_text
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 2}
 NOTE = "in the reduced range (7 bits), as this CPU has no VNNI"
@@ -84,6 +85,13 @@ def test_choices_in_7_bits_say_so_where_they_are(saturates, describe):
         if choice["note"]
     }
     assert notes == (dict.fromkeys(IN_7_BITS, NOTE) if saturates else {})
+
+
+@pytest.mark.parametrize("shown", [knobs_text, all_choices])
+def test_what_is_shown_of_the_knobs_says_so_too(shown, describe):
+    space = Space(replace(describe(int8_saturates=True), quality=Tier.LOSSY))
+    assert NOTE in drawn(shown(space))
+    assert NOTE not in drawn(shown(Space(describe(int8_saturates=False))))
 
 
 @pytest.fixture

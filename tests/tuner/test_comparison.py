@@ -9,12 +9,12 @@ FAST = {"precision": "bf16"}
 PEAKS = (Peak("host", "steady", "VmHWM", 2**30),)
 
 
-def trial(number, latency_s, config=None, race=None, round=None):
+def trial(number, latency_s, config=None, race=None, round=None, turns=None):
     began = "2026-01-01T00:00:00+00:00"
     outcome = (
         Failure(FailureKind.CRASH, "it crashed")
         if latency_s is None
-        else Measurement({"steady": (latency_s,) * 3}, PEAKS)
+        else Measurement({"steady": (latency_s,) * 3}, PEAKS, turns=turns or {})
     )
     purpose = Purpose.RACE if race else Purpose.SEARCH
     return Trial(Config(config or {}), outcome, 9.0, began, number, purpose, race, round)
@@ -35,6 +35,19 @@ def test_a_config_is_compared_by_its_race():
         assert (
             comparison_text(compared) == "2.00x (2.00 to 2.00) over the default, raced in 3 rounds"
         )
+
+
+def test_a_race_of_interleaved_calls_says_so():
+    turns = {"steady": (0, 1, 2)}
+    known = [
+        trial(2 * n + i, 2.0 - i, (FAST if i else {}), "a race", n, turns)
+        for n in (1, 2)
+        for i in (0, 1)
+    ]
+    told = comparison_text(with_baseline(known[1], known))
+    assert told.endswith(" over the default, raced in 2 rounds of interleaved calls")
+    half = [*known[:3], trial(5, 1.0, FAST, "a race", 2)]
+    assert not with_baseline(half[1], half).interleaved
 
 
 def test_without_a_race_it_is_compared_with_the_baseline_that_was_measured_nearest():

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
@@ -222,7 +221,6 @@ def test_what_is_piped_is_a_page_of_text(monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_the_help_of_each_command_fits_and_has_an_example(name):
-    command = main.commands[name]
-    shown = command.get_help(click.Context(command, info_name=f"tune {name}", terminal_width=80))
+    shown = printed(80, name, "--help")
     assert [line for line in shown.splitlines() if len(line) > 80] == []
     assert f"Example: tune {name}" in shown

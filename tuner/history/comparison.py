@@ -18,11 +18,13 @@ class Comparison:
 
     ``rounds`` is how often both were measured in a race; without one it is 0, ``speedup`` is the
     ratio of two trials alone, of which ``baseline`` is the other, and its bounds say nothing.
+    ``interleaved`` says whether the calls of a round lay beside each other.
     """
 
     speedup: Interval
     rounds: int
     baseline: Trial
+    interleaved: bool = False
 
 
 def with_baseline(trial: Trial, known: Sequence[Trial]) -> Comparison | None:
@@ -54,4 +56,6 @@ def _raced(config: Config, trials: list[Trial]) -> Comparison | None:
     shared = rounds & {one.round for one in baselines}
     if speedup is None or len(shared) < MINIMUM_ROUNDS:
         return None
-    return Comparison(speedup, len(shared), baselines[0])
+    mine = [one for one in trials if one.config in (config, BASELINE)]
+    interleaved = all(one.measurement is not None and one.measurement.turns for one in mine)
+    return Comparison(speedup, len(shared), baselines[0], interleaved)

@@ -91,8 +91,8 @@ def _facts(stored: StoredTrial, compared: Comparison | None) -> Iterator[Row]:
     yield Row(("config",), trial.config.describe())
     if measured is not None:
         made = "an image" if stored.workload.throughput else "a call"
-        steady_s = [sample_s / measured.counted for sample_s in measured.seconds["steady"]]
-        yield Row(("latency",), latency_text(steady_s, made))
+        counted_s = [sample_s / measured.counted for sample_s in measured.seconds["steady"]]
+        yield Row(("latency",), latency_text(counted_s, made))
     if compared is not None:
         yield Row(("speed-up",), comparison_text(compared))
     if measured is not None:
@@ -120,7 +120,9 @@ def comparison_text(compared: Comparison) -> str:
     speedup = compared.speedup
     if compared.rounds:
         interval = raced_times(speedup.ratio, speedup.low, speedup.high)
-        return f"{interval} over the default, raced in {counted(compared.rounds, 'round')}"
+        calls = " of interleaved calls" if compared.interleaved else ""
+        rounds = counted(compared.rounds, "round")
+        return f"{interval} over the default, raced in {rounds}{calls}"
     default = f"the default of trial {compared.baseline.number}"
     return f"{times(speedup.ratio)} over {default}, by one trial of each: not raced"
 
