@@ -108,6 +108,10 @@ def family(knob: Knob, choices: Sequence[Choice]) -> Iterator[str]:
         apart += [place.lower()] if several_places else []
         apart += [f"needs {listed(more)}"] if more else []
         yield f"  - {', '.join(map(code, values))}: {'; '.join(apart or ['needs no more'])}."
+    noted = [choice for choice in choices if choice.note is not nothing]
+    for note, alike in groupby(noted, key=lambda choice: choice.note):
+        values = [choice.value for choice in alike]
+        yield f"  - {', '.join(map(code, values))}: {prose(note.__doc__)}"
 
 
 def terms_of(choice: Choice) -> Terms:

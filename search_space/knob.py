@@ -89,6 +89,9 @@ class Need:
         return next((one for one in self.each if one(context)), None)
 
 
+Note = Callable[[Context], "str | None"]
+"""None, or the sentence that says what is different about the choice on this machine."""
+
 Apply = Callable[[Build, str], None]
 Effect = Callable[[Build, str], "str | None"]
 """None where the choice is seen to act, otherwise the sentence that says what was seen."""
@@ -156,6 +159,7 @@ class Choice:
 
     ``run_on`` names the device kinds on which this project has run it; None leaves that to the
     knob's declaration. ``environment`` gives the variables that must be set before Python starts.
+    ``note`` gives a sentence where the choice is available but acts otherwise on this machine.
     What makes ``another_image`` by design is not compared with the baseline.
     """
 
@@ -168,6 +172,7 @@ class Choice:
     run_on: tuple[str, ...] | None = None
     environment: Environment = as_it_is
     another_image: bool = False
+    note: Note = nothing
 
     def verified(self, machine: Machine) -> bool:
         """Whether this choice has been run on this kind of device; the first choice counts too."""

@@ -85,6 +85,13 @@ def probe(name: str) -> Need:
     return probe_worked
 
 
+def seven_bits(context: Context) -> str | None:
+    """On an x86 CPU without VNNI the weights keep to 7 bits: sums of 8-bit products saturate."""
+    if not context.machine.int8_saturates:
+        return None
+    return "in the reduced range (7 bits), as this CPU has no VNNI"
+
+
 @need("a C++ compiler on a CPU")
 def cpp_compiler(context: Context) -> str | None:
     if context.machine.device != "cpu" or any(map(shutil.which, ("g++", "clang++", "c++"))):

@@ -50,7 +50,7 @@ budget        knob
 fidelity      knob
 knob          build hardware pipeline workload
 workload      errors identity pipeline
-runtimes      build
+runtimes      build hardware
 pipeline      build errors identity
 hardware      errors identity
 units         errors

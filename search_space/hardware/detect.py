@@ -72,6 +72,7 @@ def detect(device: str | None) -> Machine:
         native_dtypes=native_dtypes(found),
         device_count=_device_count(found),
         threads=torch.get_num_threads(),
+        int8_saturates=int8_saturates(found),
         packages=_packages(),
     )
 
@@ -171,6 +172,21 @@ def native_dtypes(kind: str) -> tuple[str, ...]:
     else:
         supported = {"bf16": kind != "mps", "fp16": kind != "hpu"}
     return tuple(native + [name for name, native_here in supported.items() if native_here])
+
+
+def int8_saturates(kind: str) -> bool:
+    """Whether a kind of device cuts off sums of 8-bit products: x86 without VNNI does.
+
+    It adds up two of them in 16 bits, which suffices where the weights keep to 7 bits: see "Nuances
+    of int8 computations" in oneDNN's documentation. A CPU with AMX has VNNI, too.
+    """
+    import torch
+
+    if kind != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    # The first asks for VNNI of AVX-512; an older torch cannot be asked for that of AVX2.
+    flags: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return not (torch.cpu._is_vnni_supported() or flags.get("avx_vnni"))
 
 
 def _packages() -> dict[str, str]:

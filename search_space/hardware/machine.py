@@ -15,7 +15,7 @@ class Machine:
 
     ``host_bytes`` and ``cores`` (the logical ones) are what this process may use of the computer,
     ``threads`` are those that torch takes by itself. ``native_dtypes`` are those whose matrix
-    products run on hardware of their own.
+    products run on hardware of their own, ``int8_saturates`` says that sums of int8 are cut off.
     ``probes`` maps the name of a probe to None (works) or to the sentence that says why not.
     """
 
@@ -28,6 +28,7 @@ class Machine:
     native_dtypes: tuple[str, ...] = ()
     device_count: int = 1
     threads: int = 0
+    int8_saturates: bool = False
     packages: Mapping[str, str] = field(default_factory=dict)
     probes: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -49,11 +50,13 @@ class Machine:
         facts = self.hardware
         for name in ("device_bytes", "host_bytes"):
             facts[name] = round(facts[name] / 2**30)
-        # These two came later: the usual machine keeps the identity that it had before.
+        # These came later: the usual machine keeps the identity that it had before.
         if self.device_count == 1:
             del facts["device_count"]
         if self.threads in (0, self.cores):
             del facts["threads"]
+        if not self.int8_saturates:
+            del facts["int8_saturates"]
         return fingerprint(facts)
 
     @property

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
-from search_space.needs import amd, device, every, need, nvidia, probe
+from search_space.knob import (
+    Choice,
+    Conflict,
+    Context,
+    Effect,
+    Need,
+    Tier,
+    more_choices,
+    nothing,
+)
+from search_space.needs import amd, device, every, need, nvidia, probe, seven_bits
 from search_space.runtimes.onnx import DEVICE_PROVIDERS, ONNXRUNTIME, run_by_onnxruntime
 
 PRECISION = (
@@ -133,7 +142,8 @@ def providers(*more: Need) -> tuple[Choice, ...]:
 def int8(name: str, tier: Tier, *more: Need) -> Choice:
     """A choice whose products are in int8, for which ONNX Runtime has fast kernels on a CPU."""
     on_cpu = device("cpu", what="a product of int8 matrices by ONNX Runtime")
-    return Choice(name, every(*more, on_cpu, provider_available), tier)
+    note = nothing if name.endswith("-weights") else seven_bits
+    return Choice(name, every(*more, on_cpu, provider_available), tier, note=note)
 
 
 PROBES = {provider: provider_probe(provider) for provider in WHEELS}

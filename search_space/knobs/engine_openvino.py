@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
-from search_space.needs import device, every, installed, need, probe
+from search_space.needs import device, every, installed, need, probe, seven_bits
 from search_space.runtimes.openvino import OPENVINO, run_by_openvino
 
 OWN_PRECISION = (
@@ -99,8 +99,13 @@ NNCF = installed("nncf", "openvino")
         Choice(
             "openvino-int8-weights", runs_on("CPU", "INT8", one_openvino_denoiser, NNCF), Tier.NEAR
         ),
-        # 19 dB on the tiny SDXL with random weights, 28 to 31 dB on the tiny others.
-        Choice("openvino-int8", runs_on("CPU", "INT8", one_openvino_denoiser, NNCF), Tier.LOSSY),
+        Choice(
+            "openvino-int8",
+            runs_on("CPU", "INT8", one_openvino_denoiser, NNCF),
+            # 19 dB on the tiny SDXL with random weights, 28 to 31 dB on the tiny others.
+            Tier.LOSSY,
+            note=seven_bits,
+        ),
     ),
     effect=openvino_effect("engine"),
     conflicts=OWN_PRECISION,
@@ -128,6 +133,7 @@ INT8_TILES = "OpenVINO does not compile a decoder in int8 that blends tiles"
             runs_on("CPU", "INT8", NNCF),
             Tier.NEAR,
             conflicts=(Conflict("vae_tiling", ("on",), INT8_TILES),),
+            note=seven_bits,
         ),
     ),
     effect=openvino_effect("vae_engine"),

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from search_space.build import Build
+from search_space.hardware.detect import int8_saturates
 from search_space.knob import Choice, Need, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.knobs.precision import kept_in_fp32
-from search_space.needs import device, every, installed, not_device, probe
+from search_space.needs import device, every, installed, not_device, probe, seven_bits
 
 STAYS_IN_PYTORCH = goes_only_with(
     "engine",
@@ -43,14 +44,12 @@ def quantizable(model: Any, choice: str) -> Callable[[Any, str], bool]:
 
 def torchao_config(choice: str, device_name: str) -> Any:
     """The configuration of torchao; what inductor is told is left to a knob of its own."""
-    import torch
-    from torchao import quantization, utils
+    from torchao import quantization
 
     if choice == "torchao-int8-weights":
         config = quantization.Int8WeightOnlyConfig()
     elif choice == "torchao-int8-dynamic":
-        # Without VNNI the sums of a CPU overflow on the whole range of int8.
-        narrow = utils.should_reduce_range(torch.device(device_name))
+        narrow = int8_saturates(device_name)
         config = quantization.Int8DynamicActivationInt8WeightConfig(reduce_range=narrow)
     elif choice == "torchao-fp8-weights":
         config = quantization.Float8WeightOnlyConfig()
@@ -121,6 +120,7 @@ TORCHAO_PROBES = {
             need=with_torchao(device("cpu", "cuda", "xpu", what="a product of int8 matrices")),
             tier=Tier.NEAR,
             run_on=("cpu", "cuda"),
+            note=seven_bits,
         ),
         Choice(
             "torchao-fp8-weights",

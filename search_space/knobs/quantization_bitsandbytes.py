@@ -51,6 +51,21 @@ def bitsandbytes_works(device_name: str, head_size: int) -> str | None:
     return None
 
 
+def sums_int8(device_name: str, head_size: int) -> str | None:
+    """On a CPU a sum of the largest products: bitsandbytes knows no range but the whole of int8."""
+    import torch
+
+    if device_name != "cpu":
+        return None
+    rows = torch.full((32, 256), 127, dtype=torch.int8)
+    exact = torch.full((32, 32), 256 * 127 * 127, dtype=torch.int32)
+    if torch.equal(torch._int_mm(rows, rows.T), exact):
+        return None
+    return (
+        "PyTorch's sums of 8-bit products saturate on this CPU, and bitsandbytes needs them whole"
+    )
+
+
 def bitsandbytes_effect(build: Build, choice: str) -> str | None:
     """No layer that is quantized may be left, and some layer must hold weights of 8 or 4 bits."""
     import torch
@@ -77,12 +92,12 @@ BITSANDBYTES_NEED = every(
 @more_choices(
     "quantization",
     choices=(
-        Choice("bnb-int8", need=BITSANDBYTES_NEED, tier=Tier.NEAR),
+        Choice("bnb-int8", need=every(BITSANDBYTES_NEED, probe("bnb-int8")), tier=Tier.NEAR),
         Choice("bnb-nf4", need=BITSANDBYTES_NEED, tier=Tier.LOSSY),
     ),
     conflicts=(STAYS_IN_PYTORCH,),
     effect=bitsandbytes_effect,
-    probes={"bitsandbytes": bitsandbytes_works},
+    probes={"bitsandbytes": bitsandbytes_works, "bnb-int8": sums_int8},
     run_on=("cpu", "cuda"),
 )
 def quantization_bitsandbytes(build: Build, choice: str) -> None:

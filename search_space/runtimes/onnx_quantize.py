@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
+from search_space.hardware.detect import int8_saturates
 from search_space.runtimes.calibration import calibration_calls, call_key
 from search_space.runtimes.graph import Graph, keep_whole, release_weights
 
@@ -40,7 +41,8 @@ def onnx_quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
     """The file of the graph in int8; made where the cache has none."""
     import onnxruntime
 
-    narrow = overflows()
+    # Products with weights in blocks are exact on every CPU: MLAS sums them up otherwise.
+    narrow = what != "weights" and int8_saturates("cpu")
     kind = f"{what}-narrow" if narrow else what
     kind += f"-{call_key(build)}" if what == "all" else ""
     name = f"{path.parent.name}-int8-{kind}-{onnxruntime.__version__}"
@@ -65,16 +67,6 @@ def onnx_quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
     return folder / path.name
 
 
-def overflows() -> bool:
-    """Whether the sums of products of int8 overflow: on x86 without VNNI."""
-    import platform
-
-    import torch
-
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return x86 and not torch.cpu._is_vnni_supported()
-
-
 def quantize_onnx_weights(source: Path, target: Path) -> None:
     """Linear layers by weights in int8, whose products are in int8 where the CPU has such."""
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
@@ -92,6 +84,7 @@ def quantize_onnx_products(
 ) -> None:
     """Products with constant weights in int8, by ranges seen in ``calls`` or found in each call.
 
+    ``narrow`` weights keep to 7 bits, for CPUs whose products saturate.
     Convolutions are quantized by ranges seen alone: with others they are slower than in fp32. A
     layer that sees one row a sample, exported as Gemm, gains nothing and stays as it is.
     """

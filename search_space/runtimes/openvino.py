@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.build import Build
+from search_space.hardware.detect import int8_saturates
 from search_space.runtimes.calibration import calibration_calls, call_key
 from search_space.runtimes.graph import (
     Graph,
@@ -140,7 +141,10 @@ def quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
     import nncf
     import openvino
 
-    kind = f"{what}-{call_key(build)}" if what == "all" else what
+    # Weights alone are widened before they are multiplied.
+    narrow = what == "all" and int8_saturates("cpu")
+    kind = f"{what}-narrow" if narrow else what
+    kind += f"-{call_key(build)}" if what == "all" else ""
     folder = path.parent.with_name(f"{path.parent.name}-int8-{kind}")
     if folder.exists():
         return folder / "model.xml"
@@ -151,14 +155,27 @@ def quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
         model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
     else:
         arrays = [[call[place].numpy() for place in places(model)] for call in inputs]
-        model = nncf.quantize(
-            model,
-            nncf.Dataset(arrays),
-            subset_size=len(arrays),
-            model_type=nncf.ModelType.TRANSFORMER,
-        )
+        model = openvino_int8(model, arrays, narrow)
     keep(folder, model)
     return folder / "model.xml"
+
+
+def openvino_int8(model: Any, calls: Sequence[Sequence[Any]], narrow: bool) -> Any:
+    """The model with its products in int8, by ranges seen in ``calls``.
+
+    ``narrow`` weights keep to 7 bits, for CPUs whose products saturate. Otherwise NNCF leaves it at
+    those of the first convolutions.
+    """
+    import nncf
+
+    fix = nncf.OverflowFix.ENABLE if narrow else nncf.OverflowFix.FIRST_LAYER
+    return nncf.quantize(
+        model,
+        nncf.Dataset(calls),
+        subset_size=len(calls),
+        model_type=nncf.ModelType.TRANSFORMER,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
+    )
 
 
 def keep(folder: Path, model: Any) -> None:

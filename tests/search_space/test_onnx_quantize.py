@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from search_space.hardware.detect import int8_saturates
 from search_space.runtimes.onnx_quantize import (
     quantize_onnx_products,
     quantize_onnx_weights,
@@ -80,19 +81,20 @@ def value(name: str, shape: list[int]) -> onnx.ValueInfoProto:
 
 
 @pytest.fixture
-def quantize(source: Path, call: list[torch.Tensor], tmp_path: Path) -> Callable[[str], Path]:
-    def made(what: str) -> Path:
+def quantize(source: Path, call: list[torch.Tensor], tmp_path: Path) -> Callable[[str, bool], Path]:
+    def made(what: str, narrow: bool) -> Path:
         target = tmp_path / f"{what}.onnx"
         if what == "weights":
             quantize_onnx_weights(source, target)
         else:
             calls = [call] if what == "all" else []
-            quantize_onnx_products(source, target, calls, narrow=False)
+            quantize_onnx_products(source, target, calls, narrow)
         return target
 
     return made
 
 
+@pytest.mark.parametrize("narrow", [True, False])
 @pytest.mark.parametrize(
     ("what", "counts"),
     [
@@ -112,14 +114,29 @@ def quantize(source: Path, call: list[torch.Tensor], tmp_path: Path) -> Callable
     ],
 )
 def test_products_with_weights_are_quantized_and_those_of_the_attention_are_not(
-    what, counts, quantize, source, call
+    what, counts, narrow, quantize, source, call
 ):
-    path = quantize(what)
+    path = quantize(what, narrow)
     assert quantized_counts(path) == counts
     assert quantized_operators(path) == sum(counts.get(name, 0) for name in INT8)
+    if what != "weights" and not narrow and int8_saturates("cpu"):
+        pytest.skip("on this CPU sums of 8-bit products saturate")
     exact = answers(source, call)
     error = np.linalg.norm(answers(path, call) - exact) / np.linalg.norm(exact)
     assert 0 < error < 0.05
+
+
+@pytest.mark.parametrize("what", ["dynamic", "all"])
+def test_narrow_weights_keep_to_7_bits(what, quantize):
+    def largest(narrow: bool) -> int:
+        path = quantize(what, narrow)
+        weights = [
+            numpy_helper.to_array(one, str(path.parent))
+            for one in onnx.load(path).graph.initializer
+        ]
+        return max(abs(one.astype(int)).max() for one in weights if one.dtype == np.int8)
+
+    assert 32 < largest(narrow=True) <= 64 < largest(narrow=False)
 
 
 def test_a_graph_that_rounds_and_then_computes_in_float_is_not_quantized(source, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from search_space.build import Build
 from search_space.catalog import all_knobs, all_probes
 from search_space.construct import construct, no_effect
+from search_space.hardware.detect import int8_saturates
+from search_space.knob import Tier
 from search_space.knobs.quantization import quantizable
 from search_space.space import Space
 from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
@@ -68,6 +71,8 @@ def baseline(make: Callable[..., Build]) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("value", LEAST_DB)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_quantized(family, value, make, baseline):
+    if reason := all_probes()["bnb-int8"]("cpu", 64) if value == "bnb-int8" else None:
+        pytest.skip(reason)
     config = {"quantization": value}
     build = make(family, config)
     images = generate(build)
@@ -140,6 +145,16 @@ def test_products_that_a_cpu_does_not_have_are_for_accelerators(value, describe)
         assert knob.choice(value).need(broken) == "the kernel is not there"
         clash = Space(describe(kind)).clash({"quantization": value})
         assert clash.endswith("its kernels multiply with bf16 alone")
+
+
+def test_bitsandbytes_is_offered_in_int8_where_sums_do_not_saturate(describe):
+    if not int8_saturates("cpu"):
+        assert all_probes()["bnb-int8"]("cpu", 64) is None
+    saturates = describe(probes={"bitsandbytes": None, "bnb-int8": "sums saturate here"})
+    offered = Space(saturates).choices["quantization"]
+    assert "bnb-nf4" in Space(replace(saturates, quality=Tier.LOSSY)).choices["quantization"]
+    assert "bnb-int8" not in offered
+    assert "bnb-int8" in Space(describe()).choices["quantization"]
 
 
 def test_the_packages_are_asked_for_by_their_extras(describe):

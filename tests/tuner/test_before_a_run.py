@@ -16,12 +16,14 @@ from search_space.config import Config
 from search_space.errors import UsageError
 from search_space.space import Space
 from storage import Store
+from tests.storage.versions import VERSION_1, backups, store_of
 from tests.tuner.simulation import BEST, Quiet, Simulation, context
 from tests.tuner.test_emit import tuned
 from tuner.cli.main import main
 from tuner.deploy.emit import check_output, emit
 from tuner.records.plan import Plan
 from tuner.records.progress import Ending
+from tuner.report.notes import notes
 from tuner.report.progress import ConsoleProgress
 from tuner.run import Run
 
@@ -114,3 +116,15 @@ def test_a_run_with_pins_leaves_the_pictures_of_others(tmp_path):
     slow.touch()
     go(plan).forget_pictures()
     assert pictures.exists() and not slow.exists()
+
+
+def test_where_an_older_store_is_kept_is_told(tmp_path):
+    space = Space(context(), include=("precision",))
+    plan = Plan(space, UNLIMITED, 1, None, 600.0, tmp_path / "cache")
+    path = store_of(VERSION_1, tmp_path)
+    for _ in range(2):
+        with Store(str(path)) as store:
+            told = [note for note in notes(plan, store) if "older version" in note]
+            assert told == [note for note in told if str(store.backup) in note]
+            assert bool(told) is (store.backup is not None)
+    assert len(backups(path)) == 1

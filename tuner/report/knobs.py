@@ -23,6 +23,7 @@ def knobs_json(space: Space) -> list[dict[str, Any]]:
                     "value": choice.value,
                     "available": space.reason(knob, choice.value) is None,
                     "reason": space.reason(knob, choice.value),
+                    "note": choice.note(space.context),
                     "tier": choice.tier.value,
                     "verified": choice.verified(machine),
                 }
@@ -55,6 +56,6 @@ def _availability(space: Space, knob: Knob, choice: Choice) -> str:
     reason = space.reason(knob, choice.value)
     if reason:
         return f"no: {reason}"
-    machine = space.context.machine
-    unverified = f"yes, unverified on {machine.device}"
-    return "yes" if choice.verified(machine) else unverified
+    machine, note = space.context.machine, choice.note(space.context)
+    unverified = [] if choice.verified(machine) else [f"unverified on {machine.device}"]
+    return ", ".join(["yes", *unverified, *([note] if note else [])])
