@@ -33,6 +33,7 @@ from tuner.report.best import best_json
 from tuner.report.knobs import knobs_json
 from tuner.report.result import result_json
 from tuner.report.trial import stored_json
+from tuner.report.trials import listed_json
 from tuner.result import Result
 
 ROOT = Path(__file__).parents[1]
@@ -226,6 +227,7 @@ def test_every_key_of_the_json_is_documented(store_file, context, machine, workl
         Config(), "model", workload, machine, figures(baseline), None, None, "cache", "2026-01-01"
     )
     printed = [
+        listed_json(stored[0]),
         stored_json(stored[0]),
         stored_json(stored[1]),
         best_json(winners(stored)[0]),

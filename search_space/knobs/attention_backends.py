@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 
 from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Need, Tier, goes_only_with, more_choices
@@ -31,6 +32,15 @@ FLEX_COMPILED = Conflict(
 )
 
 
+def absent(package: str, how: str) -> str | None:
+    """That the package is not installed in this process, or None."""
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return f"{package} is not installed: {how}"
+    return None
+
+
 def present(package: str, how: str) -> Need:
     """The package, which no extra of ours can bring."""
 
@@ -41,6 +51,13 @@ def present(package: str, how: str) -> Need:
     return package_present
 
 
+def package_of(choice: str) -> tuple[str, str]:
+    """The package that brings a backend, and how to install it."""
+    if choice.startswith("sage"):
+        return SAGE
+    return FLASH_3 if choice.endswith("-3") else FLASH_2
+
+
 def registry_name(choice: str) -> str:
     """What diffusers calls the backend; the choice itself where it does not know it."""
     from diffusers.models.attention_dispatch import AttentionBackendName
@@ -49,15 +66,24 @@ def registry_name(choice: str) -> str:
     return next((name for name in names if name.strip("_").replace("_", "-") == choice), choice)
 
 
-def backend_probe(choice: str) -> Callable[[str, int], str | None]:
+def backend_probe(
+    choice: str, package: tuple[str, str] | None = None
+) -> Callable[[str, int], str | None]:
     """A probe that checks what the backend requires and calls it once."""
 
     def backend_works(device_name: str, head_size: int) -> str | None:
         import torch
         from diffusers.models import attention_dispatch as dispatch
 
+        if package is not None and (reason := absent(*package)):
+            return reason
         backend = dispatch.AttentionBackendName(registry_name(choice))
-        dispatch._check_attention_backend_requirements(backend)
+        try:
+            dispatch._check_attention_backend_requirements(backend)
+        except RuntimeError:
+            # It names the package and the version that it wants among much else.
+            name, how = package or ("torch", "pip install --upgrade torch")
+            return f"the installed {name} is too old for diffusers: {how}"
         dtype = torch.float32 if device_name == "cpu" else torch.float16
         query = torch.randn(1, 64, 2, head_size, device=device_name, dtype=dtype)
         made = dispatch.dispatch_attention_fn(query, query, query, backend=backend)
@@ -127,7 +153,10 @@ PACKAGED = (
     conflicts=(
         goes_only_with("engine", PYTORCH_ENGINES, "an exported graph has kernels of its own"),
     ),
-    probes={choice: backend_probe(choice) for choice in ("flex", *(c.value for c in PACKAGED))},
+    probes={
+        "flex": backend_probe("flex"),
+        **{c.value: backend_probe(c.value, package_of(c.value)) for c in PACKAGED},
+    },
 )
 def attention_backends(build: Build, choice: str) -> None:
     """Attention by a backend of diffusers' dispatcher: a kernel of PyTorch or of a package."""

@@ -46,11 +46,17 @@ def sdpa_probe(choice: str) -> Callable[[str, int], str | None]:
 
         dtype = torch.float32 if device_name == "cpu" else torch.float16
         query = torch.randn(1, 2, 64, head_size, device=device_name, dtype=dtype)
-        with (
-            profile(activities=[ProfilerActivity.CPU]) as profiled,
-            sdpa_kernel(getattr(SDPBackend, SDPA_BACKENDS[choice])),
-        ):
-            torch.nn.functional.scaled_dot_product_attention(query, query, query)
+        try:
+            with (
+                profile(activities=[ProfilerActivity.CPU]) as profiled,
+                sdpa_kernel(getattr(SDPBackend, SDPA_BACKENDS[choice])),
+            ):
+                torch.nn.functional.scaled_dot_product_attention(query, query, query)
+        except RuntimeError as error:
+            if "No viable backend" not in str(error):
+                raise
+            kernel = choice.removeprefix("sdpa-")
+            return f"PyTorch has no {kernel} kernel for heads of {head_size} on {device_name}"
         taken = sdpa_kernels(event.key for event in profiled.key_averages())
         if taken == {choice.removeprefix("sdpa-")}:
             return None

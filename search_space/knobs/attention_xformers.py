@@ -24,6 +24,10 @@ def xformers_works(device_name: str, head_size: int) -> str | None:
     import torch
 
     try:
+        import xformers  # noqa: F401
+    except ModuleNotFoundError:
+        return "xformers is not installed: pip install 'diffusers-autotune[xformers]'"
+    try:
         from xformers.ops import memory_efficient_attention
 
         query = torch.randn(1, 64, 2, head_size, device=device_name, dtype=torch.float16)

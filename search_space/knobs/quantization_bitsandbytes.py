@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from search_space.build import Build
@@ -40,6 +41,9 @@ def bitsandbytes_layer(linear: Any, choice: str, device_name: str) -> Any:
 def bitsandbytes_works(device_name: str, head_size: int) -> str | None:
     """One real call of each kind: the package is for all, its kernels are not."""
     import torch
+
+    if find_spec("bitsandbytes") is None:
+        return "bitsandbytes is not installed: pip install 'diffusers-autotune[bitsandbytes]'"
 
     for choice in BITSANDBYTES:
         linear = torch.nn.Linear(256, 256, dtype=torch.bfloat16)

@@ -6,12 +6,10 @@ import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy
 import pytest
-from rich.console import Console
 
 from search_space import knobs
 from search_space.build import Build
@@ -22,10 +20,11 @@ from search_space.knob import Tier
 from search_space.space import Space
 from search_space.trial import Measurement, too_far
 from search_space.workload import Workload
+from tests.tuner.drawing import drawn
 from tuner.measuring.fidelity.compare import InvalidOutput, fidelity_of
 from tuner.measuring.fidelity.outputs import Made, Reference
 from tuner.records.job import Job
-from tuner.report.knobs import knobs_json, knobs_table
+from tuner.report.knobs import all_choices, knobs_json, knobs_text
 
 NEW_KNOB = '''
 """A knob of a test."""
@@ -92,12 +91,6 @@ def two_new_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         vars(knobs).pop(name, None)
 
 
-def drawn(space: Space) -> str:
-    console = Console(file=StringIO(), width=200)
-    console.print(knobs_table(space))
-    return console.file.getvalue()
-
-
 @pytest.mark.usefixtures("two_new_files")
 def test_a_new_file_is_a_knob_of_the_space(describe):
     found = {knob.name: knob for knob in all_knobs()}
@@ -137,9 +130,9 @@ def test_a_new_knob_is_listed_with_its_choices_and_reasons(describe):
     assert listed["choices"][1]["tier"] == "near"
     reason = "more sparkle needs cuda; this machine's device is cpu"
     assert listed["choices"][2]["reason"] == reason
-    row = next(line for line in drawn(space).splitlines() if "on-cuda" in line)
-    assert f"no: {reason}" in row
-    assert any("sparkle" in line and "off" in line for line in drawn(space).splitlines())
+    assert f"on-cuda  exact  no   {reason}\n" in drawn(all_choices(space))
+    (row,) = [line for line in drawn(knobs_text(space)).splitlines() if "off, on (near)" in line]
+    assert row.startswith("sparkle ")
 
 
 def test_without_the_files_the_knob_is_unknown(describe):

@@ -20,7 +20,7 @@ from tuner.records.plan import Plan
 from tuner.records.request import request_of
 from tuner.run import Run
 
-COMMANDS = ["run", "knobs", "trials", "show", "best"]
+COMMANDS = ["run", "knobs", "machine", "trials", "show", "best"]
 TINY = "reference:sd15-tiny"
 
 
@@ -214,6 +214,11 @@ def test_trials_are_listed_in_the_stable_form(invoke, history):
         "unstable",
         "failure",
         "cost_s",
+        "model",
+        "size",
+        "steps",
+        "device",
+        "started_at",
     ]
     assert [list(trial) for trial in listed] == [keys] * 10
     assert listed[0]["config"]["precision"] == "fp32"
@@ -253,8 +258,17 @@ def test_knobs_are_listed_in_the_stable_form(invoke, tiny_cache):
         for choice in choices:
             assert {"value", "available", "reason", "tier"} <= set(choice)
             assert choice["available"] == (choice["reason"] is None)
-    table = invoke("knobs", TINY, "--cache-dir", tiny_cache).stdout
-    assert "xformers is not installed: pip install 'diffusers-autotune[xformers]'" in table
+
+
+def test_knobs_are_told_in_short_in_full_and_one_by_one(invoke, tiny_cache, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    asked = ("knobs", TINY, "--cache-dir", tiny_cache)
+    assert "allocator            system, system-kept" in invoke(*asked).stdout
+    reason = "xformers is not installed: pip install 'diffusers-autotune[xformers]'"
+    assert reason in invoke(*asked, "--all").stdout
+    one = invoke(*asked, "--knob", "precision").stdout
+    assert one.startswith("precision\nOne dtype for the denoiser")
+    assert_one_line(invoke(*asked, "--knob", "precison"), 2, "did you mean 'precision'?")
 
 
 def test_a_bug_of_ours_is_one_line_and_a_file(invoke, tmp_path, monkeypatch):

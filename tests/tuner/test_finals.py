@@ -9,6 +9,7 @@ import pytest
 from search_space.budget import Budget
 from search_space.space import Space
 from search_space.trial import FailureKind
+from tests.tuner.drawing import drawn
 from tests.tuner.simulation import BEST, GIB, NEIGHBOUR, SEARCHED, Quiet, Simulation, context, of
 from tests.tuner.simulation import go_noisily as go
 from tuner.history.winners import winners
@@ -163,11 +164,9 @@ def test_a_race_that_was_disturbed_says_so(plan, store):
     assert {trial.outcome.disturbed for trial in of(store, "search")} == {None}
     for known in (tuned.tuned, tuned.baseline):
         assert known["disturbed"] == "someone (1 x steady), in 1 of 3 rounds"
-    (stored,) = best_table(winners(store.trials())).columns[5].cells
-    assert stored.endswith("(disturbed)")
+    assert "*" in drawn(best_table(winners(store.trials())))
     assert tuned.changes[0]["disturbed"] == "someone (1 x steady), in 2 of 6 trials"
-    (brings,) = changes_table(tuned).columns[1].cells
-    assert brings.endswith("(disturbed)")
+    assert "(disturbed)" in drawn(changes_table(tuned))
 
 
 def test_the_store_tells_the_same_winner_as_the_run(plan, found):

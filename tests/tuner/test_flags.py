@@ -11,6 +11,7 @@ from search_space.hardware.machine import Machine
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Purpose, Trial
 from search_space.workload import Workload
 from storage import Store
+from tests.tuner.drawing import drawn
 from tuner.deploy.emit import emit, load_script
 from tuner.measuring.roofline import known_work, reached
 from tuner.records.figures import figures
@@ -76,10 +77,12 @@ def test_the_flags_are_in_the_store_the_json_and_the_text(tmp_path):
     assert told["conditions"][0]["position"] == 1
     assert told["work"] == WORK
     assert stored_json(failed)["disturbed"] == told["disturbed"]
-    assert "disturbed: other processes took 0.9 cores" in stored_text(disturbed)
-    assert "unstable: torch compiled anew" in stored_text(disturbed)
-    (cell,) = [cell for cell in trials_table([disturbed.trial]).columns[3].cells]
-    assert cell == "2.5 s (disturbed, unstable)"
+    shown = drawn(stored_text(disturbed))
+    assert "disturbed    other processes took 0.9 cores" in shown
+    assert "unstable     torch compiled anew" in shown
+    listed = drawn(trials_table([disturbed]))
+    assert "2.5 s *" in listed
+    assert "* disturbed or unstable: 'tune show TRIAL' says by what" in listed
 
 
 def test_the_flags_are_in_the_result_and_in_what_is_emitted(tmp_path, tuned):
@@ -117,6 +120,6 @@ def test_images_a_second_are_told_where_they_are_what_counts(tuned):
 
 
 def test_a_latency_is_told_with_its_interval():
-    assert latency_text([1.0]) == "latency 1 s a call, measured once"
+    assert latency_text([1.0]) == "1 s a call, measured once"
     told = latency_text([1.0, 1.01, 0.99], "an image")
-    assert told == "latency 1 s an image ± 31.1 ms (95 %), scatter 1.5 %"
+    assert told == "1 s an image ± 31.1 ms (95 %), scatter 1.5 %"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,9 +15,10 @@ from search_space.catalog import all_probes
 from search_space.errors import UsageError
 from search_space.hardware.detect import KINDS
 from search_space.hardware.machine import Machine
+from tests.tuner.drawing import drawn
 from tests.tuner.tasks import WAYS_TO_END
 from tuner.cli.main import main
-from tuner.discovery.probing import answers, find_device, look_around, probed
+from tuner.discovery.probing import answers, find_device, in_words, look_around, probed
 from tuner.processes.children import Children
 from tuner.report.machine import machine_json, machine_text
 
@@ -41,7 +43,7 @@ def around(children: Children) -> tuple[Machine, dict[str, str]]:
     [
         ("crashes", "trying it crashed the process with SIGSEGV"),
         ("exits", "trying it ended the process with exit code 0"),
-        ("raises", "ValueError: this device is not one: try another"),
+        ("raises", "trying it failed: this device is not one: try another"),
         ("refuses", "it is too slow"),
         ("works", None),
     ],
@@ -113,21 +115,51 @@ def test_a_device_that_is_not_there_is_answered_with_what_was_found(children):
         assert str(caught.value) == f"the device {kind!r} cannot be used: {missing[kind]}"
 
 
-def test_the_machine_is_shown_with_what_was_not_found_and_why(around):
+def test_the_machine_is_shown_in_short(around):
     machine, missing = around
-    shown = machine_text(machine, missing)
-    for title in ("Machine", "Other devices", "Packages", "What knobs ask for"):
+    shown = drawn(machine_text(machine, missing), 80)
+    assert shown.startswith(f"device       cpu: {machine.device_name}\n")
+    assert f"torch {machine.packages['torch']}" in shown
+    assert "CPUExecutionProvider" in shown
+    assert "'tune machine --all' says why" in " ".join(shown.split())
+    assert len(shown.splitlines()) <= 16
+
+
+def test_with_all_the_machine_is_shown_with_what_was_not_found_and_why(around):
+    machine, missing = around
+    shown = drawn(machine_text(machine, missing, all_wanted=True))
+    for title in ("Machine", "Other devices", "Packages", "Works here", "Does not work here"):
         assert title in shown.splitlines()
     rows = [" ".join(line.split()) for line in shown.splitlines()]
-    assert f"device cpu: {machine.device_name}" in rows
     assert {f"{kind} {' '.join(reason.split())}" for kind, reason in missing.items()} <= set(rows)
-    assert f"torch {machine.packages['torch']}" in rows
-    assert "CPUExecutionProvider works" in rows
+    refused = {name: reason for name, reason in machine.probes.items() if reason}
+    assert {f"{name} {reason}" for name, reason in refused.items()} <= set(rows)
+
+
+def test_no_probe_answers_with_an_exception_of_python(around):
+    machine, missing = around
+    told = [*missing.values(), *filter(None, machine.probes.values())]
+    assert [reason for reason in told if re.search(r"\w(Error|Exception|Warning)\b", reason)] == []
+    assert [reason for reason in told if reason.startswith("trying it failed")] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError(name="a.b"), "the module a is missing: install the package that"),
+        (ImportError("no libx.so."), "a package is installed and cannot be loaded: no libx.so"),
+        (KeyError(), "trying it failed: KeyError"),
+    ],
+)
+def test_what_an_exception_says_is_told_in_words(error, said):
+    assert in_words(error).startswith(said)
 
 
 def test_several_devices_are_counted():
     machine = Machine("cuda", "H200", 2**37, 2**37, 8, "Linux x86_64", device_count=4)
-    assert "  cuda: 4 x H200\n" in machine_text(machine, {})
+    shown = drawn(machine_text(machine, {}))
+    assert "cuda: 4 x H200\n" in shown
+    assert "128.00 GiB, and 128.00 GiB of the host" in shown
 
 
 def test_the_json_of_the_machine_has_a_stable_form(around):
@@ -143,7 +175,7 @@ def test_the_json_of_the_machine_has_a_stable_form(around):
 def test_the_table_of_the_machine_is_printed():
     result = CliRunner().invoke(main, ["machine", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("Machine\n  device ")
+    assert result.stdout.startswith("device       cpu: ")
 
 
 def test_intels_extension_is_named_and_never_imported(tmp_path, monkeypatch):

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.options import (
-    as_json,
-    store_option,
-)
+from tuner.cli.options import as_json, store_option
 from tuner.cli.output import stdout
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -23,17 +16,17 @@ if TYPE_CHECKING:
 @store_option
 @as_json
 def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
-    """List the stored trials.
+    """List the stored trials by model, size and machine, the newest last.
 
     \b
     Example: tune trials --json | jq '.[] | select(.state == "failed")'
     """
     from tuner.history.read import of_model
-    from tuner.report.trials import trial_json, trials_table
+    from tuner.report.trials import listed_json, trials_table
 
-    found = [stored.trial for stored in of_model(model, store, partial(click.echo, err=True))]
+    found = of_model(model, store, partial(click.echo, err=True))
     if json_wanted:
-        click.echo(json.dumps([trial_json(trial) for trial in found], indent=2))
+        click.echo(json.dumps([listed_json(stored) for stored in found], indent=2))
     else:
         stdout().print(trials_table(found))
 
@@ -43,19 +36,22 @@ def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
 @store_option
 @as_json
 def show(trial: int, store: str | None, json_wanted: bool) -> None:
-    """Show one TRIAL in full: every sample, the peaks, the log of a failure.
+    """Show one TRIAL: config, latency, comparison with the default, all readings.
 
     \b
     Example: tune show 3
     """
+    from tuner.history.comparison import with_baseline
     from tuner.history.read import History
     from tuner.report.trial import stored_json, stored_text
 
-    stored = History(store).trial(trial)
+    history = History(store)
+    stored = history.trial(trial)
     if json_wanted:
         click.echo(json.dumps(stored_json(stored), indent=2))
     else:
-        stdout().print(stored_text(stored), highlight=False, markup=False)
+        compared = with_baseline(stored.trial, history.beside(stored))
+        stdout().print(stored_text(stored, compared))
 
 
 @click.command()

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.options import (
-    as_json,
-)
+from tuner.cli.options import as_json
 from tuner.cli.output import stderr, stdout
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
 @click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]")
+@click.option("--all", "all_wanted", is_flag=True, help="Tell what is not usable, and why not.")
 @as_json
-def machine(device: str | None, json_wanted: bool) -> None:
-    """Show what this machine has, and what it lacks and why.
+def machine(device: str | None, all_wanted: bool, json_wanted: bool) -> None:
+    """Show what this machine has; with --all what it lacks, and why.
 
     \b
     Example: tune machine
@@ -34,4 +29,4 @@ def machine(device: str | None, json_wanted: bool) -> None:
     if json_wanted:
         click.echo(json.dumps(machine_json(found, absent), indent=2))
     else:
-        stdout().print(machine_text(found, absent), highlight=False, markup=False)
+        stdout().print(machine_text(found, absent, all_wanted))

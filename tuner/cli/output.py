@@ -1,23 +1,32 @@
-"""Where data, progress and notes are printed."""
+"""Where data, progress and notes are printed, and how wide: no other command makes a console."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+PIPED_WIDTH = 100
+"""The width of a page of text: of what goes to a file or a pipe, where ``COLUMNS`` is not set."""
+
 
 def stdout() -> Console:
-    """Where data goes: as wide as it needs when it is not a terminal."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    """Where data goes."""
+    return _console(stderr=False)
 
 
 def stderr() -> Console:
     """Where progress and notes go."""
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> Console:
+    """As wide as the terminal, or as the page where there is none; nothing is coloured by guess."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    console = Console(stderr=stderr, highlight=False)
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return console
+    return Console(stderr=stderr, highlight=False, width=PIPED_WIDTH)

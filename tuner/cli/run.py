@@ -43,7 +43,7 @@ def run(model: str, json_wanted: bool, **options: Any) -> int:
     earlier one stopped.
 
     \b
-    Example: tune run reference:sd15 --height 256 --width 256 --steps 4 --memory 8GiB
+    Example: tune run reference:sd15 --height 256 --width 256 --memory 8GiB
     """
     from tuner.report.progress import ConsoleProgress
     from tuner.report.result import result_json, unfinished_json

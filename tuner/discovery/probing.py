@@ -128,6 +128,17 @@ def answer_each(folder: Path, ask: Callable[[str, Any], str | None]) -> None:
             try:
                 reason = ask(name, question)
             except Exception as error:
-                said = f"{type(error).__name__}: {error}"
-                reason = textwrap.shorten(said, 160, placeholder=" ...").rstrip(".")
+                reason = in_words(error)
             file.write(json.dumps([name, reason]) + "\n")
+
+
+def in_words(error: Exception) -> str:
+    """What an exception says, as a reader who knows no Python wants it told."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        module = error.name.partition(".")[0]
+        # The package may be called otherwise, and another may be called so.
+        return f"the module {module} is missing: install the package that brings it"
+    said = textwrap.shorten(str(error), 160, placeholder=" ...").rstrip(".")
+    if isinstance(error, ImportError):
+        return f"a package is installed and cannot be loaded: {said}"
+    return f"trying it failed: {said or type(error).__name__}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from search_space.trial import Trial
 from storage import Store, StoredTrial, default_url
 from tuner.history.winners import Winner, winners
 
@@ -25,6 +26,10 @@ class History:
     def trial(self, number: int) -> StoredTrial:
         """One trial by its number; raises UsageError where there is none."""
         return self._store.trial(number)
+
+    def beside(self, stored: StoredTrial) -> list[Trial]:
+        """Every trial of the same machine, versions and workload, whatever it was run for."""
+        return self._store.measured(stored.machine, stored.workload)
 
     def best(self, model: str | None = None) -> list[Winner]:
         """The winner of each study, or of those of one model."""

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group, RenderableType
 
 from tuner.history.winners import Winner
-from tuner.report.format import latency, limits, quality, raced_times, size
+from tuner.report.format import (
+    about,
+    flags_caption,
+    marked_latency,
+    quality,
+    raced_times,
+    size,
+)
+from tuner.report.listing import Listing, Paragraph, Row, apart, titled
 from tuner.report.trials import trial_json
 
 
@@ -29,24 +37,48 @@ def best_json(winner: Winner) -> dict[str, Any]:
     }
 
 
-def best_table(found: list[Winner]) -> Table:
-    """One row a winner."""
-    from rich.table import Table
-
-    columns = ("budget", "quality", "trial", "config", "latency", "speed-up", "peak memory")
-    raced = any(winner.speedup for winner in found)
-    note = "latency, speed-up and peak memory are those of the race, where there was one"
-    table = Table("model", *columns, caption=note if raced else None)
+def best_table(found: list[Winner]) -> Group:
+    """A table a model, size and machine: one row a winner."""
+    groups: dict[str, list[Winner]] = {}
     for winner in found:
-        known, speedup = winner.figures, winner.speedup
-        table.add_row(
-            winner.stored.workload.model,
-            limits(winner.budget),
-            quality(winner.budget),
-            str(winner.stored.trial.number),
-            winner.stored.trial.config.describe(),
-            latency(known),
-            raced_times(speedup.ratio, speedup.low, speedup.high) if speedup else "not raced",
-            size(known["peak_bytes"]),
-        )
-    return table
+        heading = about(winner.stored.workload, winner.stored.machine)
+        groups.setdefault(heading, []).append(winner)
+    parts: list[RenderableType] = [
+        titled(heading, _table(winners)) for heading, winners in groups.items()
+    ]
+    if any(winner.speedup for winner in found):
+        note = "Latency, speed-up and memory are those of the race, where there was one."
+        parts.append(Paragraph(note))
+    return apart(parts or [Paragraph("no winner")])
+
+
+def _table(winners: list[Winner]) -> Listing:
+    columns = (
+        "trial",
+        "objective",
+        "budget",
+        "on the host",
+        "quality",
+        "latency",
+        "speed-up",
+        "memory",
+        "config",
+    )
+    known = [winner.figures for winner in winners]
+    rows = tuple(map(_row, winners, known))
+    return Listing(rows, columns, ("trial", "latency", "memory"), flags_caption(known))
+
+
+def _row(winner: Winner, known: dict[str, Any]) -> Row:
+    raced = winner.speedup
+    cells = (
+        str(winner.stored.trial.number),
+        "" if winner.objective == "latency" else winner.objective,
+        size(winner.budget.memory_bytes),
+        size(winner.budget.host_bytes),
+        quality(winner.budget),
+        marked_latency(known),
+        raced_times(raced.ratio, raced.low, raced.high) if raced else "not raced",
+        size(known["peak_bytes"]),
+    )
+    return Row(cells, winner.stored.trial.config.describe())

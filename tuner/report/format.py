@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from search_space.budget import Budget
+from search_space.hardware.machine import Machine
 from search_space.units import format_duration, format_size
+from search_space.workload import Workload
 from tuner.records.figures import IDENTICAL_DB
 
-if TYPE_CHECKING:
-    pass
-
 UNKNOWN = "-"
+FLAGGED = "*"
+"""Stands behind a latency that is disturbed or unstable."""
+
+PREFIXES = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k"}
 
 
 def seconds(value_s: float | None) -> str:
@@ -24,6 +28,24 @@ def latency(known: Mapping[str, Any]) -> str:
     """The latency among the figures of a trial, with what spoils it."""
     flags = [name for name in ("disturbed", "unstable") if known.get(name)]
     return seconds(known["latency_s"]) + (f" ({', '.join(flags)})" if flags else "")
+
+
+def marked_latency(known: Mapping[str, Any]) -> str:
+    """The latency among the figures of a trial, with a mark where something spoils it."""
+    return seconds(known["latency_s"]) + (f" {FLAGGED}" if is_flagged(known) else "")
+
+
+def is_flagged(known: Mapping[str, Any]) -> bool:
+    """Whether there is a latency, and something that spoils it."""
+    spoilt = known.get("disturbed") or known.get("unstable")
+    return known["latency_s"] is not None and bool(spoilt)
+
+
+def flags_caption(found: Sequence[Mapping[str, Any]]) -> str:
+    """What the mark means, where one of the figures bears it."""
+    if not any(map(is_flagged, found)):
+        return ""
+    return f"{FLAGGED} disturbed or unstable: 'tune show TRIAL' says by what"
 
 
 def size(value_bytes: int | None) -> str:
@@ -66,3 +88,44 @@ def raced_times(ratio: float | None, low: float | None, high: float | None) -> s
     if ratio is None or low is None or high is None:
         return "not raced"
     return times(ratio) if low == high else f"{times(ratio)} ({low:.2f} to {high:.2f})"
+
+
+def digits(value: float) -> str:
+    """A number with three digits, in thousands where it is large."""
+    for factor, prefix in PREFIXES.items():
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}"
+    return f"{value:.3g}"
+
+
+def counted(count: int, what: str) -> str:
+    """``1 step`` or ``4 steps``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def frame_size(workload: Workload) -> str | None:
+    """Width and height in pixels, and how many frames and images; None where that is not known."""
+    if workload.width_px is None or workload.height_px is None:
+        return None
+    frames = f"-{workload.num_frames}f" if workload.num_frames else ""
+    batch = f"-b{workload.batch_size}" if workload.batch_size > 1 else ""
+    return f"{workload.width_px}x{workload.height_px}{frames}{batch}"
+
+
+def about(workload: Workload, machine: Machine) -> str:
+    """Model, size and machine: what the latencies under one heading have in common."""
+    steps = "own steps" if workload.steps is None else counted(workload.steps, "step")
+    parts = [workload.model, frame_size(workload) or "own size", steps]
+    if workload.throughput:
+        parts.append("seconds per image")
+    return ", ".join([*parts, f"on {machine.device_name} ({machine.device})"])
+
+
+def day(started_at: str) -> str:
+    """The date where the reader is, of a time that was kept in UTC."""
+    return f"{datetime.fromisoformat(started_at).astimezone():%Y-%m-%d}"
+
+
+def moment(started_at: str) -> str:
+    """Date and time where the reader is, of a time that was kept in UTC."""
+    return f"{datetime.fromisoformat(started_at).astimezone():%Y-%m-%d %H:%M}"

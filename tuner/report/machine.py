@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Group
+
 from search_space.hardware.detect import PACKAGES
 from search_space.hardware.machine import Machine
 from search_space.units import format_size
+from tuner.report.format import counted
+from tuner.report.listing import GLUE, Listing, Paragraph, Row, apart, titled
 
 
 def machine_json(machine: Machine, absent: Mapping[str, str]) -> dict[str, Any]:
@@ -16,28 +20,49 @@ def machine_json(machine: Machine, absent: Mapping[str, str]) -> dict[str, Any]:
     return {**asdict(machine), "absent": dict(absent)}
 
 
-def machine_text(machine: Machine, absent: Mapping[str, str]) -> str:
-    """The machine, to be read."""
-    count = f"{machine.device_count} x " if machine.device_count > 1 else ""
-    facts = {
-        "device": f"{machine.device}: {count}{machine.device_name}",
-        "device memory": format_size(machine.device_bytes),
-        "host memory": format_size(machine.host_bytes),
-        "cores": f"{machine.cores}, of which torch uses {machine.threads}",
-        "system": machine.system,
-        "fast dtypes": ", ".join(machine.native_dtypes),
-    }
-    works = {name: "works" for name, reason in machine.probes.items() if reason is None}
-    fails = {name: reason for name, reason in machine.probes.items() if reason is not None}
-    missing = {name: "not installed" for name in PACKAGES if name not in machine.packages}
-    sections = {
-        "Machine": facts,
-        "Other devices": absent,
-        "Packages": {**machine.packages, **missing},
-        "What knobs ask for": {**works, **fails},
-    }
-    width = max(len(name) for rows in sections.values() for name in rows)
-    return "\n\n".join(
-        "\n".join([title, *(f"  {name:<{width}}  {what}" for name, what in rows.items())])
-        for title, rows in sections.items()
+def machine_text(machine: Machine, absent: Mapping[str, str], all_wanted: bool = False) -> Group:
+    """The machine in short, or with all that is not there and why not."""
+    works = [name for name, reason in machine.probes.items() if reason is None]
+    refused = {name: reason for name, reason in machine.probes.items() if reason is not None}
+    missing = [name for name in PACKAGES if name not in machine.packages]
+    if all_wanted:
+        return apart(
+            [
+                titled("Machine", _facts(_device_facts(machine))),
+                titled("Other devices", _facts(absent)),
+                titled("Packages", _facts(machine.packages)),
+                titled("Not installed", Paragraph(", ".join(missing))),
+                titled("Works here", Paragraph(", ".join(works))),
+                titled("Does not work here", _facts(refused)),
+            ]
+        )
+    software = (f"{name}{GLUE}{version}" for name, version in machine.packages.items())
+    lacking = (
+        counted(len(absent), "kind") + " of device",
+        counted(len(missing), "package"),
+        counted(len(refused), "feature"),
     )
+    in_short = {
+        **_device_facts(machine),
+        "packages": ", ".join(software),
+        "usable": ", ".join(name.replace(" ", GLUE) for name in works),
+        "not usable": f"{', '.join(lacking)}: 'tune machine --all' says why",
+    }
+    return Group(_facts(in_short))
+
+
+def _device_facts(machine: Machine) -> dict[str, str]:
+    count = f"{machine.device_count} x " if machine.device_count > 1 else ""
+    host = format_size(machine.host_bytes)
+    apart_from_host = f"{format_size(machine.device_bytes)}, and {host} of the host"
+    return {
+        "device": f"{machine.device}: {count}{machine.device_name}",
+        "memory": host if machine.device == "cpu" else apart_from_host,
+        "cores": f"{machine.cores}, of which torch uses {machine.threads}",
+        "fast dtypes": ", ".join(machine.native_dtypes),
+        "system": machine.system,
+    }
+
+
+def _facts(facts: Mapping[str, str]) -> Listing:
+    return Listing(tuple(Row((name,), what) for name, what in facts.items()))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from search_space.config import BASELINE, Config, completed
 from search_space.trial import Trial
@@ -19,10 +19,8 @@ from tuner.report.format import (
     size,
     times,
 )
+from tuner.report.listing import Listing, Row
 from tuner.result import Result
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def result_json(result: Result) -> dict[str, Any]:
@@ -90,46 +88,50 @@ def throughput_text(tuned: TunedConfig) -> str:
     return f"The best config makes {1 / tuned.tuned['latency_s']:.3g} images a second{beside}."
 
 
-def result_table(result: Result) -> Table:
-    """Baseline and best, side by side."""
-    from rich.table import Table
-
+def result_table(result: Result) -> Listing:
+    """Baseline and best, side by side: one row a figure."""
     tuned = result.tuned
-    columns = ("config", "latency", "speed-up", "peak memory", "PSNR", "SSIM", "quality")
-    table = Table("", *columns, "pays from image")
     raced = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
-    pays = UNKNOWN if tuned.break_even_images is None else str(tuned.break_even_images)
-    rows = [("best", dict(tuned.config), tuned.tuned, raced, pays)]
+    pays = UNKNOWN if tuned.break_even_images is None else f"image {tuned.break_even_images}"
+    columns = {"best": _column(tuned.config, tuned.tuned, raced, pays)}
     if tuned.baseline is not None:
-        ran = tuned.baseline["latency_s"] is not None
-        rows.insert(0, ("baseline", {}, tuned.baseline, times(1.0) if ran else UNKNOWN, ""))
-    for name, config, known, speedup, pays in rows:
-        figures_of_row = (
-            latency(known),
-            speedup,
-            size(known["peak_bytes"]),
-            decibel(known["psnr_db"]),
-            similarity(known["ssim"]),
-            known["tier"] or UNKNOWN,
-            pays,
-        )
-        table.add_row(name, "\n".join(Config(config).describe().split(", ")), *figures_of_row)
-    return table
+        own = UNKNOWN if tuned.baseline["latency_s"] is None else times(1.0)
+        default = _column(BASELINE, tuned.baseline, own, UNKNOWN)
+        columns = {"baseline": default, **({} if tuned.config.is_baseline else columns)}
+    *beside, last = columns.values()
+    rows = [
+        Row((name, *(column[name] for column in beside)), told)
+        for name, told in last.items()
+        if any(column[name] != UNKNOWN for column in columns.values())
+    ]
+    return Listing(tuple(rows), ("", *columns))
 
 
-def changes_table(tuned: TunedConfig) -> Table:
+def _column(
+    config: Config, known: Mapping[str, Any], speedup: str, break_even: str
+) -> dict[str, str]:
+    return {
+        "config": config.describe(),
+        "latency": latency(known),
+        "speed-up": speedup,
+        "peak memory": size(known["peak_bytes"]),
+        "PSNR": decibel(known["psnr_db"]),
+        "SSIM": similarity(known["ssim"]),
+        "quality": known["tier"] or UNKNOWN,
+        "break-even": break_even,
+    }
+
+
+def changes_table(tuned: TunedConfig) -> Listing:
     """What each change of the winner brings: one row a change."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("change", "brings", "")
+    rows = []
     for change in tuned.changes:
         brings = raced_times(change["speedup"], change["low"], change["high"])
         note = change["note"] or ("kept" if change["kept"] else "brings nothing: dropped")
         flag = " (disturbed)" if change.get("disturbed") else ""
         known = brings + flag if change["speedup"] is not None else UNKNOWN
-        table.add_row(f"{change['knob']}={change['choice']}", known, escape(note))
-    return table
+        rows.append(Row((f"{change['knob']}={change['choice']}", known), note))
+    return Listing(tuple(rows), ("change", "brings", "note"))
 
 
 def closing_remarks(tuned: TunedConfig) -> list[str]:

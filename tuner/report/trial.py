@@ -7,13 +7,46 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
+from rich.console import Group
+from rich.text import Text
+
+from search_space.budget import UNLIMITED
 from search_space.trial import Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
-from tuner.records.figures import figures
+from tuner.history.comparison import Comparison
+from tuner.records.figures import tier_name
 from tuner.records.statistics import half_width_s, spread
-from tuner.report.format import UNKNOWN, limits, quality
-from tuner.report.trials import trial_json, trial_state
+from tuner.report.format import (
+    UNKNOWN,
+    about,
+    counted,
+    decibel,
+    digits,
+    limits,
+    moment,
+    quality,
+    raced_times,
+    times,
+)
+from tuner.report.listing import GAP, GLUE, Listing, Row, apart, titled
+from tuner.report.trials import purpose_text, trial_json, trial_state
+
+METRICS = {
+    "psnr_db": "PSNR",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "latent_error": "latent error",
+    "prompts": "prompts compared",
+    "floor_psnr_db": "noise floor PSNR",
+    "floor_ssim": "noise floor SSIM",
+    "floor_lpips": "noise floor LPIPS",
+    "floor_latent_error": "noise floor latent error",
+}
+"""What each metric of the fidelity is called, in the order in which they are told."""
+
+UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"))
+"""The first in which the largest of some samples is not below 1."""
 
 
 def stored_json(stored: StoredTrial) -> dict[str, Any]:
@@ -45,65 +78,143 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
     }
 
 
-def stored_text(stored: StoredTrial) -> str:
-    """All that is kept of a trial, to be read."""
+def stored_text(stored: StoredTrial, compared: Comparison | None = None) -> Group:
+    """All that is kept of a trial, to be read: first how fast its config is."""
     trial = stored.trial
-    lines = [
-        f"trial {trial.number} of {stored.workload.model}: {trial.config.describe()}",
-        f"on {stored.machine.device_name} ({stored.machine.device}), {trial.started_at}",
-        f"state {trial_state(trial)}, cost {format_duration(trial.cost_s)}, "
-        f"budget {limits(trial.budget)}, quality {quality(trial.budget)}",
-        *_failure_lines(trial),
-        *_condition_lines(trial),
-    ]
-    if trial.measurement is not None:
+    facts = Listing(tuple(_facts(stored, compared)))
+    return apart([titled(f"Trial {trial.number}: {purpose_text(trial)}", facts), *_parts(trial)])
+
+
+def _facts(stored: StoredTrial, compared: Comparison | None) -> Iterator[Row]:
+    trial = stored.trial
+    measured = trial.measurement
+    yield Row(("config",), trial.config.describe())
+    if measured is not None:
         made = "an image" if stored.workload.throughput else "a call"
-        lines.append(f"measured quality {figures(trial)['tier'] or UNKNOWN}")
-        lines += _measurement_lines(trial.measurement, made)
-    return "\n".join(lines)
-
-
-def _failure_lines(trial: Trial) -> Iterator[str]:
+        steady_s = [sample_s / measured.counted for sample_s in measured.seconds["steady"]]
+        yield Row(("latency",), latency_text(steady_s, made))
+    if compared is not None:
+        yield Row(("speed-up",), comparison_text(compared))
+    if measured is not None:
+        yield Row(("peak memory",), peak_text(measured))
+        if measured.fidelity:
+            yield Row(("fidelity",), fidelity_text(measured))
     failure = trial.judged(trial.budget)
     if failure is not None:
         where = f" in {failure.phase}" if failure.phase else ""
-        yield f"{failure.kind.value}{where}: {failure.message}"
-        yield from (f"  | {line}" for line in failure.log.splitlines())
-
-
-def _condition_lines(trial: Trial) -> Iterator[str]:
+        yield Row(("failure",), f"{failure.kind.value}{where}: {failure.message}")
     for name in ("disturbed", "unstable"):
         if complaint := getattr(trial.outcome, name):
-            yield f"{name}: {complaint}"
+            yield Row((name,), complaint)
+    yield Row(("state",), f"{trial_state(trial)}, took {format_duration(trial.cost_s)}")
+    if trial.budget != UNLIMITED:
+        allowed = f"quality {quality(trial.budget)}"
+        memory = f"memory {limits(trial.budget)}, " if limits(trial.budget) != UNKNOWN else ""
+        yield Row(("within",), memory + allowed)
+    yield Row(("workload",), about(stored.workload, stored.machine))
+    yield Row(("started",), moment(trial.started_at))
+
+
+def comparison_text(compared: Comparison) -> str:
+    """How many times as fast as the default, and what that was found by."""
+    speedup = compared.speedup
+    if compared.rounds:
+        interval = raced_times(speedup.ratio, speedup.low, speedup.high)
+        return f"{interval} over the default, raced in {counted(compared.rounds, 'round')}"
+    default = f"the default of trial {compared.baseline.number}"
+    return f"{times(speedup.ratio)} over {default}, by one trial of each: not raced"
+
+
+def peak_text(measured: Measurement) -> str:
+    """The peak of the device, and of the host where that is another."""
+    peak, host = measured.peak_bytes, measured.host_peak_bytes
+    beside = f" on the device, {format_size(host)} on the host" if host != peak else ""
+    return f"{format_size(peak)}{beside}"
+
+
+def fidelity_text(measured: Measurement) -> str:
+    """The tier of a compared output with what it was judged by; of a reference its noise floor."""
+    known = [name for name in METRICS if name in measured.fidelity]
+    metrics = [
+        f"{METRICS.get(name, name)} {_metric(name, measured.fidelity[name])}".replace(" ", GLUE)
+        for name in dict.fromkeys((*known, *measured.fidelity))
+        if name.startswith("floor_") != measured.compared
+    ]
+    what = (tier_name(measured) or UNKNOWN) if measured.compared else "this is the reference"
+    return f"{what}: {', '.join(metrics)}"
+
+
+def _metric(name: str, value: float) -> str:
+    return decibel(value) if name.endswith("_db") else f"{value:.3g}"
+
+
+def _parts(trial: Trial) -> Iterator[Group]:
+    measured = trial.measurement
+    if measured is not None:
+        # What counts comes first, then what a call is made of and how the trial came to it.
+        kinds = sorted(measured.seconds.items(), key=lambda taken: taken[0] != "steady")
+        taken = ((kind, *in_one_unit(samples)) for kind, samples in kinds)
+        rows = tuple(Row((kind, unit), values) for kind, unit, values in taken)
+        yield titled("Samples", Listing(rows))
+        yield titled("Peaks", _peaks(measured))
+    if seen := _conditions(trial):
+        yield titled("Conditions", Listing(seen))
+    if measured is not None and measured.work:
+        asked = tuple(Row((name, digits(value))) for name, value in measured.work.items())
+        yield titled("Work of a call, and what the machine can do", Listing(asked))
+    if isinstance(trial.outcome, Failure) and trial.outcome.log:
+        yield titled("Log", Text(trial.outcome.log.rstrip()))
+
+
+def in_one_unit(samples_s: Sequence[float]) -> tuple[str, str]:
+    """The unit of the samples, and the samples below each other."""
+    largest_s = max(samples_s)
+    factor, unit = next(((f, u) for f, u in UNITS if largest_s * f >= 0.9995), UNITS[-1])
+    return unit, aligned([_three_digits(sample_s * factor) for sample_s in samples_s])
+
+
+def aligned(values: Sequence[str]) -> str:
+    """Values of one width, to be broken between any two of them."""
+    width = max(map(len, values))
+    return GAP.join(GLUE * (width - len(value)) + value for value in values)
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _peaks(measured: Measurement) -> Listing:
+    places = tuple(dict.fromkeys(peak.place for peak in measured.peaks))
+    phases = dict.fromkeys(peak.phase for peak in measured.peaks)
+    held = {(peak.phase, peak.place): format_size(peak.peak_bytes) for peak in measured.peaks}
+    rows = tuple(
+        Row((phase, *(held.get((phase, place), UNKNOWN) for place in places))) for phase in phases
+    )
+    sources: dict[str, dict[str, None]] = {place: {} for place in places}
+    for peak in measured.peaks:
+        sources[peak.place][peak.source] = None
+    read = (f"{place} by {' or '.join(names)}" for place, names in sources.items())
+    return Listing(rows, ("phase", *places), places, f"Read: {'; '.join(read)}.")
+
+
+def _conditions(trial: Trial) -> tuple[Row, ...]:
     seen: dict[str, list[float]] = {}
     for condition in trial.outcome.conditions:
         seen.setdefault(condition.kind, []).append(condition.value)
-    for kind, values in seen.items():
-        yield f"{kind:>12}: " + "  ".join(map(_counted, values))
+    return tuple(_condition(kind, values) for kind, values in seen.items())
 
 
-def _measurement_lines(measured: Measurement, made: str) -> Iterator[str]:
-    for metric, value in measured.fidelity.items():
-        yield f"{metric:>18}: {value:.6g}"
-    counted_s = [sample_s / measured.counted for sample_s in measured.seconds["steady"]]
-    yield latency_text(counted_s, made)
-    for kind, samples in measured.seconds.items():
-        yield f"{kind:>12}: " + "  ".join(format_duration(s) for s in samples)
-    for name, value in measured.work.items():
-        yield f"{name:>12}: {value:.4g}"
-    for peak in measured.peaks:
-        held = f"{format_size(peak.peak_bytes):>10}  {peak.place} ({peak.source})"
-        yield f"{peak.phase:>12}: {held}"
-
-
-def _counted(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+def _condition(kind: str, values: Sequence[float]) -> Row:
+    if kind.endswith("_s"):
+        unit, told = in_one_unit(values)
+        return Row((kind, unit), told)
+    return Row((kind, ""), aligned(list(map(_three_digits, values))))
 
 
 def latency_text(steady_s: Sequence[float], made: str = "a call") -> str:
     """The median with its interval and the scatter of the samples, in one line."""
     middle_s = median(steady_s)
-    told = f"latency {format_duration(middle_s)} {made}"
+    told = f"{format_duration(middle_s)} {made}"
     if len(steady_s) < 2:
         return f"{told}, measured once"
     width = f"{format_duration(half_width_s(steady_s))} (95 %)"

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group, RenderableType
 
 from search_space.config import completed
 from search_space.trial import Trial
+from storage import StoredTrial
 from tuner.records.figures import figures
 from tuner.report.format import (
     UNKNOWN,
+    about,
+    day,
     decibel,
-    latency,
+    flags_caption,
+    frame_size,
+    marked_latency,
     seconds,
-    similarity,
     size,
 )
+from tuner.report.listing import Listing, Paragraph, Row, apart, titled
 
 
 def trial_state(trial: Trial) -> str:
@@ -24,6 +29,11 @@ def trial_state(trial: Trial) -> str:
     if trial.measurement is None:
         return "failed"
     return "infeasible" if trial.judged(trial.budget) else "measured"
+
+
+def purpose_text(trial: Trial) -> str:
+    """The purpose, with the round of a race: ``race 1``."""
+    return trial.purpose if trial.round is None else f"{trial.purpose} {trial.round}"
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
@@ -54,36 +64,49 @@ def trial_json(trial: Trial) -> dict[str, Any]:
     }
 
 
-def trials_table(trials: list[Trial]) -> Table:
-    """One row a trial."""
-    from rich.markup import escape
-    from rich.table import Table
+def listed_json(stored: StoredTrial) -> dict[str, Any]:
+    """The stable form of a trial in a list: with what it was measured for and on."""
+    return {
+        **trial_json(stored.trial),
+        "model": stored.workload.model,
+        "size": frame_size(stored.workload),
+        "steps": stored.workload.steps,
+        "device": stored.machine.device_name,
+        "started_at": stored.trial.started_at,
+    }
 
-    columns = (
-        "purpose",
-        "config",
-        "latency",
-        "peak memory",
-        "PSNR",
-        "SSIM",
-        "quality",
-        "cost",
-        "outcome",
+
+def trials_table(found: list[StoredTrial]) -> Group:
+    """A table a model, size and machine, the one with the newest trial last."""
+    groups: dict[str, list[Trial]] = {}
+    for stored in found:
+        heading = about(stored.workload, stored.machine)
+        groups.setdefault(heading, []).append(stored.trial)
+    newest_last = sorted(groups.items(), key=lambda group: group[1][-1].number)
+    tables: list[RenderableType] = []
+    tables += (titled(heading, _table(trials)) for heading, trials in newest_last)
+    return apart(tables or [Paragraph("no trials")])
+
+
+def _table(trials: list[Trial]) -> Listing:
+    columns = ("trial", "purpose", "latency", "memory", "PSNR", "quality", "took", "date", "config")
+    known = [figures(trial) for trial in trials]
+    rows = tuple(map(_row, trials, known))
+    right = ("trial", "latency", "memory", "PSNR", "took")
+    return Listing(rows, columns, right, flags_caption(known))
+
+
+def _row(trial: Trial, known: dict[str, Any]) -> Row:
+    failure = trial.judged(trial.budget)
+    cells = (
+        str(trial.number),
+        purpose_text(trial),
+        marked_latency(known),
+        size(known["peak_bytes"]),
+        decibel(known["psnr_db"]),
+        known["tier"] or UNKNOWN,
+        seconds(trial.cost_s),
+        day(trial.started_at),
     )
-    table = Table("trial", *columns)
-    for trial in trials:
-        known = figures(trial)
-        failure = trial.judged(trial.budget)
-        table.add_row(
-            str(trial.number),
-            trial.purpose,
-            trial.config.describe(),
-            latency(known),
-            size(known["peak_bytes"]),
-            decibel(known["psnr_db"]),
-            similarity(known["ssim"]),
-            known["tier"] or UNKNOWN,
-            seconds(trial.cost_s),
-            escape(f"{failure.kind.value}: {failure.message}") if failure else "measured",
-        )
-    return table
+    remarks = (f"{failure.kind.value}: {failure.message}",) if failure else ()
+    return Row(cells, trial.config.describe(), remarks)
