@@ -36,7 +36,7 @@ def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
 @store_option
 @as_json
 def show(trial: int, store: str | None, json_wanted: bool) -> None:
-    """Show one TRIAL: config, latency, comparison with the default, and all that is kept.
+    """Show one TRIAL: config, latency, comparison with the default, all readings.
 
     \b
     Example: tune show 3
