@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -31,6 +32,15 @@ def test_the_processor_and_its_memory_are_known(here):
     assert here.system == f"{platform.system()} {platform.machine()}"
     assert here.native_dtypes[0] == "fp32"
     assert set(here.native_dtypes) <= {"fp32", "bf16", "fp16"}
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not Path("/proc/cpuinfo").exists(),
+    reason="the flags of a CPU are read from Linux on x86-64",
+)
+def test_bf16_is_fast_where_the_flags_of_the_cpu_say_so(here):
+    flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    assert ("bf16" in here.native_dtypes) == bool({"avx512_bf16", "amx_bf16"} & set(flags))
 
 
 def test_the_versions_that_matter_are_known(here):
