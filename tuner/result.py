@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.config import BASELINE
-from search_space.trial import Purpose, Trial
+from search_space.trial import Trial
 from tuner.records.figures import Figures
 from tuner.records.progress import Ending
 from tuner.records.tuned import TunedConfig
@@ -17,14 +17,14 @@ from tuner.records.tuned import TunedConfig
 class Result:
     """What a run has found and left behind.
 
-    ``trials`` are those of the search, reused or new, the baseline first; ``known`` are all of the
-    workload on this machine. ``ending`` says what ended the search.
+    ``trials`` are those of the search, reused or new, the baseline first; ``raced`` are those of
+    the races and ablations of its study. ``ending`` says what ended the search.
     """
 
     tuned: TunedConfig
     folder: Path
     trials: tuple[Trial, ...]
-    known: tuple[Trial, ...]
+    raced: tuple[Trial, ...]
     reused: int
     ending: Ending
     reason: str
@@ -53,12 +53,6 @@ class Result:
         """The bounds of the speed-up's 95 % interval."""
         low, high = self.tuned.speedup_low, self.tuned.speedup_high
         return None if low is None or high is None else (low, high)
-
-    @property
-    def raced(self) -> tuple[Trial, ...]:
-        """The trials of races and ablations."""
-        purposes = (Purpose.RACE, Purpose.ABLATION)
-        return tuple(trial for trial in self.known if trial.purpose in purposes)
 
     def load(self, **options: Any) -> Any:
         """The tuned pipeline, ready to be called; options are those of ``tuner.load``."""

@@ -73,7 +73,7 @@ def tune(
         if folder is None:
             folder = default_output(plan.space.context)
             check_output(folder)
-        run = Run(plan, on_trial)
+        run = Run(plan, on_trial, notes(plan, ledger))
         with watching(progress) as watcher:
             run.go(ledger, LocalRunner(children), watcher)
     return run.result(folder)
@@ -105,7 +105,9 @@ class NothingFound(TuneError):
 class Run:
     """The trials of a run as they come, and what is made of them at the end."""
 
-    def __init__(self, plan: Plan, on_trial: OnTrial | None = None) -> None:
+    def __init__(
+        self, plan: Plan, on_trial: OnTrial | None = None, notes: Sequence[str] = ()
+    ) -> None:
         self.plan = plan
         self.trials: list[Trial] = []
         self.known: list[Trial] = []
@@ -115,6 +117,7 @@ class Run:
         self.interrupted = False
         self.study_id = 0
         self._on_trial = on_trial or (lambda trial: None)
+        self._notes = notes
 
     def go(self, store: Store, run: Runner, progress: Progress) -> None:
         """Collect trials until the plan is done or the user interrupts, then race the best."""
@@ -124,7 +127,7 @@ class Run:
             try:
                 search = Search(bench)
                 self.reuse = search.reuse
-                progress.planned(self.plan, search.reuse, notes(self.plan, store))
+                progress.planned(self.plan, search.reuse, self._notes)
                 for trial in search.run():
                     self.trials.append(trial)
                     self._on_trial(trial)
@@ -165,13 +168,18 @@ class Run:
             tuned,
             emit(tuned, folder, sheet),
             tuple(self.trials),
-            tuple(self.known),
+            tuple(self._raced()),
             len(self.reuse.trials),
             self.ending,
             decision.reason,
             self.stand_in,
             self.interrupted,
         )
+
+    def _raced(self) -> Iterator[Trial]:
+        for trial in self.known:
+            if trial.study_id == self.study_id and trial.race is not None:
+                yield trial
 
     def candidates(self) -> list[Trial]:
         """The trials that keep the pins: with pins the baseline may not be one."""

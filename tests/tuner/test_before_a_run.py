@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
 from search_space.budget import UNLIMITED
 from search_space.config import Config
@@ -22,9 +20,7 @@ from tests.tuner.test_emit import tuned
 from tuner.cli.main import main
 from tuner.deploy.emit import check_output, emit
 from tuner.records.plan import Plan
-from tuner.records.progress import Ending
 from tuner.report.notes import notes
-from tuner.report.progress import ConsoleProgress
 from tuner.run import Run
 
 MODEL = "reference:sd15-tiny"
@@ -86,12 +82,6 @@ def test_a_script_checks_where_to_save_before_it_loads(path, tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == f"cannot save to {path}; usage: python load.py image.png\n"
-
-
-def test_it_is_said_when_the_time_limit_ended_the_search():
-    told = io.StringIO()
-    ConsoleProgress(Console(file=told)).searched(Ending.TIME)
-    assert told.getvalue() == "The time limit ended the search after 0 trials.\n"
 
 
 @pytest.mark.heavy

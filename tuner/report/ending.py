@@ -85,7 +85,7 @@ def ending_lines(result: Result, plan_trials: int) -> Iterator[str]:
     if tried and len(failed) == len(tried):
         what = "The only config" if len(tried) == 1 else f"All {len(tried)} configs"
         yield f"{what} failed: {frequent_reasons(failed)}."
-        yield "The default is kept, for nothing else ran."
+        yield "The default is kept, as nothing else ran."
         return
     if not tried:
         yield "There is nothing to choose from here: the default is kept."
@@ -116,18 +116,20 @@ def _counted(result: Result) -> str:
     parts = [f"{measured} measured", f"{len(failures)} failed" + (f" ({kinds})" if kinds else "")]
     if result.reused:
         parts.append(f"{result.reused} of them reused")
-    raced = {one.config for one in result.known if one.purpose is Purpose.RACE}
+    raced = {trial.config for trial in result.raced if trial.purpose is Purpose.RACE}
     parts.append(f"{len(raced)} configs raced" if raced else "no race")
     return f"Trials: {len(result.trials)}, {', '.join(parts)}."
 
 
 def disturbance(trials: Sequence[Trial]) -> str | None:
     """One sentence on a machine that was busy while trials were timed, or None."""
-    spoiled = [one.outcome.disturbed for one in trials if one.outcome.disturbed]
-    if not trials or len(spoiled) < DISTURBED * len(trials):
+    complaints = [trial.outcome.disturbed for trial in trials if trial.outcome.disturbed]
+    if not trials or len(complaints) < DISTURBED * len(trials):
         return None
-    cause, _ = Counter(spoiled).most_common(1)[0]
-    return f"{len(spoiled)} of {len(trials)} trials were disturbed ({cause}): figures are rough."
+    # Of several complaints the first, without how many samples it is about.
+    cause = complaints[0].partition(" (")[0].partition(";")[0]
+    count = f"{len(complaints)} of {len(trials)} trials were disturbed"
+    return f"Figures are rough: {count}, for instance {cause}."
 
 
 def next_lines(result: Result) -> Iterator[str]:

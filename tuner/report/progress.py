@@ -123,14 +123,8 @@ class ConsoleProgress(Progress):
             self._baseline_is_known(trial)
 
     def searched(self, ending: Ending) -> None:
-        """Say what ended the search, where a race may follow."""
+        """The time limit no longer counts."""
         self._ends_s = None
-        told = {
-            Ending.TIME: f"The time limit ended the search after {len(self._trials)} trials.",
-            Ending.EXHAUSTED: "Every config has been tried.",
-        }
-        if ending in told:
-            self._say(told[ending])
 
     def racing(self, purpose: Purpose, round: int, rounds: int, left: int) -> None:
         """Show the round, and how far the race is."""
@@ -196,8 +190,8 @@ class ConsoleProgress(Progress):
         return f"{format_duration(left_s)} left"
 
 
-PLACES = {Purpose.RACE: "race", Purpose.ABLATION: "without"}
-"""What the first column calls the trials of a round: an ablation leaves one change out."""
+PLACES = {Purpose.RACE: "race", Purpose.ABLATION: "minus"}
+"""What the first column calls the trials of a round: an ablation runs the winner minus a change."""
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -208,10 +202,8 @@ def plan_lines(plan: Plan) -> list[str]:
     of = f"{count:,}" if count < MOST_COUNTED else f"more than {count:,}"
     trials = min(plan.trials - 1, count)
     limit = "" if plan.time_limit_s is None else f" within {format_duration(plan.time_limit_s)}"
-    then = "no race" if not plan.race_rounds else "a race of the best against the baseline"
-    if plan.race_rounds and plan.ablation:
-        then += ", then what each change brings"
-    return [
-        f"Plan: the baseline, then {trials} of {of} configs{limit};",
-        f"      after that {then}.",
-    ]
+    steps = [f"the baseline, then {trials} of {of} configs{limit}"]
+    if plan.race_rounds:
+        steps.append("a race of the best against the baseline")
+        steps += ["what each change of the winner brings"] if plan.ablation else []
+    return [f"{'Plan:' if step is steps[0] else '':<6}{step}" for step in steps]
