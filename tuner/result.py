@@ -17,14 +17,14 @@ from tuner.records.tuned import TunedConfig
 class Result:
     """What a run has found and left behind.
 
-    ``trials`` are those of the search, reused or new, the baseline first; ``known`` are all of the
-    workload on this machine. ``ending`` says what ended the search.
+    ``trials`` are those of the search, reused or new, the baseline first; ``history`` are all of
+    the workload on this machine. ``ending`` says what ended the search.
     """
 
     tuned: TunedConfig
     folder: Path
     trials: tuple[Trial, ...]
-    known: tuple[Trial, ...]
+    history: tuple[Trial, ...]
     reused: int
     ending: Ending
     reason: str
@@ -58,7 +58,7 @@ class Result:
     def raced(self) -> tuple[Trial, ...]:
         """The trials of races and ablations."""
         purposes = (Purpose.RACE, Purpose.ABLATION)
-        return tuple(trial for trial in self.known if trial.purpose in purposes)
+        return tuple(trial for trial in self.history if trial.purpose in purposes)
 
     def load(self, **options: Any) -> Any:
         """The tuned pipeline, ready to be called; options are those of ``tuner.load``."""

@@ -116,7 +116,7 @@ def _counted(result: Result) -> str:
     parts = [f"{measured} measured", f"{len(failures)} failed" + (f" ({kinds})" if kinds else "")]
     if result.reused:
         parts.append(f"{result.reused} of them reused")
-    raced = {one.config for one in result.known if one.purpose is Purpose.RACE}
+    raced = {one.config for one in result.history if one.purpose is Purpose.RACE}
     parts.append(f"{len(raced)} configs raced" if raced else "no race")
     return f"Trials: {len(result.trials)}, {', '.join(parts)}."
 
