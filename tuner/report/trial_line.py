@@ -24,7 +24,6 @@ UNTELLING = ("on", "off", "auto", "max", "none")
 
 
 def heading(width: int = NARROWEST) -> str:
-    """What the columns of the lines are called."""
     named = FIGURES.format(speedup="speed", latency="latency", memory="memory", took="took")
     return f"{'trial':<{PLACE_WIDTH}} {'config':<{_config_width(width)}} {named}"
 
@@ -43,14 +42,14 @@ def trial_line(
     if failure is not None:
         kind = failure.kind.value.replace("_", " ")
         return f"{beginning} {kind}, {format_duration(trial.cost_s)}"
-    known = figures(trial)
-    told = FIGURES.format(
+    trial_figures = figures(trial)
+    cells = FIGURES.format(
         speedup=times(speedup),
-        latency=seconds(known["latency_s"]),
-        memory=size(known["peak_bytes"]),
+        latency=seconds(trial_figures["latency_s"]),
+        memory=size(trial_figures["peak_bytes"]),
         took=seconds(trial.cost_s),
     )
-    return f"{beginning} {told}"
+    return f"{beginning} {cells}"
 
 
 def shortened(config: Config, width: int) -> str:
@@ -59,12 +58,13 @@ def shortened(config: Config, width: int) -> str:
     if len(whole) <= width or not config:
         return whole
     changes = [_short(knob, choice) for knob, choice in config.items()]
-    if len(text := ", ".join(changes)) <= width:
+    text = ", ".join(changes)
+    if len(text) <= width:
         return text
     for count in range(len(changes) - 1, 0, -1):
-        text = f"{', '.join(changes[:count])} +{len(changes) - count}"
-        if len(text) <= width:
-            return text
+        shorter = f"{', '.join(changes[:count])} +{len(changes) - count}"
+        if len(shorter) <= width:
+            return shorter
     more = f" +{len(changes) - 1}" if len(changes) > 1 else ""
     return changes[0] + more
 

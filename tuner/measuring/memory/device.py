@@ -63,10 +63,10 @@ class DeviceMemory:
         driver = _driver_account(device)
         if driver is None:
             return cls(counters, [0 for _ in devices])
-        told = Counters(
+        nvml_counters = Counters(
             **{**vars(counters), "source": f"{counters.source} by NVML", "used": driver}
         )
-        return cls(told, [driver(index) for index in devices])
+        return cls(nvml_counters, [driver(index) for index in devices])
 
     def reset(self) -> None:
         """A phase begins."""
@@ -74,8 +74,7 @@ class DeviceMemory:
         for index in range(len(self._idle_bytes)):
             self._counters.reset(index)
 
-    def look(self) -> None:
-        """Take one sample."""
+    def sample(self) -> None:
         for index, highest in enumerate(self._highest_used):
             self._highest_used[index] = max(highest, self._counters.used(index))
 
@@ -85,18 +84,18 @@ class DeviceMemory:
         return max(used - idle for used, idle in pairs)
 
     def peak(self, phase: str) -> Peak:
-        """The peak of the fullest device; raises RuntimeError where its driver tells nothing."""
-        self.look()
-        found = [
+        """The peak of the fullest device; raises RuntimeError where its driver gives no reading."""
+        self.sample()
+        peaks = [
             self.reading(index).peak_bytes(idle, highest)
             for index, (idle, highest) in enumerate(
                 zip(self._idle_bytes, self._highest_used, strict=True)
             )
         ]
-        return Peak("device", phase, self._counters.source, max(found))
+        return Peak("device", phase, self._counters.source, max(peaks))
 
     def reading(self, index: int) -> DeviceReading:
-        """One device as it is now; raises RuntimeError where its driver tells nothing."""
+        """One device as it is now; raises RuntimeError where its driver gives no reading."""
         counters = self._counters
         used = counters.used(index)
         if used <= 0:
@@ -104,12 +103,11 @@ class DeviceMemory:
         return DeviceReading(used, counters.reserved(index), counters.highest_reserved(index))
 
     def unseen_bytes(self, index: int) -> int:
-        """What is in use now that torch's allocator does not know of."""
+        """Memory in use now that torch's allocator does not know of."""
         now = self.reading(index)
         return max(0, now.used_bytes - self._idle_bytes[index] - now.reserved_bytes)
 
     def devices(self) -> range:
-        """The indices of the devices."""
         return range(len(self._idle_bytes))
 
 
