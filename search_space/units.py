@@ -6,6 +6,7 @@ import re
 
 from search_space.errors import UsageError
 
+# Powers of ten and of two, as the IEC names them.
 SIZE_BYTES = {
     "b": 1,
     "kb": 10**3,
@@ -17,6 +18,8 @@ SIZE_BYTES = {
     "gib": 2**30,
     "tib": 2**40,
 }
+
+# The units of a duration, in seconds.
 DURATION_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 

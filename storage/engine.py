@@ -14,6 +14,9 @@ from search_space.errors import StoreError
 from storage.place import Place
 
 LOCK_TIMEOUT_S = 30.0
+"""How long a writer waits for another. A trial takes milliseconds to write, a migration or a slow
+disk seconds; giving up sooner may lose minutes of measuring."""
+
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 
 

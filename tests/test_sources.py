@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,78 @@ def test_what_is_copied_into_emitted_code_imports_nothing_of_ours():
 def test_a_file_is_short_enough_to_be_read(path):
     with path.open(encoding="utf-8") as file:
         assert sum(1 for _ in file) <= 300
+
+
+def numbers_without_a_reason(code: str) -> Iterator[str]:
+    """The module's constants of numbers that lack one: a string below, for a table a comment."""
+    body, lines = ast.parse(code).body, code.splitlines()
+    for node, below in zip_longest(body, body[1:]):
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not of_numbers(node.value):
+            continue
+        name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+        scalar = isinstance(node.value, (ast.Constant, ast.UnaryOp, ast.BinOp))
+        commented = not scalar and lines[node.lineno - 2].startswith("# ")
+        match below:
+            case ast.Expr(value=ast.Constant(value=str(reason))) if len(reason.split()) > 3:
+                continue
+        if name.isupper() and not commented:
+            yield name
+
+
+def of_numbers(value: ast.expr | None) -> bool:
+    """Whether an expression is made of numbers; the keys of a table may be anything."""
+    match value:
+        case ast.Constant(value=constant):
+            return type(constant) in (int, float)
+        case ast.UnaryOp(operand=operand):
+            return of_numbers(operand)
+        case ast.BinOp(left=left, right=right):
+            return of_numbers(left) and of_numbers(right)
+        case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Dict(values=items):
+            return bool(items) and all(map(of_numbers, items))
+        case ast.Call(func=ast.Name(id="bytes" | "range" | "timedelta")):
+            items = [*value.args, *(keyword.value for keyword in value.keywords)]
+            return all(map(of_numbers, items))
+    return False
+
+
+def test_every_constant_of_numbers_has_its_reason():
+    # The numbers of the reference pipelines are those of architectures.
+    ours = [path for path in SOURCES if path.parent.name != "reference"]
+    missing = {path: list(numbers_without_a_reason(path.read_text("utf-8"))) for path in ours}
+    assert {name: names for name, names in missing.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "LIMIT_S = 30.0",
+        "LIMIT_S: float = -30.0",
+        "BYTES = 2**20\nOTHER = 'text'",
+        "# A comment is for tables.\nLIMIT_S = 30.0",
+        'LIMIT_S = 30.0\n"not a sentence"',
+        "AGE = timedelta(minutes=20)",
+        "SIZE = {'cpu': (1, 2)}",
+        "LESS, MORE = 1, 2",
+        'LESS = 1\nMORE = 2\n"It stands below one alone."',
+    ],
+)
+def test_a_number_without_a_reason_is_found(code):
+    assert len(list(numbers_without_a_reason(code))) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'LIMIT_S = 30.0\n"A longer one delays, a shorter one cuts off."',
+        "# In bytes.\nSIZES = {'b': 1}",
+        "NAME = 'text'",
+        "NAMES = {1.0: 's'}",
+        "counted = 3",
+    ],
+)
+def test_what_has_a_reason_or_needs_none_is_not(code):
+    assert list(numbers_without_a_reason(code)) == []
 
 
 def test_there_is_no_package_below_tests():

@@ -11,8 +11,10 @@ from search_space.knob import Choice, more_choices
 from search_space.needs import device, every, linux, probe
 
 M_TRIM_THRESHOLD = -1
+"""A parameter of mallopt, by its number in malloc.h."""
+
 M_MMAP_MAX = -4
-"""Parameters of mallopt, by their numbers in malloc.h."""
+"""A parameter of mallopt, by its number in malloc.h."""
 
 WITHOUT = "the C library has no mallopt that keeps what is freed: that is glibc's"
 

@@ -17,6 +17,7 @@ from search_space.workload import PROMPT, SEEDS
 from tuner.version import __version__
 
 INTERRUPTED = 130
+"""What shells report for a command that Ctrl-C ended: 128 and SIGINT's number, 2."""
 
 
 class OneLineErrors(click.Group):

@@ -19,6 +19,9 @@ from tuner.processes.children import Children
 from tuner.processes.task import leave_result, task_folder
 
 LIMIT_S = 60.0
+"""For the probes of one process together, which take seconds. One that hangs costs a command this
+much; less might end an import on a busy machine and call what works missing."""
+
 HEAD_SIZE = 64
 """What attention is tried with where no model says its own."""
 

@@ -16,11 +16,19 @@ from tuner.measuring.interleaving import Alone, Turns
 from tuner.records.statistics import half_width_s
 
 MINIMUM_SAMPLES = 3
+"""Fewer say too little of how much calls vary: Student's factor is 12.7 for two, 4.3 for three."""
+
 MAXIMUM_SAMPLES = 10
+"""One more would narrow the interval by a twentieth and costs as much as each before; the race
+tells apart what ten do not."""
+
 MAXIMUM_CALLS = 20
 """The most calls that may count, where some of them were disturbed."""
 
 MAXIMUM_WARM_UPS = {"cpu": 3}
+"""After so many calls beyond the first the steady ones begin: on a busy CPU two calls in a row may
+never be as alike as `WARM_DIFFERENCE` wants them."""
+
 MAXIMUM_WARM_UPS_ACCELERATOR = 5
 """CUDA graphs are recorded in the second and third call."""
 
@@ -34,8 +42,16 @@ MAXIMUM_EXCUSED = 2
 """The most disturbed first calls beyond the cap before one ends the trial."""
 
 WARM_DIFFERENCE = 0.03
+"""Warm calls beside each other vary by 1 to 2 % on a quiet CPU. A smaller difference would rarely
+be met, a larger one let a call count that still becomes faster."""
+
 HALF_WIDTH = {"cpu": 0.02}
+"""Steady calls end when the interval is this narrow: calls that vary by 2 % need nine for it, and
+33 for half of it."""
+
 HALF_WIDTH_ACCELERATOR = 0.01
+"""Half of a CPU's, for calls vary less: trials of one config by 0.5 and 1.4 % on an H100, by 2 to
+5 % on a quiet CPU."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,17 @@ from search_space.build import PARTS, Build, Entry
 from search_space.trial import Trial
 
 SIZE = {"cpu": 2048}
+"""The side of the matrices that a peak is measured with: a product is 17 GFLOP, a tenth of a second
+in fp32 on two cores at 195 GFLOP/s. Larger ones would take longer for the same rate."""
+
 SIZE_ACCELERATOR = 8192
+"""A smaller product does not keep a large GPU busy; this one is 1.1 TFLOP. Larger ones would take
+more memory: in fp32 its three matrices are 256 MiB each."""
+
 COPIED_BYTES = 2**28
+"""More than the caches of most processors hold, so that memory is what is timed. More would be
+surer of that and take more memory: source and target are half a GiB."""
+
 AT_LEAST_S = 0.15
 """A peak is the best of the runs that fit in this time, and of three at least."""
 
@@ -19,6 +28,7 @@ FLOPS = "_flops_per_s"
 ASKED = ("flops", "weights_read")
 """What a call asks for; the other figures are what the machine can do."""
 
+# What a weight takes in each dtype.
 ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 

@@ -14,6 +14,7 @@ from search_space.hardware.machine import Machine
 from search_space.workload import Workload
 
 SCHEMA_VERSION = 1
+"""Of `config.json`; counted up where reading an older file by today's rules would get it wrong."""
 
 CONFIG = "config.json"
 

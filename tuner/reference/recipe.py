@@ -11,8 +11,8 @@ from typing import Any
 from search_space.identity import fingerprint
 from tuner.reference import tokenizers, weights
 
-# Raised when weights.py or tokenizers.py makes something else out of the same recipe.
 VERSION = 1
+"""Raised when weights.py or tokenizers.py makes something else out of the same recipe."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 SEED = 0
+"""Any number; another one makes other weights, and so other images."""
 
 # Factors on the deviation of the parameters whose trained values are far from the rule.
 _FACTORS = {

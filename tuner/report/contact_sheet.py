@@ -22,9 +22,18 @@ LEAST_SIDE_PX = 256
 """Smaller images are enlarged by a whole number, so that their pixels can be seen."""
 
 GAP_PX = 16
+"""Wide enough to tell two images from one, and small beside one of 256 pixels."""
+
 TEXT_PX = 16
+"""The size of a browser's text. Larger letters would need more lines."""
+
 LINE_PX = 22
+"""A third more than the letters, so that what hangs below one line is clear of the next."""
+
 MOST_AMPLIFIED = 64
+"""Then a difference of one step of 255 is a quarter of white: more would show rounding alone."""
+
+# Red, green and blue.
 PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
 PLACES = ("first frame", "middle frame", "last frame")
 

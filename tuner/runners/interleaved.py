@@ -25,7 +25,10 @@ from tuner.runners.base import Deadlines
 from tuner.runners.trial_process import TRIAL, running
 
 LEAST_TURNS = 3
+"""As many as a trial has samples at least: from three calm turns on these alone count."""
+
 LIMIT_S = 30.0
+"""For each trial, as long as its steady calls may take where it is alone (`STEADY_LIMIT_S`)."""
 
 
 class _Gate:

@@ -14,9 +14,10 @@ from tuner.search.reuse import reusable
 from tuner.search.stop import Clock
 
 DRIFT_TRIALS = 10
+"""After so many trials the baseline is measured again, which then costs about a tenth of them."""
+
 DRIFT_AGE = timedelta(minutes=20)
-"""After so many trials or so long the baseline is measured again: a laptop warms up within
-minutes, and a baseline of two calls costs less than a tenth of ten trials."""
+"""After so long, too, where trials are long: a laptop warms up within minutes."""
 
 
 class Search:

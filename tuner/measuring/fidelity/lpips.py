@@ -16,9 +16,14 @@ BACKBONE = "alexnet-owt-7be5be79.pth"
 HEADS = "alex.pth"
 """How much each channel counts: version 0.1, as the package lpips has it."""
 
-CONVOLUTIONS = {0: {"stride": 4, "padding": 2}, 3: {"padding": 2}, 6: {"padding": 1}}
-CONVOLUTIONS |= {8: {"padding": 1}, 10: {"padding": 1}}
-"""Of AlexNet's features, by their place."""
+# Of AlexNet's features, by their place.
+CONVOLUTIONS = {
+    0: {"stride": 4, "padding": 2},
+    3: {"padding": 2},
+    6: {"padding": 1},
+    8: {"padding": 1},
+    10: {"padding": 1},
+}
 
 POOLED = (3, 6)
 """The convolutions with a pooling before them."""

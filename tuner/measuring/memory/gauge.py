@@ -23,6 +23,8 @@ SET_UP = ("load", "record", "engine", "export", "calibrate", "quantize", "sessio
 
 HOST_SOURCES = {"Linux": "VmHWM", "Windows": "PeakWorkingSetSize"}
 SAMPLE_S = 0.01
+"""The shorter the intervals, the closer the bounds on what was held within them. A look takes 60 µs
+(of a process of 1 GiB), so less than a hundredth of a core; while calls are timed there is none."""
 
 
 class HostPeak:

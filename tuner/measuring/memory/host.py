@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 
 KILOBYTE = 1024
+"""Linux writes kB and means 1024 bytes: proc_pid_status(5)."""
+
 YOUNG_S = 0.1
 """A process younger than this may be its parent's memory itself, on its way to another program."""
 

@@ -28,6 +28,8 @@ POOLS = 4
 """How many runtimes may have a thread for each core: OpenMP, TBB, ONNX Runtime, torch's own."""
 
 STACK_BYTES = 8 * 2**20
+"""Linux's usual limit, for a system that sets none: there glibc itself gives a thread 2 MiB on
+x86-64 (pthread_create(3)). Too little would fail trials, too much lets a runaway go further."""
 
 
 def stop_bytes(budget: Budget, device: str) -> int | None:

@@ -38,8 +38,12 @@ LEAST_LOOKS = 5
 """Fewer probes of a core say nothing: the call was short, or held the interpreter."""
 
 LOOKS_AT_REST = 4
+"""What slows a machine from outside comes and goes within a second, and a single probe may miss it.
+More would be work of our own."""
 
 WORK = bytes(2**18)
+"""As telling as a megabyte, which the probe hashed before, in a quarter of the time."""
+
 ROUNDS = 8
 """The most rounds of work in a probe: a core may have slept."""
 
@@ -48,6 +52,7 @@ ENOUGH = 1.05
 as slow, because a shorter one may become known."""
 
 LEAST_ROUNDS = 2
+"""In the first a core may wake up or fetch the work from memory; the better of two is neither."""
 
 COST = 0.0025
 """Beside a short call a probe has fewer rounds: at the best speed they take this share of it, which

@@ -18,11 +18,14 @@ WORK = bytes(2**14)
 brings it in."""
 
 ROUNDS = 2
+"""The first brings the work into the core's cache, the second is timed there."""
 
 SHARE = 0.0025
 """The most of a core's time that probes take, so that the call does not feel them."""
 
 LEAST_REST_S = 0.08
+"""Shorter rests wake a thread beside the call's own more often; longer ones leave calls of half a
+second with too few probes (`LEAST_LOOKS`)."""
 
 
 class Within:

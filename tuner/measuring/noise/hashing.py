@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 MOST_CORES = 4
+"""Cores are probed one after the other, half a millisecond each: all of a server's would take
+longer than a short call."""
 
 
 def few(cores: Sequence[int]) -> Sequence[int]:

@@ -22,13 +22,15 @@ EVERY_S = 1.0
 driver that answers is the one that the call needs."""
 
 POWER_CAP = 0x4
+"""The bit by which NVML says so; a power cap is what a busy GPU runs into every day."""
+
 SLOWDOWNS = {
     0x8: "the hardware",
     0x20: "heat, by the driver",
     0x40: "heat, by the hardware",
     0x80: "the power supply",
 }
-"""Why the clock is lower than it could be. A power cap is what a busy GPU runs into every day."""
+"""Why the clock is lower than it should be, by NVML's bits."""
 
 UNWATCHED = (Condition("gpu_unwatched", 1.0),)
 """Neither NVML nor nvidia-smi answered: neighbours and heat of the GPU are not seen."""

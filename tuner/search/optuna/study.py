@@ -26,6 +26,8 @@ from tuner.records.objective import LATENCY, Objective
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MINIMUM_STARTUP_TRIALS = 4
+"""Before so many trials configs come from the portfolio or at random: of fewer a Gaussian process
+learns little, and more would leave it less of a short run."""
 
 
 class SpaceExhausted(Exception):
