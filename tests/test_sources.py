@@ -66,7 +66,7 @@ def test_what_is_copied_into_emitted_code_imports_nothing_of_ours():
     assert not imported(ast.walk(parsed(ROOT / "search_space" / "build.py"))) & set(LAYERS)
 
 
-@source
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_short_enough_to_be_read(path):
     with path.open(encoding="utf-8") as file:
         assert sum(1 for _ in file) <= 300

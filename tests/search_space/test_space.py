@@ -5,7 +5,7 @@ from itertools import combinations, product
 import pytest
 
 from search_space.catalog import all_knobs, all_probes, check_known
-from search_space.config import Config, completed, steps
+from search_space.config import completed, steps
 from search_space.errors import UsageError
 from search_space.knob import Stage
 from search_space.space import Space
@@ -206,28 +206,6 @@ def test_a_config_that_names_something_unknown_does_not_hold(describe, config):
     assert not Space(describe()).holds(config)
 
 
-def test_two_spellings_of_a_config_have_one_canonical_form():
-    choices = {"precision": "bf16", "engine": "eager"}
-    config = Config(choices)
-    assert config == {"precision": "bf16"} == config.changes
-    assert Config(completed(choices)) == config
-    assert hash(Config(completed(choices))) == hash(config)
-    assert completed(config) == completed(choices)
-    assert list(Config({"precision": "bf16", "attention": "plain"})) == ["attention", "precision"]
-
-
-def test_a_config_is_a_key_and_tells_what_it_changes():
-    config = Config({"precision": "bf16", "attention": "plain"})
-    assert {config: 1}[Config({"attention": "plain", "precision": "bf16"})] == 1
-    assert config.describe() == "attention=plain, precision=bf16"
-    assert config.without("attention") == Config({"precision": "bf16"})
-    assert config.without("attention").within(config)
-    assert not config.within(config.without("attention"))
-    assert config.key != config.without("attention").key
-    assert (Config().is_baseline, Config().describe()) == (True, "baseline")
-    assert not config.is_baseline
-
-
 def test_the_configs_of_a_space_are_counted(describe):
     space = Space(describe(), include=("precision", "memory_format"))
     values = product(*space.open.values())
@@ -237,11 +215,6 @@ def test_the_configs_of_a_space_are_counted(describe):
     assert Space(describe()).count() == 1000
     assert Space(describe(), include=("vae_slicing",)).count() == 0
     assert Space(describe(), {"precision": "bf16"}, include=("precision",)).count() == 1
-
-
-def test_a_completed_config_names_every_knob():
-    assert list(completed({"engine": "onnxruntime"})) == [knob.name for knob in all_knobs()]
-    assert completed({"engine": "onnxruntime"})["engine"] == "onnxruntime"
 
 
 def test_steps_come_in_the_order_of_their_stages():
