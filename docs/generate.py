@@ -47,11 +47,11 @@ def schema_reference() -> str:
 def constants_table() -> str:
     """Every number that is a constant of the code and has its reason below it."""
     rows = [
-        (code(name), code(value), reason, code(file))
+        (f"[{code(name)}](../{file})", code(value), reason)
         for file in source_files()
         for name, value, reason in constants(ROOT / file)
     ]
-    return table(("constant", "value", "reason", "file"), rows)
+    return table(("constant", "value", "reason"), rows)
 
 
 def source_files() -> list[str]:

@@ -16,11 +16,11 @@ HEADING = (
     "seconds a call, peak memory"
 )
 
-ROW_PX = 44
-LABEL_PX = 640
-SECOND_PX = 72
+ROW_PX = 52
+LABEL_PX = 790
+SECOND_PX = 62
 WIDTH_PX = 1640
-TEXT_PX = 22
+TEXT_PX = 28
 MARGIN_PX = 24
 TUNED = (31, 119, 180)
 RACED = (214, 96, 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +137,30 @@ def test_a_room_stands_above_what_it_imports_so_there_is_no_circle(rows):
     for room, below in rows.items():
         mine = order.index(room.removeprefix("tuner."))
         assert all(order.index(name) > mine for name in below), room
+
+
+def reached(below: dict[str, set[str]], room: str) -> set[str]:
+    """All that a room imports, by itself or through others."""
+    return below[room].union(*(reached(below, other) for other in below[room]))
+
+
+def drawn() -> dict[str, set[str]]:
+    """The arrows of the first diagram of the design page, by the names in the table."""
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    diagram = page.partition("```mermaid\n")[2].partition("```")[0].replace("door", "tuner")
+    arrows = re.findall(r"^    (\w+)(?:\[.*?\])? --> (\w+)", diagram, re.MULTILINE)
+    names = {name for arrow in arrows for name in arrow}
+    return {name: {end for start, end in arrows if start == name} for name in names}
+
+
+def test_the_drawn_rooms_are_those_of_the_table():
+    below = {room.removeprefix("tuner."): set(rooms) for room, rooms in TUNER_TABLE.items()}
+    arrows = drawn()
+    for room in below.keys() - {"__main__", "version"}:
+        assert reached(arrows, room) == reached(below, room) - {"version"}, room
+    files = {file: set(theirs) for file, theirs in SPACE_TABLE.items()}
+    for room in arrows.keys() - below.keys():
+        assert arrows[room] <= reached(files, room), room
 
 
 def test_imports_go_from_tuner_to_storage_to_search_space():

@@ -23,7 +23,8 @@ MAXIMUM_SAMPLES = 10
 tells apart what ten do not."""
 
 MAXIMUM_CALLS = 20
-"""The most calls that may count, where some of them were disturbed."""
+"""The most calls that may count, where some of them were disturbed: more of them would cost more,
+and a machine that is still busy then would disturb them, too."""
 
 MAXIMUM_WARM_UPS = {"cpu": 3}
 """After so many calls beyond the first the steady ones begin: on a busy CPU two calls in a row may
@@ -33,13 +34,16 @@ MAXIMUM_WARM_UPS_ACCELERATOR = 5
 """CUDA graphs are recorded in the second and third call."""
 
 STEADY_LIMIT_S = 30.0
-"""After this long no further sample is taken, once there are three."""
+"""After this long no further sample is taken, once there are three: the time is better spent on
+another config than on a narrower interval."""
 
 MAXIMUM_REPEATS = 5
-"""The most disturbed calls of a trial that are waited out and repeated."""
+"""The most disturbed calls of a trial that are waited out and repeated: waiting costs up to 30 s,
+and a machine that has been busy so often is likely to stay so."""
 
 MAXIMUM_EXCUSED = 2
-"""The most disturbed first calls beyond the cap before one ends the trial."""
+"""The most disturbed first calls beyond the cap before one ends the trial: fewer would end configs
+for a neighbour's sake, and each costs half as much again as the best config's call."""
 
 WARM_DIFFERENCE = 0.03
 """Warm calls beside each other vary by 1 to 2 % on a quiet CPU. A smaller difference would rarely

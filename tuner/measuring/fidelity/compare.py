@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 OTHER_PROMPT = "a bowl of fruit on a wooden table, oil painting"
 OTHER_SEED = 1000
-"""Added to the workload's seed for the call with the other prompt."""
+"""Added to the workload's seed for the call with the other prompt: far beyond the seeds of a batch,
+whose images have those that follow."""
 
 WHERE = ("", "with another prompt ")
 """How a sentence about either call begins."""

@@ -23,7 +23,8 @@ from tuner.measuring.noise.nvml import GpuWatch
 from tuner.processes.tree import CONTROLLER
 
 LEAST_CORES = 0.1
-"""Others disturb a call from this many cores on."""
+"""Others disturb a call from this many cores on: less may be rounding, which is `RESOLUTION_S` of
+`WINDOW_S`."""
 
 LEAST_SHARE = 0.01
 """Others disturb a call from this share of all cores on, where that is more."""
@@ -38,7 +39,8 @@ FAMILY_S = 1.0
 """The list of the run's own processes is read again after this long."""
 
 CALM_S = 1.0
-"""The machine is calm after this long without neighbours."""
+"""The machine is calm after this long without neighbours: a shorter pause may be between two of
+their calls, a longer one comes more seldom."""
 
 LEAST_WAIT_S = 3.0
 """A trial waits for a calm machine as long as its calls have taken, and at least this long."""
