@@ -74,4 +74,4 @@ def _winner(group: Sequence[StoredTrial], study_id: int | None, rules: Rules) ->
     if decision is None:
         return None
     stored = next(one for one in group if one.trial.number == decision.trial.number)
-    return Winner(stored, decision.speedup, rules, decision.reason, decision.raced_by_winner)
+    return Winner(stored, decision.speedup, rules, decision.reason, decision.trials_of_winner)

@@ -37,41 +37,41 @@ class Change:
         }
 
 
-def reverted(winner: Config, space: Space) -> tuple[dict[str, Config], dict[str, Change]]:
+def reversions(winner: Config, space: Space) -> tuple[dict[str, Config], dict[str, Change]]:
     """The winner without each of its changes, and the changes that cannot be reverted alone."""
     without: dict[str, Config] = {}
-    bound: dict[str, Change] = {}
+    irreversible: dict[str, Change] = {}
     for knob, choice in winner.items():
         rest = winner.without(knob)
         if knob in space.fix:
-            bound[knob] = Change(knob, choice, None, True, "it is fixed")
+            irreversible[knob] = Change(knob, choice, None, True, "it is fixed")
         elif not space.holds(rest):
             reason = space.clash(rest) or "the space does not hold the rest"
-            bound[knob] = Change(knob, choice, None, True, reason)
+            irreversible[knob] = Change(knob, choice, None, True, reason)
         else:
             without[knob] = rest
-    return without, bound
+    return without, irreversible
 
 
-def judged(standing: Standing, winner: Config, knob: str, without: Config) -> Change:
+def change_of(standing: Standing, winner: Config, knob: str, without: Config) -> Change:
     """Whether a change is worth keeping: it is where the config without it is worse or unfit."""
     choice = winner[knob]
     if not {without, winner} <= set(standing.eligible):
         return Change(knob, choice, None, True, "without it the config does not do")
     gain = standing.value_ratio(without, winner)
     pair = [trial for trial in standing.trials if trial.config in (without, winner)]
-    spoiled = among([trial.outcome.disturbed for trial in pair], "trials")
-    return Change(knob, choice, gain, gain.low > 1, disturbed=spoiled)
+    disturbed = among([trial.outcome.disturbed for trial in pair], "trials")
+    return Change(knob, choice, gain, gain.low > 1, disturbed=disturbed)
 
 
 def only_change(standing: Standing, winner: Config, space: Space) -> dict[str, Change]:
     """Of a winner with one change: what it brings. The race itself has reverted it."""
     if len(winner) != 1:
         return {}
-    without, found = reverted(winner, space)
+    without, changes = reversions(winner, space)
     for knob, rest in without.items():
-        found[knob] = replace(judged(standing, winner, knob, rest), kept=True)
-    return found
+        changes[knob] = replace(change_of(standing, winner, knob, rest), kept=True)
+    return changes
 
 
 def simpler(winner: Config, changes: dict[str, Change], space: Space) -> list[Config]:

@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A ratio and where it lies with a confidence of 95 %."""
+    """A ratio and the bounds between which it lies with a confidence of 95 %."""
 
     ratio: float
     low: float
@@ -20,7 +20,7 @@ class Interval:
 
     @property
     def inverse(self) -> Interval:
-        """The same of the other over the one."""
+        """The ratio of the two the other way round."""
         return Interval(1 / self.ratio, 1 / self.high, 1 / self.low)
 
     def within(self, share: float) -> bool:
@@ -52,41 +52,41 @@ class AdditiveModel:
                 row[self._places[entrant]] = row[len(values) + numbers.index(number)] = 1.0
                 rows.append(row)
                 logs.append(log(value))
-        design, seen = numpy.array(rows), numpy.array(logs)
+        design, observed_logs = numpy.array(rows), numpy.array(logs)
         self._inverse = numpy.linalg.pinv(design.T @ design)
-        self._levels = self._inverse @ design.T @ seen
+        self._levels = self._inverse @ design.T @ observed_logs
         self._freedom = len(logs) - int(numpy.linalg.matrix_rank(design))
-        residual = seen - design @ self._levels
+        residual = observed_logs - design @ self._levels
         self._variance = float(residual @ residual) / self._freedom if self._freedom else 0.0
 
     def level(self, entrant: Hashable) -> float:
         """The logarithm of the entrant's value, comparable within these rounds alone."""
         return float(self._levels[self._places[entrant]])
 
-    def ratio(self, one: Hashable, other: Hashable) -> Interval:
-        """The value of one over that of the other; no bound where nothing was repeated."""
-        difference = self.level(one) - self.level(other)
-        half_width = self._half_width(one, other)
+    def ratio(self, numerator: Hashable, denominator: Hashable) -> Interval:
+        """One entrant's value over another's; without bounds where nothing was repeated."""
+        difference = self.level(numerator) - self.level(denominator)
+        half_width = self._half_width(numerator, denominator)
         return Interval(exp(difference), exp(difference - half_width), exp(difference + half_width))
 
-    def _half_width(self, one: Hashable, other: Hashable) -> float:
+    def _half_width(self, numerator: Hashable, denominator: Hashable) -> float:
         import numpy
         from scipy.special import stdtrit
 
-        if one == other:
+        if numerator == denominator:
             return 0.0
         if not self._freedom:
             return log(1e9)
         contrast = numpy.zeros(len(self._levels))
-        contrast[self._places[one]], contrast[self._places[other]] = 1.0, -1.0
+        contrast[self._places[numerator]], contrast[self._places[denominator]] = 1.0, -1.0
         pooled = self._variance * float(contrast @ self._inverse @ contrast)
         quantile = float(stdtrit(self._freedom, (1 + CONFIDENCE) / 2))
-        return float(quantile * max(pooled, self._own_variance(one, other)) ** 0.5)
+        return float(quantile * max(pooled, self._own_variance(numerator, denominator)) ** 0.5)
 
-    def _own_variance(self, one: Hashable, other: Hashable) -> float:
+    def _own_variance(self, numerator: Hashable, denominator: Hashable) -> float:
         """Of the mean difference of the pair, from the rounds that it shares."""
         import numpy
 
-        mine, theirs = self._values[one], self._values[other]
-        pairs = [log(mine[number] / theirs[number]) for number in mine.keys() & theirs.keys()]
+        upper, lower = self._values[numerator], self._values[denominator]
+        pairs = [log(upper[number] / lower[number]) for number in upper.keys() & lower.keys()]
         return float(numpy.var(pairs, ddof=1)) / len(pairs) if len(pairs) > 1 else 0.0

@@ -21,7 +21,7 @@ class Decision:
     trial: Trial
     reason: str
     speedup: Interval | None = None
-    raced: tuple[Trial, ...] = ()
+    race_trials: tuple[Trial, ...] = ()
 
     @property
     def config(self) -> Config:
@@ -29,32 +29,32 @@ class Decision:
         return self.trial.config
 
     @property
-    def raced_by_winner(self) -> tuple[Trial, ...]:
+    def trials_of_winner(self) -> tuple[Trial, ...]:
         """The winner's own trials in the race."""
-        return tuple(trial for trial in self.raced if trial.config == self.config)
+        return tuple(trial for trial in self.race_trials if trial.config == self.config)
 
 
-def decide(rules: Rules, study_id: int | None, known: Sequence[Trial]) -> Decision | None:
+def decide(rules: Rules, study_id: int | None, history: Sequence[Trial]) -> Decision | None:
     """Who won in a study, or None where nothing may win.
 
-    ``known`` are all trials of the workload on the machine, whatever study asked for them: a
+    ``history`` are all trials of the workload on the machine, whatever study asked for them: a
     budget is judged over all. The last race of the study that says anything decides; without one
     the best trial of the search.
     """
-    races = [t.race for t in known if t.study_id == study_id and t.purpose is Purpose.RACE]
+    races = [t.race for t in history if t.study_id == study_id and t.purpose is Purpose.RACE]
     for name in reversed(dict.fromkeys(races)):
-        decision = _by_race(rules, [trial for trial in known if trial.race == name], known)
+        decision = _by_race(rules, [trial for trial in history if trial.race == name], history)
         if decision is not None:
             return decision
-    return _by_search(rules, known)
+    return _by_search(rules, history)
 
 
-def _by_race(rules: Rules, trials: Sequence[Trial], known: Sequence[Trial]) -> Decision | None:
+def _by_race(rules: Rules, trials: Sequence[Trial], history: Sequence[Trial]) -> Decision | None:
     entrants = tuple(dict.fromkeys(trial.config for trial in trials))
     standing = Standing(
-        Race(entrants, 0, rules.budget, rules.objective, barred(rules, entrants, known)), trials
+        Race(entrants, 0, rules.budget, rules.objective, barred(rules, entrants, history)), trials
     )
-    evidence = first_measured(known)
+    evidence = first_measured(history)
     verdict = standing.verdict(evidence)
     if verdict is None or not standing.repeated:
         return None
@@ -62,20 +62,20 @@ def _by_race(rules: Rules, trials: Sequence[Trial], known: Sequence[Trial]) -> D
     return Decision(evidence[verdict.winner], verdict.reason, speedup, tuple(trials))
 
 
-def _by_search(rules: Rules, known: Sequence[Trial]) -> Decision | None:
-    latest = {trial.config: trial for trial in known if trial.purpose.is_searched}
-    out = barred(rules, latest, known)
+def _by_search(rules: Rules, history: Sequence[Trial]) -> Decision | None:
+    latest = {trial.config: trial for trial in history if trial.purpose.is_searched}
+    excluded = barred(rules, latest, history)
     baseline = latest.get(BASELINE)
-    fits = [trial for config, trial in latest.items() if config not in out]
-    measured = baseline.measurement if baseline else None
-    winner = best(fits, rules.budget, rules.objective, measured)
+    admitted = [trial for config, trial in latest.items() if config not in excluded]
+    reference = baseline.measurement if baseline else None
+    winner = best(admitted, rules.budget, rules.objective, reference)
     return None if winner is None else Decision(winner, "the best of the search; there was no race")
 
 
-def barred(rules: Rules, configs: Iterable[Config], known: Iterable[Trial]) -> frozenset[Config]:
+def barred(rules: Rules, configs: Iterable[Config], history: Iterable[Trial]) -> frozenset[Config]:
     """Who may take part and not win: over the budget once, or outside what pins leave."""
     outside = {config for config in configs if not rules.admits(config)}
-    return frozenset(over_budget(rules.budget, known) | outside)
+    return frozenset(over_budget(rules.budget, history) | outside)
 
 
 def over_budget(budget: Budget, trials: Iterable[Trial]) -> set[Config]:
@@ -89,8 +89,8 @@ def over_budget(budget: Budget, trials: Iterable[Trial]) -> set[Config]:
 
 def first_measured(trials: Iterable[Trial]) -> dict[Config, Trial]:
     """The first measured trial of each config, whose start was a cold one."""
-    found: dict[Config, Trial] = {}
+    firsts: dict[Config, Trial] = {}
     for trial in sorted(trials, key=lambda trial: (not trial.purpose.is_searched, trial.number)):
         if trial.measurement is not None:
-            found.setdefault(trial.config, trial)
-    return found
+            firsts.setdefault(trial.config, trial)
+    return firsts

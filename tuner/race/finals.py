@@ -8,7 +8,7 @@ from dataclasses import replace
 from search_space.config import BASELINE, Config
 from search_space.trial import Purpose, Trial
 from tuner.bench import Bench
-from tuner.race.ablation import Change, judged, only_change, reverted, simpler
+from tuner.race.ablation import Change, change_of, only_change, reversions, simpler
 from tuner.race.decision import barred, first_measured
 from tuner.race.finalists import finalists
 from tuner.race.race import Race, Standing, run_race
@@ -26,7 +26,7 @@ class Finals:
         """What each change of the winner brings, as far as it is known."""
         self._bench = bench
         self._trials = trials
-        self._known = bench.known()
+        self._history = bench.known()
         self._measured_baseline = any(
             trial.config.is_baseline and trial.measurement is not None for trial in trials
         )
@@ -43,14 +43,14 @@ class Finals:
 
     def _first_race(self) -> Config | None:
         """The winner of the finalists; of the next best, as long as all of them fell."""
-        left, winner = list(self._trials), None
-        while best := finalists(self._plan, left, self._known):
+        candidates, winner = list(self._trials), None
+        while best := finalists(self._plan, candidates, self._history):
             entrants = [trial.config for trial in best]
-            standing, winner = self._raced(entrants)
-            fell = self._fallen(standing.trials) if winner is not None else set(entrants)
-            if set(entrants) - fell:
+            standing, winner = self._race(entrants)
+            dropped = self._fallen(standing.trials) if winner is not None else set(entrants)
+            if set(entrants) - dropped:
                 break
-            left = [trial for trial in left if trial.config not in fell - {BASELINE}]
+            candidates = [trial for trial in candidates if trial.config not in dropped - {BASELINE}]
         return winner
 
     def _fallen(self, trials: Iterable[Trial]) -> set[Config]:
@@ -58,29 +58,29 @@ class Finals:
         budget = self._plan.budget
         return {trial.config for trial in trials if trial.judged(budget) is not None}
 
-    def _raced(self, entrants: Sequence[Config]) -> tuple[Standing, Config | None]:
+    def _race(self, entrants: Sequence[Config]) -> tuple[Standing, Config | None]:
         baseline = (BASELINE,) if self._measured_baseline else ()
         standing = self._run((*baseline, *entrants), Purpose.RACE)
-        verdict = standing.verdict(first_measured(self._known))
+        verdict = standing.verdict(first_measured(self._history))
         if verdict is None:
             return standing, None
         if self._plan.ablation:
-            found = only_change(standing, verdict.winner, self._plan.space)
-            self.changes = tuple(found.values())
+            changes = only_change(standing, verdict.winner, self._plan.space)
+            self.changes = tuple(changes.values())
         return standing, verdict.winner
 
     def _ablate(self, winner: Config) -> None:
-        without, found = reverted(winner, self._plan.space)
+        without, changes = reversions(winner, self._plan.space)
         standing = self._run((winner, *without.values()), Purpose.ABLATION)
         for knob, rest in without.items():
-            found[knob] = judged(standing, winner, knob, rest)
+            changes[knob] = change_of(standing, winner, knob, rest)
         final = winner
-        self.changes = tuple(found.values())
-        if rests := simpler(winner, found, self._plan.space):
-            _, again = self._raced([winner, *rests])
-            final = winner if again is None else again
+        self.changes = tuple(changes.values())
+        if rests := simpler(winner, changes, self._plan.space):
+            _, rematch = self._race([winner, *rests])
+            final = winner if rematch is None else rematch
         self.changes = tuple(
-            replace(change, kept=knob in final) for knob, change in sorted(found.items())
+            replace(change, kept=knob in final) for knob, change in sorted(changes.items())
         )
 
     def _run(self, entrants: Sequence[Config], purpose: Purpose) -> Standing:
@@ -90,17 +90,17 @@ class Finals:
             plan.race_rounds,
             plan.budget,
             plan.objective,
-            barred(plan.rules, entrants, self._known),
+            barred(plan.rules, entrants, self._history),
             f"{purpose} in study {self._bench.study_id}",
         )
-        trials = [trial for trial in self._known if trial.race == race.name]
+        trials = [trial for trial in self._history if trial.race == race.name]
         for due, number in run_race(race, trials):
-            for trial in self._measured(due, race, purpose, number, trials):
+            for trial in self._round(due, race, purpose, number, trials):
                 trials.append(trial)
-                self._known.append(trial)
+                self._history.append(trial)
         return Standing(race, trials)
 
-    def _measured(
+    def _round(
         self,
         due: Sequence[Config],
         race: Race,
@@ -111,16 +111,18 @@ class Finals:
         """The trials of a round: interleaved where memory holds all, or one after another."""
         bench = self._bench
         if bench.side_by_side([self._held_bytes(config) for config in due]):
-            measured = bench.measure_interleaved(due, purpose, race.name, number)
+            trials_due = bench.measure_interleaved(due, purpose, race.name, number)
         else:
-            measured = (bench.measure(config, purpose, race.name, number) for config in due)
+            trials_due = (bench.measure(config, purpose, race.name, number) for config in due)
         for _ in due:
-            bench.progress.racing(purpose, number, race.rounds, race.left(trials, number))
-            yield next(measured)
+            bench.progress.racing(purpose, number, race.rounds, race.trials_left(trials, number))
+            yield next(trials_due)
 
     def _held_bytes(self, config: Config) -> int:
         """The most that a trial of it has held of the host; if it has not run, that any has."""
-        found = [(trial.config, trial.measurement) for trial in self._known]
-        held = [(one, measured.host_peak_bytes) for one, measured in found if measured is not None]
-        its_bytes = [held_bytes for one, held_bytes in held if one == config]
-        return max(its_bytes or [held_bytes for _, held_bytes in held])
+        peaks: dict[Config, int] = {}
+        for trial in self._history:
+            if trial.measurement is not None:
+                peak_bytes = trial.measurement.host_peak_bytes
+                peaks[trial.config] = max(peak_bytes, peaks.get(trial.config, 0))
+        return peaks[config] if config in peaks else max(peaks.values())

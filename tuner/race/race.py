@@ -40,36 +40,36 @@ class Race:
     @property
     def name(self) -> str:
         """The same for the same race, so that it goes on where it was killed."""
-        entrants = sorted(list(one.items()) for one in self.entrants)
+        entrants = sorted(list(entrant.items()) for entrant in self.entrants)
         return fingerprint([self.context, str(self.objective), entrants])
 
     def due(self, trials: Sequence[Trial], number: int) -> list[Config]:
         """Who has yet to run in a round, in the order in which they run."""
         before = [trial for trial in trials if _round(trial) < number]
         ran = {trial.config for trial in trials if trial.round == number}
-        left = (one for one in self._starters(before, number) if one not in ran)
-        order = sorted(left, key=lambda one: tuple(one.items()))
+        due = (entrant for entrant in self._starters(before, number) if entrant not in ran)
+        order = sorted(due, key=lambda entrant: tuple(entrant.items()))
         random.Random(f"{self.name}{number}").shuffle(order)
         return order
 
     def _starters(self, before: Sequence[Trial], number: int) -> list[Config]:
         standing = Standing(self, before)
-        out = standing.failed | (standing.over_budget - {BASELINE})
-        runs = [one for one in self.entrants if one not in out]
-        if len(runs) < 2:
+        excluded = standing.failed | (standing.over_budget - {BASELINE})
+        starters = [entrant for entrant in self.entrants if entrant not in excluded]
+        if len(starters) < 2:
             return []
         if number <= MINIMUM_ROUNDS or standing.leader is None:
-            return runs if number <= self.rounds else []
-        rivals = [one for one in standing.eligible if one != standing.leader]
+            return starters if number <= self.rounds else []
+        rivals = [entrant for entrant in standing.eligible if entrant != standing.leader]
         if number <= self.rounds:
-            keep = {one for one in rivals if standing.over_leader(one).low <= 1}
+            keep = {entrant for entrant in rivals if standing.over_leader(entrant).low <= 1}
         else:
-            keep = {one for one in rivals if standing.over_leader(one).low < 1 - TIE}
+            keep = {entrant for entrant in rivals if standing.over_leader(entrant).low < 1 - TIE}
             if not keep:
                 return []
-        return [one for one in runs if one in keep | {standing.leader, BASELINE}]
+        return [entrant for entrant in starters if entrant in keep | {standing.leader, BASELINE}]
 
-    def left(self, trials: Sequence[Trial], number: int) -> int:
+    def trials_left(self, trials: Sequence[Trial], number: int) -> int:
         """How many trials are due from this round on, if nobody drops out and no round is added."""
         later = max(0, self.rounds - number) * len(self._starters(trials, number))
         return len(self.due(trials, number)) + later
@@ -118,32 +118,33 @@ class Standing:
 
     def _by_round(self, objective: Objective) -> dict[Config, dict[int, float]]:
         values: dict[Config, dict[int, float]] = {}
-        finished = [one for one in self.trials if one.config not in self.failed]
+        finished = [trial for trial in self.trials if trial.config not in self.failed]
         for number in sorted({_round(trial) for trial in finished}):
-            found = [trial for trial in finished if _round(trial) == number]
-            measured = comparable([_measured(trial) for trial in found])
-            for trial, known in zip(found, measured, strict=True):
-                values.setdefault(trial.config, {})[number] = objective.value(known)
+            trials = [trial for trial in finished if _round(trial) == number]
+            measurements = comparable([_measurement(trial) for trial in trials])
+            for trial, measurement in zip(trials, measurements, strict=True):
+                values.setdefault(trial.config, {})[number] = objective.value(measurement)
         return values
 
     @property
     def over_budget(self) -> set[Config]:
         """Who has passed the budget, if only once."""
         budget = self.race.budget
-        judged = ((trial, trial.judged(budget)) for trial in self.trials)
-        return {trial.config for trial, failure in judged if failure is not None}
+        return {trial.config for trial in self.trials if trial.judged(budget) is not None}
 
     @property
     def eligible(self) -> list[Config]:
         """Who may win: ran, never passed the budget, is not barred and keeps to the objective."""
         barred = self.over_budget | self.race.barred
-        return [one for one in self._values if one not in barred and self._allowed(one)]
+        return [
+            entrant for entrant in self._values if entrant not in barred and self._allowed(entrant)
+        ]
 
-    def _allowed(self, one: Config) -> bool:
+    def _allowed(self, entrant: Config) -> bool:
         if self.race.objective.name != "memory" or BASELINE not in self._values:
             return True
         assert self._latencies is not None
-        return self._latencies.ratio(one, BASELINE).low <= 1
+        return self._latencies.ratio(entrant, BASELINE).low <= 1
 
     @property
     def leader(self) -> Config | None:
@@ -154,23 +155,23 @@ class Standing:
     @property
     def repeated(self) -> bool:
         """Whether all who may win ran in as many rounds as the fewest of a race."""
-        return all(len(self._values[one]) >= MINIMUM_ROUNDS for one in self.eligible)
+        return all(len(self._values[entrant]) >= MINIMUM_ROUNDS for entrant in self.eligible)
 
-    def over_leader(self, one: Config) -> Interval:
+    def over_leader(self, entrant: Config) -> Interval:
         """The entrant's value over that of the leader."""
         assert self.leader is not None
-        return self.value_ratio(one, self.leader)
+        return self.value_ratio(entrant, self.leader)
 
-    def value_ratio(self, one: Config, other: Config) -> Interval:
-        """One's value of the objective over the other's."""
+    def value_ratio(self, numerator: Config, denominator: Config) -> Interval:
+        """The value of the objective of one entrant over that of the other."""
         assert self._rounds is not None
-        return self._rounds.ratio(one, other)
+        return self._rounds.ratio(numerator, denominator)
 
-    def speedup(self, one: Config) -> Interval | None:
+    def speedup(self, entrant: Config) -> Interval | None:
         """The baseline's latency over the entrant's, if the baseline ran."""
-        if self._latencies is None or BASELINE not in self._values or one not in self._values:
+        if self._latencies is None or BASELINE not in self._values or entrant not in self._values:
             return None
-        return self._latencies.ratio(BASELINE, one)
+        return self._latencies.ratio(BASELINE, entrant)
 
     def verdict(self, evidence: Mapping[Config, Trial]) -> Verdict | None:
         """The leader, or what ties with it and is to be preferred, or what is as good and simpler.
@@ -181,41 +182,47 @@ class Standing:
         leader = self.leader
         if leader is None:
             return None
-        ratios = {one: self.over_leader(one) for one in self.eligible}
-        tied = [
-            one for one, found in ratios.items() if 1 - TIE <= found.low <= found.high <= 1 + TIE
+        ratios = {entrant: self.over_leader(entrant) for entrant in self.eligible}
+        tied = [entrant for entrant, ratio in ratios.items() if ratio.within(TIE)]
+        first = preferred(
+            [entrant for entrant in tied if entrant in evidence] or [leader], evidence
+        )
+        as_good = [
+            entrant for entrant, ratio in ratios.items() if entrant.within(first) and ratio.low <= 1
         ]
-        first = preferred([one for one in tied if one in evidence] or [leader], evidence)
-        as_good = [one for one, found in ratios.items() if one.within(first) and found.low <= 1]
-        simpler = [one for one in as_good if self._gains(one)]
-        winner = min(simpler, key=lambda one: (len(one), ratios[one].ratio), default=leader)
+        simpler = [entrant for entrant in as_good if self._gains(entrant)]
+        winner = min(
+            simpler, key=lambda entrant: (len(entrant), ratios[entrant].ratio), default=leader
+        )
         return Verdict(winner, _reason(winner, first, leader))
 
-    def _gains(self, one: Config) -> bool:
-        if one == BASELINE or BASELINE not in self.eligible:
+    def _gains(self, entrant: Config) -> bool:
+        if entrant == BASELINE or BASELINE not in self.eligible:
             return True
-        return self.value_ratio(one, BASELINE).high < 1
+        return self.value_ratio(entrant, BASELINE).high < 1
 
 
 def preferred(tied: list[Config], evidence: Mapping[Config, Trial]) -> Config:
     """Of entrants that tie: less memory, then closer, then fewer changes, then a quicker start."""
     if len(tied) == 1:
         return tied[0]
-    measured = {one: _measured(evidence[one]) for one in tied}
-    least_bytes = min(known.peak_bytes for known in measured.values())
-    tied = [one for one in tied if measured[one].peak_bytes <= (1 + TIE) * least_bytes]
-    closest_db = max(_psnr_db(measured[one]) for one in tied)
-    tied = [one for one in tied if _psnr_db(measured[one]) >= closest_db - TIE_DB]
-    return min(tied, key=lambda one: (len(one), start_up_s(measured[one])))
+    measurements = {entrant: _measurement(evidence[entrant]) for entrant in tied}
+    least_bytes = min(measurement.peak_bytes for measurement in measurements.values())
+    tied = [
+        entrant for entrant in tied if measurements[entrant].peak_bytes <= (1 + TIE) * least_bytes
+    ]
+    closest_db = max(_psnr_db(measurements[entrant]) for entrant in tied)
+    tied = [entrant for entrant in tied if _psnr_db(measurements[entrant]) >= closest_db - TIE_DB]
+    return min(tied, key=lambda entrant: (len(entrant), start_up_s(measurements[entrant])))
 
 
-def _measured(trial: Trial) -> Measurement:
+def _measurement(trial: Trial) -> Measurement:
     assert trial.measurement is not None
     return trial.measurement
 
 
-def _psnr_db(measured: Measurement) -> float:
-    return IDENTICAL_DB if measured.psnr_db is None else measured.psnr_db
+def _psnr_db(measurement: Measurement) -> float:
+    return IDENTICAL_DB if measurement.psnr_db is None else measurement.psnr_db
 
 
 def run_race(race: Race, trials: Sequence[Trial]) -> Iterator[tuple[list[Config], int]]:
