@@ -123,7 +123,7 @@ class Store:
                 connection.execute(insert(table), rows)
         return numbered
 
-    def measured(self, machine: Machine, workload: Workload) -> list[Trial]:
+    def of_workload(self, machine: Machine, workload: Workload) -> list[Trial]:
         """Every trial of this hardware, software and workload, within whatever budget and space."""
         conditions = [
             schema.machine.c.fingerprint == machine.fingerprint,

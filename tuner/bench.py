@@ -65,12 +65,12 @@ class Bench:
     @property
     def baseline(self) -> Measurement | None:
         """The baseline's measurement, if it was reached and ran."""
-        return next((one.measurement for one in self.trials if one.config.is_baseline), None)
+        return next((trial.measurement for trial in self.trials if trial.config.is_baseline), None)
 
-    def known(self) -> list[Trial]:
+    def history(self) -> list[Trial]:
         """Every trial of this machine, these versions and this workload, whatever its purpose."""
         context = self.plan.space.context
-        return self._store.measured(context.machine, context.workload)
+        return self._store.of_workload(context.machine, context.workload)
 
     def measure(
         self,
@@ -82,10 +82,10 @@ class Bench:
         """Measure a config and keep the trial."""
         self.progress.started(len(self.trials) + 1, config)
         # What has run before is not given up: it may be the machine that is slow now.
-        whole = Deadlines(self.plan.trial_timeout_s)
-        deadlines = self._deadlines(config) if purpose.is_searched else whole
-        tried = self._run(self._job(config, purpose), deadlines, self.progress.phase)
-        trial = self._kept(replace(tried, purpose=purpose, race=race, round=round))
+        timeout = Deadlines(self.plan.trial_timeout_s)
+        deadlines = self._deadlines(config) if purpose.is_searched else timeout
+        trial = self._run(self._job(config, purpose), deadlines, self.progress.phase)
+        trial = self._keep(replace(trial, purpose=purpose, race=race, round=round))
         if purpose.is_searched:
             self.trials.append(trial)
         self.progress.finished(trial)
@@ -98,14 +98,14 @@ class Bench:
         jobs = [self._job(config, purpose) for config in configs]
         deadlines = Deadlines(self.plan.trial_timeout_s)
         without_room = []
-        first_turn = turns_made(self.known(), race, round)
-        for tried in self._run.interleaved(jobs, deadlines, self._shown(), first_turn):
-            outcome = tried.outcome
+        first_turn = turns_made(self.history(), race, round)
+        for trial in self._run.interleaved(jobs, deadlines, self._show_phase(), first_turn):
+            outcome = trial.outcome
             if isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
                 # That may be the others' doing.
-                without_room.append(tried.config)
+                without_room.append(trial.config)
                 continue
-            trial = self._kept(replace(tried, purpose=purpose, race=race, round=round))
+            trial = self._keep(replace(trial, purpose=purpose, race=race, round=round))
             self.progress.finished(trial)
             yield trial
         for config in without_room:
@@ -119,23 +119,23 @@ class Bench:
         alone = self.plan.space.context.machine.device != "cpu" or not possible()
         return not alone and len(held_bytes) > 1 and sum(held_bytes) < ROOM * free_host_bytes()
 
-    def _shown(self) -> Callable[[Job, str], None]:
-        """Shows whoever watches which trial computes, and in which phase."""
-        shown: Config | None = None
+    def _show_phase(self) -> Callable[[Job, str], None]:
+        """A callback that tells ``progress`` which trial computes, and in which phase."""
+        config_shown: Config | None = None
 
         def show(job: Job, phase: str) -> None:
-            nonlocal shown
+            nonlocal config_shown
             if phase == WAITING:
                 return
-            if shown != job.config:
-                shown = job.config
+            if config_shown != job.config:
+                config_shown = job.config
                 self.progress.started(len(self.trials) + 1, job.config)
             self.progress.phase(phase)
 
         return show
 
-    def _kept(self, tried: Trial) -> Trial:
-        trial = self._store.add(self.study_id, tried)
+    def _keep(self, trial: Trial) -> Trial:
+        trial = self._store.add(self.study_id, trial)
         # Of this run alone: another day the machine may be another one under the same name.
         self._probe_s = shorter_s(self._probe_s, best_probe_s([trial]))
         return trial
@@ -182,12 +182,12 @@ class Bench:
         return CAP * latency_s(winner)
 
     def _deadlines(self, config: Config) -> Deadlines:
-        whole = Deadlines(self.plan.trial_timeout_s)
+        deadlines = Deadlines(self.plan.trial_timeout_s)
         baseline = self.baseline
         if baseline is None:
-            return whole
+            return deadlines
         workload = self.plan.space.context.workload
-        longer = images_in_call(workload, config) / images_in_call(workload, BASELINE)
-        slowest_s = longer * max(baseline.latency_s, *baseline.seconds["first_call"])
+        image_ratio = images_in_call(workload, config) / images_in_call(workload, BASELINE)
+        slowest_s = image_ratio * max(baseline.latency_s, *baseline.seconds["first_call"])
         call_s = HOPELESS * slowest_s + HOPELESS_SLACK_S
-        return replace(whole, call_s=call_s, others_cores=baseline.others_cores)
+        return replace(deadlines, call_s=call_s, others_cores=baseline.others_cores)

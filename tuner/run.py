@@ -110,7 +110,7 @@ class Run:
     ) -> None:
         self.plan = plan
         self.trials: list[Trial] = []
-        self.known: list[Trial] = []
+        self.history: list[Trial] = []
         self.changes: tuple[Change, ...] = ()
         self.reuse = Reuse()
         self.ending = Ending.INTERRUPTED
@@ -138,7 +138,7 @@ class Run:
             except KeyboardInterrupt:
                 self.interrupted = True
             self.changes = finals.changes if finals else ()
-            self.known = bench.known()
+            self.history = bench.history()
 
     @property
     def baseline(self) -> Trial | None:
@@ -149,7 +149,7 @@ class Run:
         """Who won, decided from the ledger as everywhere; raises NothingFound."""
         if reason := nothing_tried(self.plan, self.trials, self.ending):
             raise NothingFound(reason, self)
-        decision = decide(self.plan.rules, self.study_id, self.known)
+        decision = decide(self.plan.rules, self.study_id, self.history)
         if decision is None:
             raise NothingFound(nothing_fits(self.plan, self.candidates()), self)
         return decision
@@ -177,7 +177,7 @@ class Run:
         )
 
     def _raced(self) -> Iterator[Trial]:
-        for trial in self.known:
+        for trial in self.history:
             if trial.study_id == self.study_id and trial.race is not None:
                 yield trial
 
@@ -204,7 +204,7 @@ class Run:
             speedup_high=speedup.high if speedup else None,
             objective=str(self.plan.objective),
             break_even_images=self._break_even_images(decision.trial),
-            drift=drift(self.known),
+            drift=drift(self.history),
             changes=tuple(change.to_json() for change in self._changes_of(decision.config)),
         )
 
@@ -218,10 +218,11 @@ class Run:
             return None
         return break_even_images(winner.measurement, baseline)
 
-    def _figures(self, trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
+    def _figures(self, trial: Trial, race_trials: Sequence[Trial]) -> dict[str, Any]:
         """The figures of a trial, from its config's trials in the race where there were any."""
-        known = raced_figures(trial, [one for one in raced if one.config == trial.config])
-        return {**known, **reached(known_work(self.trials), known["latency_s"])}
+        own_trials = [raced for raced in race_trials if raced.config == trial.config]
+        figures = raced_figures(trial, own_trials)
+        return {**figures, **reached(known_work(self.trials), figures["latency_s"])}
 
     @property
     def stand_in(self) -> Trial | None:
@@ -229,20 +230,20 @@ class Run:
         if self.baseline is None or self.baseline.measurement is not None:
             return None
         for trial in self.trials:
-            measured = trial.measurement
-            if measured and "floor_psnr_db" in measured.fidelity and not measured.compared:
+            measurement = trial.measurement
+            if measurement and "floor_psnr_db" in measurement.fidelity and not measurement.compared:
                 return trial
         return None
 
     def forget_pictures(self) -> None:
         """Keep those of the trials that could win under another budget or without the pins."""
         unlimited = Budget(quality=self.plan.budget.quality)
-        searched = [trial for trial in self.known if trial.purpose.is_searched]
+        searched = [trial for trial in self.history if trial.purpose.is_searched]
         able = [trial for trial in searched if trial.judged(unlimited) is None]
         # With pins, and without any: the next run may have none.
-        mine = [trial for trial in able if self.plan.space.holds(trial.config)]
-        fronts = (*front(able), *front(mine))
-        kept = {os.fspath(self.plan.pictures(trial.config)) for trial in fronts}
+        within_pins = [trial for trial in able if self.plan.space.holds(trial.config)]
+        fronts = (*front(able), *front(within_pins))
+        paths_to_keep = {os.fspath(self.plan.pictures(trial.config)) for trial in fronts}
         for path in self.plan.reference.with_suffix("").glob("*.npz"):
-            if os.fspath(path) not in kept:
+            if os.fspath(path) not in paths_to_keep:
                 path.unlink(missing_ok=True)

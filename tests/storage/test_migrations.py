@@ -81,7 +81,7 @@ def test_a_store_of_the_first_version_opens(first_store, machine, workload, meas
         assert trials[1].config == measured_trial.config
         assert trials[1].outcome == replace(measured_trial.outcome, images=2)
         assert isinstance(trials[2].outcome, Failure)
-        assert store.measured(machine, workload) == trials
+        assert store.of_workload(machine, workload) == trials
         assert {trial.budget.host_bytes for trial in trials} == {None}
         assert store.add(1, measured_trial).number == 4
 

@@ -168,7 +168,7 @@ def test_measured_ignores_budget_and_space(store, machine, workload, space, meas
             (Budget(host_bytes=GIB), {"dtype": ["float32"]}),
         ]
     ]
-    assert store.measured(machine, workload) == ours
+    assert store.of_workload(machine, workload) == ours
     assert [trial.budget for trial in ours] == [
         Budget(8 * GIB),
         Budget(),
@@ -180,9 +180,9 @@ def test_measured_leaves_out_what_cannot_be_compared(
     store, study_id, machine, workload, measured_trial
 ):
     store.add(study_id, measured_trial)
-    assert store.measured(replace(machine, cores=8), workload) == []
-    assert store.measured(replace(machine, packages={}), workload) == []
-    assert store.measured(machine, replace(workload, seed=1)) == []
+    assert store.of_workload(replace(machine, cores=8), workload) == []
+    assert store.of_workload(replace(machine, packages={}), workload) == []
+    assert store.of_workload(machine, replace(workload, seed=1)) == []
 
 
 def test_a_config_is_kept_once(store, study_id, measured_trial, failed_trial):

@@ -142,8 +142,8 @@ class Quiet(Progress):
     def searched(self, ending: Ending) -> None:
         self.told.append(("searched", ending))
 
-    def racing(self, purpose: str, round: int, rounds: int, left: int) -> None:
-        self.told.append((purpose, round, rounds, left))
+    def racing(self, purpose: str, round: int, rounds: int, trials_left: int) -> None:
+        self.told.append((purpose, round, rounds, trials_left))
 
     def started(self, position: int, config: object) -> None:
         self.told.append(("started", position))

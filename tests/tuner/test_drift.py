@@ -24,7 +24,7 @@ def test_the_baseline_is_measured_again_every_ten_trials(plan, store):
 
 def test_drift_is_told_and_finalists_are_ranked_without_it(plan, found):
     run = go(replace(plan, trials=22), found, Simulation(drift=0.02))
-    assert run.tuned().drift == pytest.approx(drift(run.known))
+    assert run.tuned().drift == pytest.approx(drift(run.history))
     assert run.tuned().drift > 0.1
     assert run.tuned().config == BEST
 

@@ -50,7 +50,7 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
     if json_wanted:
         click.echo(json.dumps(stored_json(stored), indent=2))
     else:
-        compared = with_baseline(stored.trial, history.beside(stored))
+        compared = with_baseline(stored.trial, history.same_workload(stored))
         stdout().print(stored_text(stored, compared))
 
 

@@ -1,4 +1,4 @@
-"""A trial beside the baseline of its workload: how many times as fast, and how that is known."""
+"""A trial compared with the baseline of its workload."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ class Comparison:
     interleaved: bool = False
 
 
-def with_baseline(trial: Trial, known: Sequence[Trial]) -> Comparison | None:
+def with_baseline(trial: Trial, history: Sequence[Trial]) -> Comparison | None:
     """By the last race of the trial's config, otherwise by the baseline that was measured nearest.
 
-    ``known`` are the trials of the same machine and workload. None for the baseline itself, for
-    what was not measured and where no baseline was.
+    ``history`` holds the trials of the same machine and workload. None for the baseline itself, for
+    a trial that failed, and where no baseline was measured.
     """
     config = trial.config
-    measured = [one for one in known if one.measurement is not None]
-    baselines = [one for one in measured if one.config.is_baseline]
+    measured_trials = [other for other in history if other.measurement is not None]
+    baselines = [other for other in measured_trials if other.config.is_baseline]
     if trial.measurement is None or config.is_baseline or not baselines:
         return None
-    races = [one.race for one in measured if one.config == config and one.race]
+    races = [other.race for other in measured_trials if other.config == config and other.race]
     for name in reversed(dict.fromkeys(races)):
-        raced = _raced(config, [one for one in measured if one.race == name])
-        if raced is not None:
-            return raced
-    nearest = min(baselines, key=lambda one: abs(one.number - trial.number))
+        comparison = _by_race(config, [other for other in measured_trials if other.race == name])
+        if comparison is not None:
+            return comparison
+    nearest = min(baselines, key=lambda other: abs(other.number - trial.number))
     assert nearest.measurement is not None
     ratio = nearest.measurement.latency_s / trial.measurement.latency_s
     return Comparison(Interval(ratio, ratio, ratio), 0, nearest)
 
 
-def _raced(config: Config, trials: list[Trial]) -> Comparison | None:
+def _by_race(config: Config, trials: list[Trial]) -> Comparison | None:
     speedup = Standing(Race((BASELINE, config), 0), trials).speedup(config)
-    baselines = [one for one in trials if one.config.is_baseline]
-    rounds = {one.round for one in trials if one.config == config}
-    shared = rounds & {one.round for one in baselines}
+    baselines = [trial for trial in trials if trial.config.is_baseline]
+    rounds = {trial.round for trial in trials if trial.config == config}
+    shared = rounds & {trial.round for trial in baselines}
     if speedup is None or len(shared) < MINIMUM_ROUNDS:
         return None
-    mine = [one for one in trials if one.config in (config, BASELINE)]
-    interleaved = all(one.measurement is not None and one.measurement.turns for one in mine)
+    pair = [trial.measurement for trial in trials if trial.config in (config, BASELINE)]
+    interleaved = all(measurement is not None and measurement.turns for measurement in pair)
     return Comparison(speedup, len(shared), baselines[0], interleaved)

@@ -27,9 +27,9 @@ class History:
         """One trial by its number; raises UsageError where there is none."""
         return self._store.trial(number)
 
-    def beside(self, stored: StoredTrial) -> list[Trial]:
+    def same_workload(self, stored: StoredTrial) -> list[Trial]:
         """Every trial of the same machine, versions and workload, whatever it was run for."""
-        return self._store.measured(stored.machine, stored.workload)
+        return self._store.of_workload(stored.machine, stored.workload)
 
     def best(self, model: str | None = None) -> list[Winner]:
         """The winner of each study, or of those of one model."""
@@ -41,8 +41,8 @@ def of_model(
 ) -> list[StoredTrial]:
     """The trials of a model, or all; where a model has none it says which models have some."""
     history = History(store)
-    found = history.trials(model)
-    if model is not None and not found:
-        known = ", ".join(sorted({stored.workload.model for stored in history.trials()}))
-        say(f"no trials of {model!r}; there are some of: {known or 'none'}")
-    return found
+    trials = history.trials(model)
+    if model is not None and not trials:
+        models = ", ".join(sorted({stored.workload.model for stored in history.trials()}))
+        say(f"no trials of {model!r}; there are some of: {models or 'none'}")
+    return trials

@@ -24,7 +24,7 @@ class Winner:
     speedup: Interval | None
     rules: Rules
     reason: str
-    raced: tuple[Trial, ...] = ()
+    race_trials: tuple[Trial, ...] = ()
 
     @property
     def budget(self) -> Budget:
@@ -39,28 +39,30 @@ class Winner:
     @property
     def figures(self) -> dict[str, Any]:
         """Its figures, with latency, flags and peak of the race that it won."""
-        return raced_figures(self.stored.trial, self.raced)
+        return raced_figures(self.stored.trial, self.race_trials)
 
 
-def winners(found: Sequence[StoredTrial]) -> list[Winner]:
+def winners(trials: Sequence[StoredTrial]) -> list[Winner]:
     """The winner of each study, as its run has named it; the same one is listed once.
 
     A budget is judged over all trials of the workload on the machine, whatever study asked.
     """
     groups: dict[tuple[str, ...], list[StoredTrial]] = {}
-    for stored in found:
+    for stored in trials:
         machine, workload = stored.machine, stored.workload
         identity = (machine.fingerprint, machine.software_fingerprint, workload.fingerprint)
         groups.setdefault(identity, []).append(stored)
-    listed: dict[object, Winner] = {}
+    unique: dict[object, Winner] = {}
     for key, group in groups.items():
-        studies: Mapping[int | None, StoredTrial] = {one.trial.study_id: one for one in group}
+        studies: Mapping[int | None, StoredTrial] = {
+            stored.trial.study_id: stored for stored in group
+        }
         for study_id, stored in studies.items():
             winner = _winner(group, study_id, rules_of(stored))
             if winner is not None:
                 limits = winner.budget, winner.objective
-                listed[(key, limits, winner.stored.trial.config)] = winner
-    return list(listed.values())
+                unique[(key, limits, winner.stored.trial.config)] = winner
+    return list(unique.values())
 
 
 def rules_of(stored: StoredTrial) -> Rules:
@@ -73,5 +75,5 @@ def _winner(group: Sequence[StoredTrial], study_id: int | None, rules: Rules) ->
     decision = decide(rules, study_id, [stored.trial for stored in group])
     if decision is None:
         return None
-    stored = next(one for one in group if one.trial.number == decision.trial.number)
+    stored = {candidate.trial.number: candidate for candidate in group}[decision.trial.number]
     return Winner(stored, decision.speedup, rules, decision.reason, decision.trials_of_winner)

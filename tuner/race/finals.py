@@ -26,7 +26,7 @@ class Finals:
         """What each change of the winner brings, as far as it is known."""
         self._bench = bench
         self._trials = trials
-        self._history = bench.known()
+        self._history = bench.history()
         self._measured_baseline = any(
             trial.config.is_baseline and trial.measurement is not None for trial in trials
         )

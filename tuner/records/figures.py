@@ -32,57 +32,59 @@ class Figures:
     unstable: str | None = None
 
     @classmethod
-    def of(cls, config: Config, known: Mapping[str, Any]) -> Figures:
+    def of(cls, config: Config, facts: Mapping[str, Any]) -> Figures:
         """Those of a tuned config's JSON."""
-        mine = {one.name: known[one.name] for one in fields(cls) if one.name in known}
-        return cls(config, **mine)
+        values = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
+        return cls(config, **values)
 
 
-def raced_figures(trial: Trial, raced: Sequence[Trial]) -> dict[str, Any]:
+def raced_figures(trial: Trial, race_trials: Sequence[Trial]) -> dict[str, Any]:
     """The figures of a config: of its first trial; latency, its flags and the peak from a race."""
-    measured = [known.measurement for known in raced if known.measurement is not None]
-    if not measured:
+    measurements = [raced.measurement for raced in race_trials if raced.measurement is not None]
+    if not measurements:
         return figures(trial)
-    peaks = [known.peak_bytes for known in (trial.measurement, *measured) if known is not None]
-    latency_s = geometric_mean(known.latency_s for known in measured)
+    all_measurements = [*measurements, *([trial.measurement] if trial.measurement else [])]
+    latency_s = geometric_mean(measurement.latency_s for measurement in measurements)
     return {
         **figures(trial),
         "latency_s": latency_s,
-        "peak_bytes": max(peaks),
-        "disturbed": among([known.disturbed for known in measured], "rounds"),
-        "unstable": among([known.unstable for known in measured], "rounds"),
+        "peak_bytes": max(measurement.peak_bytes for measurement in all_measurements),
+        "disturbed": among([measurement.disturbed for measurement in measurements], "rounds"),
+        "unstable": among([measurement.unstable for measurement in measurements], "rounds"),
     }
 
 
 def among(complaints: Sequence[str | None], kind: str) -> str | None:
     """What spoiled a race: the first complaint, and of how many rounds or trials there was one."""
-    found = [complaint for complaint in complaints if complaint]
-    return f"{found[0]}, in {len(found)} of {len(complaints)} {kind}" if found else None
+    sentences = [complaint for complaint in complaints if complaint]
+    if not sentences:
+        return None
+    return f"{sentences[0]}, in {len(sentences)} of {len(complaints)} {kind}"
 
 
 def figures(trial: Trial) -> dict[str, Any]:
     """The figures of a trial; what is not known is None."""
-    measured = trial.measurement
-    peak_bytes = measured.peak_bytes if measured else trial.outcome.peak_bytes
+    measurement = trial.measurement
+    peak_bytes = measurement.peak_bytes if measurement else trial.outcome.peak_bytes
     return {
         "trial": trial.number,
-        "latency_s": measured.latency_s if measured else None,
+        "latency_s": measurement.latency_s if measurement else None,
         "peak_bytes": peak_bytes,
-        "host_peak_bytes": measured.host_peak_bytes if measured else None,
-        "psnr_db": measured.psnr_db if measured else None,
-        "ssim": measured.fidelity.get("ssim") if measured else None,
-        "lpips": measured.fidelity.get("lpips") if measured else None,
-        "tier": tier_name(measured),
+        "host_peak_bytes": measurement.host_peak_bytes if measurement else None,
+        "psnr_db": measurement.psnr_db if measurement else None,
+        "ssim": measurement.fidelity.get("ssim") if measurement else None,
+        "lpips": measurement.fidelity.get("lpips") if measurement else None,
+        "tier": tier_name(measurement),
         "disturbed": trial.outcome.disturbed,
         "unstable": trial.outcome.unstable,
     }
 
 
-def tier_name(measured: Measurement | None) -> str | None:
+def tier_name(measurement: Measurement | None) -> str | None:
     """The measured tier, ``other`` beyond lossy, None where nothing was compared."""
-    if measured is None or not measured.compared:
+    if measurement is None or not measurement.compared:
         return None
-    return measured.tier.value if measured.tier else "other"
+    return measurement.tier.value if measurement.tier else "other"
 
 
 IDENTICAL_DB = 200.0

@@ -40,20 +40,20 @@ class Objective:
         name, *counts = re.findall(r"^\w+|\d+", text)
         return cls(name, *map(int, counts))
 
-    def value(self, measured: Measurement) -> float:
+    def value(self, measurement: Measurement) -> float:
         """The figure to be made small, in seconds or bytes."""
         if self.name == "memory":
-            return float(measured.peak_bytes)
+            return float(measurement.peak_bytes)
         if self.images is not None:
             calls = -(-self.images // self.batch_size)
-            return start_up_s(measured) + (calls - 1) * measured.latency_s
-        return measured.latency_s
+            return start_up_s(measurement) + (calls - 1) * measurement.latency_s
+        return measurement.latency_s
 
-    def excess(self, measured: Measurement, baseline: Measurement | None) -> float:
+    def excess(self, measurement: Measurement, baseline: Measurement | None) -> float:
         """How far beyond what the objective allows, as a share; at most 0 is allowed."""
         if self.name != "memory" or baseline is None:
             return -1.0
-        return measured.latency_s / (NO_WORSE * baseline.latency_s) - 1.0
+        return measurement.latency_s / (NO_WORSE * baseline.latency_s) - 1.0
 
     @property
     def of_one_call(self) -> bool:
@@ -64,9 +64,9 @@ class Objective:
 LATENCY = Objective()
 
 
-def start_up_s(measured: Measurement) -> float:
+def start_up_s(measurement: Measurement) -> float:
     """Loading and the first call, with all that is set up between them."""
-    return sum(sum(measured.seconds.get(kind, ())) for kind in START_UP)
+    return sum(sum(measurement.seconds.get(kind, ())) for kind in START_UP)
 
 
 def best(
@@ -76,12 +76,12 @@ def best(
     baseline: Measurement | None = None,
 ) -> Trial | None:
     """The trial with the lowest value that fits the budget, if any; all of its config must fit."""
-    over = {trial.config for trial in trials if trial.exceeds(budget)}
+    over_budget = {trial.config for trial in trials if trial.exceeds(budget)}
 
     def feasible(trial: Trial) -> bool:
-        measured = trial.measurement
-        fits = trial.judged(budget) is None and trial.config not in over
-        return fits and measured is not None and objective.excess(measured, baseline) <= 0
+        measurement = trial.measurement
+        fits = trial.judged(budget) is None and trial.config not in over_budget
+        return fits and measurement is not None and objective.excess(measurement, baseline) <= 0
 
     return min(filter(feasible, trials), key=lambda trial: value_of(trial, objective), default=None)
 
@@ -106,17 +106,17 @@ def peak_bytes(trial: Trial) -> int:
 
 def front(trials: list[Trial]) -> list[Trial]:
     """Of measured trials those that are the fastest within some budget of memory."""
-    kept: list[Trial] = []
+    fastest: list[Trial] = []
     for trial in sorted(trials, key=lambda trial: (latency_s(trial), peak_bytes(trial))):
-        if not kept or peak_bytes(trial) < peak_bytes(kept[-1]):
-            kept.append(trial)
-    return kept
+        if not fastest or peak_bytes(trial) < peak_bytes(fastest[-1]):
+            fastest.append(trial)
+    return fastest
 
 
 def smallest(trials: list[Trial]) -> Trial | None:
     """The measured trial with the lowest peak memory, if any was measured."""
-    measured = [trial for trial in trials if trial.measurement is not None]
-    return min(measured, key=peak_bytes, default=None)
+    measured_trials = [trial for trial in trials if trial.measurement is not None]
+    return min(measured_trials, key=peak_bytes, default=None)
 
 
 def break_even_images(tuned: Measurement, baseline: Measurement) -> int | None:
@@ -126,7 +126,7 @@ def break_even_images(tuned: Measurement, baseline: Measurement) -> int | None:
     if tuned.image_s >= baseline.image_s:
         return None
     # Starting up has made the images of the first call; each after them takes its share of a call.
-    ahead_s = start_up_s(baseline) - baseline.images * baseline.image_s
-    behind_s = start_up_s(tuned) - tuned.images * tuned.image_s - ahead_s
-    calls = -(-behind_s // (tuned.images * (baseline.image_s - tuned.image_s)))
+    lead_s = start_up_s(baseline) - baseline.images * baseline.image_s
+    lag_s = start_up_s(tuned) - tuned.images * tuned.image_s - lead_s
+    calls = -(-lag_s // (tuned.images * (baseline.image_s - tuned.image_s)))
     return tuned.images * max(1, int(calls))

@@ -50,5 +50,5 @@ class Progress:
     def searched(self, ending: Ending) -> None:
         """The search has ended; a race may follow."""
 
-    def racing(self, purpose: Purpose, round: int, rounds: int, left: int) -> None:
-        """A race is in this round; ``left`` trials are due at most, as far as one can say."""
+    def racing(self, purpose: Purpose, round: int, rounds: int, trials_left: int) -> None:
+        """A race is in this round; about ``trials_left`` trials are due, fewer if some drop out."""

@@ -159,8 +159,8 @@ def _objective(name: str, images: int | None, batch_size: int) -> Objective:
 
 def _tier(name: str) -> Tier:
     if name not in [tier.value for tier in Tier]:
-        known = ", ".join(tier.value for tier in Tier)
-        raise UsageError(f"there is no quality {name!r}: give {known}")
+        names = ", ".join(tier.value for tier in Tier)
+        raise UsageError(f"there is no quality {name!r}: give {names}")
     return Tier(name)
 
 
@@ -176,8 +176,8 @@ def _finite(scale: float | None) -> float | None:
     return scale
 
 
-def _prompts(given: str | Sequence[str]) -> tuple[str, ...]:
-    prompts = (given,) if isinstance(given, str) else tuple(given)
+def _prompts(prompt: str | Sequence[str]) -> tuple[str, ...]:
+    prompts = (prompt,) if isinstance(prompt, str) else tuple(prompt)
     for prompt in prompts:
         try:
             prompt.encode()

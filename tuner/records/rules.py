@@ -22,5 +22,5 @@ class Rules:
         """Whether the pins leave the config; without choices there are no pins."""
         if self.choices is None:
             return True
-        chosen = completed(config)
-        return all(chosen.get(name) in values for name, values in self.choices.items())
+        choice_of = completed(config)
+        return all(choice_of.get(name) in values for name, values in self.choices.items())

@@ -76,5 +76,5 @@ class TunedConfig:
         facts["config"] = Config(facts["config"])
         facts["changes"] = tuple(facts.get("changes", ()))
         return cls(
-            **{known.name: facts[known.name] for known in fields(cls) if known.name in facts}
+            **{field.name: facts[field.name] for field in fields(cls) if field.name in facts}
         )

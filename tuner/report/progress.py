@@ -126,12 +126,12 @@ class ConsoleProgress(Progress):
         """The time limit no longer counts."""
         self._ends_s = None
 
-    def racing(self, purpose: Purpose, round: int, rounds: int, left: int) -> None:
+    def racing(self, purpose: Purpose, round: int, rounds: int, trials_left: int) -> None:
         """Show the round, and how far the race is."""
-        self._purpose, self._due = purpose, left
+        self._purpose, self._due = purpose, trials_left
         self._stage = f"{purpose} {round}/{max(round, rounds)} · "
         done = len(self._costs_s.setdefault(purpose, []))
-        self._bar.update(self._task, completed=done, total=done + left)
+        self._bar.update(self._task, completed=done, total=done + trials_left)
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)

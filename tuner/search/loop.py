@@ -25,7 +25,7 @@ class Search:
     def __init__(self, bench: Bench) -> None:
         self.ending = Ending.INTERRUPTED
         """What ended it; interrupted until it has ended by itself."""
-        self.reuse: Reuse = reusable(bench.plan, bench.known())
+        self.reuse: Reuse = reusable(bench.plan, bench.history())
         self._bench = bench
         bench.trials = list(self.reuse.trials)
 
@@ -36,18 +36,18 @@ class Search:
         than for want of memory.
         """
         bench, plan = self._bench, self._bench.plan
-        known = list(bench.trials)
-        if not any(trial.config.is_baseline for trial in known):
-            known.insert(0, bench.measure(BASELINE, Purpose.BASELINE))
-            bench.trials = list(known)
-        check_baseline(known[0])
-        yield from known
+        trials = list(bench.trials)
+        if not any(trial.config.is_baseline for trial in trials):
+            trials.insert(0, bench.measure(BASELINE, Purpose.BASELINE))
+            bench.trials = list(trials)
+        check_baseline(trials[0])
+        yield from trials
         clock = Clock(plan.time_limit_s)
         # Optuna takes a second to import: only a run pays for it.
         from tuner.search.optuna.study import Study
 
         study = Study(plan.space, plan.budget, plan.workload.seed, plan.objective)
-        for trial in known:
+        for trial in trials:
             study.learn(trial)
         while len(bench.trials) < plan.trials and not clock.is_over:
             config = study.propose()
@@ -64,10 +64,10 @@ class Search:
     def _drift_is_due(self) -> bool:
         if self._bench.baseline is None:
             return False
-        known = self._bench.known()
-        last = max(place for place, trial in enumerate(known) if trial.config.is_baseline)
-        age = datetime.now(UTC) - datetime.fromisoformat(known[last].started_at)
-        return len(known) - 1 - last >= DRIFT_TRIALS or age > DRIFT_AGE
+        history = self._bench.history()
+        latest = max(place for place, trial in enumerate(history) if trial.config.is_baseline)
+        age = datetime.now(UTC) - datetime.fromisoformat(history[latest].started_at)
+        return len(history) - 1 - latest >= DRIFT_TRIALS or age > DRIFT_AGE
 
 
 def check_baseline(trial: Trial) -> None:
@@ -76,5 +76,5 @@ def check_baseline(trial: Trial) -> None:
     if isinstance(failure, Measurement) or failure.kind in OUT_OF_MEMORY:
         return
     error = ModelError if failure.phase == "load" else TuneError
-    what = "the model does not load" if failure.phase == "load" else "the baseline fails"
-    raise error(f"{what}: {failure.message} (see 'tune show {trial.number}')")
+    fault = "the model does not load" if failure.phase == "load" else "the baseline fails"
+    raise error(f"{fault}: {failure.message} (see 'tune show {trial.number}')")

@@ -10,16 +10,16 @@ from tuner.records.plan import Plan
 from tuner.records.progress import Reuse
 
 
-def reusable(plan: Plan, known: Sequence[Trial]) -> Reuse:
-    """What a search can reuse of what is known of its workload on its machine."""
+def reusable(plan: Plan, history: Sequence[Trial]) -> Reuse:
+    """The trials of its workload on its machine that a search can reuse."""
     latest: dict[Config, Trial] = {}
     excused: set[Config] = set()
-    for trial in known:
+    for trial in history:
         config = trial.config
-        before = latest.get(config)
+        earlier = latest.get(config)
         if not trial.purpose.is_searched or not trial.counts(plan.budget):
             continue
-        if before is not None and before.exceeds(plan.budget):
+        if earlier is not None and earlier.exceeds(plan.budget):
             continue
         if config.is_baseline:
             if _usable_baseline(plan, trial):
@@ -31,9 +31,9 @@ def reusable(plan: Plan, known: Sequence[Trial]) -> Reuse:
             continue
         if plan.space.holds(config):
             latest[config] = trial
-    trials = sorted(latest.values(), key=lambda one: (not one.config.is_baseline, one.number))
-    again = {config for config in excused - latest.keys() if plan.space.holds(config)}
-    return Reuse(tuple(trials), len(again))
+    trials = sorted(latest.values(), key=lambda trial: (not trial.config.is_baseline, trial.number))
+    to_repeat = {config for config in excused - latest.keys() if plan.space.holds(config)}
+    return Reuse(tuple(trials), len(to_repeat))
 
 
 def cut_short_by_noise(trial: Trial) -> bool:

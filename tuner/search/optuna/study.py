@@ -39,10 +39,12 @@ class GuardedSampler(BaseSampler):
     and the inner sampler learns from real trials only.
     """
 
-    def __init__(self, inner: BaseSampler, space: Space, tried: set[Config], seed: int) -> None:
+    def __init__(
+        self, inner: BaseSampler, space: Space, configs_tried: set[Config], seed: int
+    ) -> None:
         self.inner = inner
         self._space = space
-        self._tried = tried
+        self._configs_tried = configs_tried
         self._random = random.Random(seed)
 
     def infer_relative_search_space(
@@ -64,7 +66,7 @@ class GuardedSampler(BaseSampler):
             for name, values in self._space.open.items()
         }
         for candidate in self._outward(start):
-            if Config(candidate) not in self._tried and self._space.holds(candidate):
+            if Config(candidate) not in self._configs_tried and self._space.holds(candidate):
                 return {name: candidate[name] for name in search_space}
         raise SpaceExhausted
 
@@ -73,17 +75,17 @@ class GuardedSampler(BaseSampler):
         knobs = self._shuffled(self._space.open)
         for distance in range(len(knobs) + 1):
             for names in self._shuffled(combinations(knobs, distance)):
-                others = [
+                alternatives = [
                     [value for value in self._space.open[name] if value != start[name]]
                     for name in names
                 ]
-                for values in self._shuffled(product(*others)):
+                for values in self._shuffled(product(*alternatives)):
                     yield self._space.fix | start | dict(zip(names, values, strict=True))
 
     def _shuffled(self, items: Any) -> list[Any]:
-        listed = list(items)
-        self._random.shuffle(listed)
-        return listed
+        order = list(items)
+        self._random.shuffle(order)
+        return order
 
     def sample_independent(
         self,
@@ -111,8 +113,8 @@ def shortage(failure: Failure, limit_bytes: int | None) -> float:
 
     What was held when an allocation failed may lie below the limit, what was asked for does not.
     """
-    known = 1.0 if failure.peak_bytes is None else distance(failure.peak_bytes, limit_bytes)
-    return known if known > 0 else 1.0
+    excess_share = 1.0 if failure.peak_bytes is None else distance(failure.peak_bytes, limit_bytes)
+    return excess_share if excess_share > 0 else 1.0
 
 
 class Study:
@@ -129,13 +131,13 @@ class Study:
         self._budget = budget
         self._objective = objective
         self._baseline: Measurement | None = None
-        self._tried: set[Config] = set()
+        self._configs_tried: set[Config] = set()
         self._pending: optuna.Trial | None = None
         self._seeds = portfolio(space)
         startup = max(MINIMUM_STARTUP_TRIALS, len(self._seeds) + 1)
         inner = GPSampler(seed=seed % 2**32, n_startup_trials=startup)
         self._study = optuna.create_study(
-            sampler=GuardedSampler(inner, space, self._tried, seed), direction="minimize"
+            sampler=GuardedSampler(inner, space, self._configs_tried, seed), direction="minimize"
         )
 
     def _enqueue_seeds(self) -> None:
@@ -145,15 +147,15 @@ class Study:
         self._seeds = []
 
     def _open(self, config: Mapping[str, str]) -> dict[str, str]:
-        chosen = completed(config)
-        return {name: chosen[name] for name in self._space.open}
+        choices = completed(config)
+        return {name: choices[name] for name in self._space.open}
 
     def propose(self) -> Config | None:
         """The next config to try, or None when all have been tried."""
         if not self._space.open:
             # With nothing to choose Optuna asks no sampler: there is one config or none.
             only = Config(self._space.fix)
-            return only if only not in self._tried and self._space.holds(only) else None
+            return only if only not in self._configs_tried and self._space.holds(only) else None
         self._enqueue_seeds()
         while True:
             try:
@@ -163,7 +165,7 @@ class Study:
             except SpaceExhausted:
                 return None
             config = Config({**self._space.fix, **self._pending.params})
-            if config not in self._tried:
+            if config not in self._configs_tried:
                 return config
             # A seed that an earlier run has measured: it is in the study already.
             self._study.tell(self._pending, state=TrialState.FAIL)
@@ -171,7 +173,7 @@ class Study:
     def learn(self, trial: Trial) -> None:
         """Take in what became of a config, proposed here or in an earlier run."""
         pending, self._pending = self._pending, None
-        self._tried.add(trial.config)
+        self._configs_tried.add(trial.config)
         if trial.config.is_baseline:
             self._baseline = trial.measurement
             if isinstance(trial.outcome, Failure) and trial.outcome.kind in OUT_OF_MEMORY:
@@ -184,47 +186,49 @@ class Study:
                 pending.set_constraint(name, distance)
             self._study.tell(pending, value)
             return
-        told = create_trial(
+        reused_trial = create_trial(
             value=value,
             params=self._open(trial.config),
             distributions=distributions(self._space),
             constraints=constraints,
         )
-        self._study.add_trial(told)
+        self._study.add_trial(reused_trial)
 
     def constraints(self, trial: Trial) -> dict[str, float]:
         """How far from feasible, as Optuna wants it: at most 0 is feasible."""
         memory_bytes, host_bytes = self._budget.memory_bytes, self._budget.host_bytes
         if isinstance(trial.outcome, Failure):
-            short = trial.outcome.kind
-            ran_out = FailureKind.HOST_OUT_OF_MEMORY, FailureKind.DEVICE_OUT_OF_MEMORY
+            kind = trial.outcome.kind
+            memory_kinds = FailureKind.HOST_OUT_OF_MEMORY, FailureKind.DEVICE_OUT_OF_MEMORY
             # On a machine without a device, both budgets are the host's.
-            memory = shortage(trial.outcome, memory_bytes) if short in ran_out else -1.0
-            host = shortage(trial.outcome, host_bytes) if short is ran_out[0] else -1.0
+            memory = shortage(trial.outcome, memory_bytes) if kind in memory_kinds else -1.0
+            host = shortage(trial.outcome, host_bytes) if kind is memory_kinds[0] else -1.0
         else:
             memory = distance(trial.outcome.peak_bytes, memory_bytes)
             host = distance(trial.outcome.host_peak_bytes, host_bytes)
-        measured = trial.measurement
-        told = {
+        measurement = trial.measurement
+        distances = {
             "memory": memory,
             "host_memory": host,
-            "runs": -1.0 if measured else 1.0,
+            "runs": -1.0 if measurement else 1.0,
             "quality": self._too_far(trial),
         }
         if self._objective.name == "memory":
-            told["latency"] = self._objective.excess(measured, self._baseline) if measured else 1.0
-        return told
+            distances["latency"] = (
+                self._objective.excess(measurement, self._baseline) if measurement else 1.0
+            )
+        return distances
 
     def _too_far(self, trial: Trial) -> float:
-        measured = trial.measurement
-        if measured is None or not measured.compared:
+        measurement = trial.measurement
+        if measurement is None or not measurement.compared:
             return -1.0
-        beyond = excess(measured.fidelity, self._space.context.quality)
-        return max(-1.0, min(1.0, beyond))
+        excess_share = excess(measurement.fidelity, self._space.context.quality)
+        return max(-1.0, min(1.0, excess_share))
 
     def _value(self, trial: Trial) -> float:
         """The log of the objective's value; what did not run counts as the worst seen."""
         if trial.measurement is not None:
             return math.log(self._objective.value(trial.measurement))
-        seen = [told.value for told in self._study.trials if told.value is not None]
-        return max(seen, default=0.0)
+        values = [trial.value for trial in self._study.trials if trial.value is not None]
+        return max(values, default=0.0)
