@@ -21,7 +21,7 @@ from tuner.report.trials import trial_json
 
 def best_json(winner: Winner) -> dict[str, Any]:
     """The stable form of a winner."""
-    stored, raced = winner.stored, winner.figures
+    stored, race_figures = winner.stored, winner.figures
     return {
         "model": stored.workload.model,
         "device": stored.machine.device_name,
@@ -33,20 +33,23 @@ def best_json(winner: Winner) -> dict[str, Any]:
         "speedup_low": winner.speedup.low if winner.speedup else None,
         "speedup_high": winner.speedup.high if winner.speedup else None,
         **trial_json(stored.trial),
-        **{name: raced[name] for name in ("latency_s", "peak_bytes", "disturbed", "unstable")},
+        **{
+            name: race_figures[name]
+            for name in ("latency_s", "peak_bytes", "disturbed", "unstable")
+        },
     }
 
 
-def best_table(found: list[Winner]) -> Group:
+def best_table(winners: list[Winner]) -> Group:
     """A table a model, size and machine: one row a winner."""
     groups: dict[str, list[Winner]] = {}
-    for winner in found:
+    for winner in winners:
         heading = about(winner.stored.workload, winner.stored.machine)
         groups.setdefault(heading, []).append(winner)
     parts: list[RenderableType] = [
-        titled(heading, _table(winners)) for heading, winners in groups.items()
+        titled(heading, _table(group)) for heading, group in groups.items()
     ]
-    if any(winner.speedup for winner in found):
+    if any(winner.speedup for winner in winners):
         note = "Latency, speed-up and memory are those of the race, where there was one."
         parts.append(Paragraph(note))
     return apart(parts or [Paragraph("no winner")])
@@ -64,21 +67,21 @@ def _table(winners: list[Winner]) -> Listing:
         "memory",
         "config",
     )
-    known = [winner.figures for winner in winners]
-    rows = tuple(map(_row, winners, known))
-    return Listing(rows, columns, ("trial", "latency", "memory"), flags_caption(known))
+    figures = [winner.figures for winner in winners]
+    rows = tuple(map(_row, winners, figures))
+    return Listing(rows, columns, ("trial", "latency", "memory"), flags_caption(figures))
 
 
-def _row(winner: Winner, known: dict[str, Any]) -> Row:
-    raced = winner.speedup
+def _row(winner: Winner, figures: dict[str, Any]) -> Row:
+    speedup = winner.speedup
     cells = (
         str(winner.stored.trial.number),
         "" if winner.objective == "latency" else winner.objective,
         size(winner.budget.memory_bytes),
         size(winner.budget.host_bytes),
         quality(winner.budget),
-        marked_latency(known),
-        raced_times(raced.ratio, raced.low, raced.high) if raced else "not raced",
-        size(known["peak_bytes"]),
+        marked_latency(figures),
+        raced_times(speedup.ratio, speedup.low, speedup.high) if speedup else "not raced",
+        size(figures["peak_bytes"]),
     )
     return Row(cells, winner.stored.trial.config.describe())

@@ -60,15 +60,21 @@ def read_rows(tuned: TunedConfig, reference: Reference, pictures: Path) -> list[
     rows = []
     with numpy.load(pictures, allow_pickle=False) as file:
         for number, output in enumerate(reference.outputs):
-            theirs = shown(output.images)
-            ours = file[str(number)] if str(number) in file else theirs[:0]
-            known = [OTHER_PROMPT] * len(prompts) if number else prompts
+            baseline_images = shown(output.images)
+            tuned_images = file[str(number)] if str(number) in file else baseline_images[:0]
+            prompts_of_output = [OTHER_PROMPT] * len(prompts) if number else prompts
             is_video = output.images.ndim == 5
-            for place, (before, after) in enumerate(zip(theirs, ours, strict=False)):
-                prompt = known[0 if is_video else place]
+            for place, (baseline_image, tuned_image) in enumerate(
+                zip(baseline_images, tuned_images, strict=False)
+            ):
+                prompt = prompts_of_output[0 if is_video else place]
                 where = f", {PLACES[place]}" if is_video else ""
                 rows.append(
-                    Row(f"“{prompt}”{where}: {fidelity_text(before, after)}", before, after)
+                    Row(
+                        f"“{prompt}”{where}: {fidelity_text(baseline_image, tuned_image)}",
+                        baseline_image,
+                        tuned_image,
+                    )
                 )
     return rows
 
@@ -78,10 +84,10 @@ def fidelity_text(baseline: Any, tuned: Any) -> str:
     import numpy
 
     pair = [pixels[None].astype(numpy.float32) / 255 for pixels in (tuned, baseline)]
-    found_db = psnr_db(*pair)
-    if found_db >= IDENTICAL_DB:
+    pair_psnr_db = psnr_db(*pair)
+    if pair_psnr_db >= IDENTICAL_DB:
         return "identical in 8 bits"
-    return f"in 8 bits PSNR {found_db:.1f} dB, SSIM {ssim(*pair):.4f}"
+    return f"in 8 bits PSNR {pair_psnr_db:.1f} dB, SSIM {ssim(*pair):.4f}"
 
 
 def amplification(rows: list[Row]) -> int:
@@ -122,8 +128,8 @@ def draw(tuned: TunedConfig, rows: list[Row]) -> Image:
     for number, row in enumerate(rows):
         y_px = top_px + number * row_px
         write(pen, GAP_PX, y_px, wrapped([row.label], total_px)[0], FAINT)
-        off = (difference(row) * factor).clip(0, 255).astype("uint8")
-        for x_px, pixels in zip(left_px, (row.baseline, row.tuned, off), strict=True):
+        amplified = (difference(row) * factor).clip(0, 255).astype("uint8")
+        for x_px, pixels in zip(left_px, (row.baseline, row.tuned, amplified), strict=True):
             sheet.paste(Image.fromarray(enlarged(pixels)), (x_px, y_px + LINE_PX))
     return sheet
 
@@ -131,16 +137,16 @@ def draw(tuned: TunedConfig, rows: list[Row]) -> Image:
 def heading_of(tuned: TunedConfig) -> list[str]:
     """What was compared, and how alike it is."""
     figures = tuned.tuned
-    known = []
+    metrics = []
     if figures.get("psnr_db") is not None:
-        known.append(f"PSNR {figures['psnr_db']:.1f} dB")
+        metrics.append(f"PSNR {figures['psnr_db']:.1f} dB")
     if figures.get("ssim") is not None:
-        known.append(f"SSIM {figures['ssim']:.4f}")
+        metrics.append(f"SSIM {figures['ssim']:.4f}")
     if figures.get("lpips") is not None:
-        known.append(f"LPIPS {figures['lpips']:.3f}")
+        metrics.append(f"LPIPS {figures['lpips']:.3f}")
     if figures.get("tier") is not None:
-        known.append(f"measured as {figures['tier']}")
-    fidelity = ", ".join(known) or "another image by design: not compared"
+        metrics.append(f"measured as {figures['tier']}")
+    fidelity = ", ".join(metrics) or "another image by design: not compared"
     return [
         f"{tuned.workload.model} on {tuned.machine.device_name}",
         tuned.config.describe(),
@@ -150,11 +156,13 @@ def heading_of(tuned: TunedConfig) -> list[str]:
 
 def columns(tuned: TunedConfig, factor: int) -> tuple[str, str, str]:
     """The names of the columns, with what the images took."""
-    known = tuned.baseline and tuned.baseline["latency_s"] is not None
-    baseline = f"baseline, {latency(tuned.baseline)}" if tuned.baseline and known else "baseline"
+    is_timed = tuned.baseline and tuned.baseline["latency_s"] is not None
+    baseline_column = (
+        f"baseline, {latency(tuned.baseline)}" if tuned.baseline and is_timed else "baseline"
+    )
     faster = f" ({tuned.speedup:.2f}x)" if tuned.speedup else ""
-    ours = f"tuned, {latency(tuned.tuned)}{faster}"
-    return baseline, ours, f"difference x {factor}"
+    tuned_column = f"tuned, {latency(tuned.tuned)}{faster}"
+    return baseline_column, tuned_column, f"difference x {factor}"
 
 
 def enlarged(pixels: Any) -> Any:
@@ -165,8 +173,8 @@ def enlarged(pixels: Any) -> Any:
 
 def wrapped(lines: list[str], width_px: int) -> list[str]:
     """The lines, broken where they would leave the sheet."""
-    most = max(20, int((width_px - 2 * GAP_PX) / (TEXT_PX * 0.55)))
-    return [part for line in lines for part in textwrap.wrap(line, most)]
+    width_chars = max(20, int((width_px - 2 * GAP_PX) / (TEXT_PX * 0.55)))
+    return [part for line in lines for part in textwrap.wrap(line, width_chars)]
 
 
 def write(pen: Any, x_px: int, y_px: int, text: str, colour: tuple[int, int, int]) -> None:

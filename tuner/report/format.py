@@ -24,26 +24,26 @@ def seconds(value_s: float | None) -> str:
     return UNKNOWN if value_s is None else format_duration(value_s)
 
 
-def latency(known: Mapping[str, Any]) -> str:
+def latency(figures: Mapping[str, Any]) -> str:
     """The latency among the figures of a trial, with what spoils it."""
-    flags = [name for name in ("disturbed", "unstable") if known.get(name)]
-    return seconds(known["latency_s"]) + (f" ({', '.join(flags)})" if flags else "")
+    flags = [name for name in ("disturbed", "unstable") if figures.get(name)]
+    return seconds(figures["latency_s"]) + (f" ({', '.join(flags)})" if flags else "")
 
 
-def marked_latency(known: Mapping[str, Any]) -> str:
+def marked_latency(figures: Mapping[str, Any]) -> str:
     """The latency among the figures of a trial, with a mark where something spoils it."""
-    return seconds(known["latency_s"]) + (f" {FLAGGED}" if is_flagged(known) else "")
+    return seconds(figures["latency_s"]) + (f" {FLAGGED}" if is_flagged(figures) else "")
 
 
-def is_flagged(known: Mapping[str, Any]) -> bool:
+def is_flagged(figures: Mapping[str, Any]) -> bool:
     """Whether there is a latency, and something that spoils it."""
-    spoilt = known.get("disturbed") or known.get("unstable")
-    return known["latency_s"] is not None and bool(spoilt)
+    complaint = figures.get("disturbed") or figures.get("unstable")
+    return figures["latency_s"] is not None and bool(complaint)
 
 
-def flags_caption(found: Sequence[Mapping[str, Any]]) -> str:
+def flags_caption(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the mark means, where one of the figures bears it."""
-    if not any(map(is_flagged, found)):
+    if not any(map(is_flagged, rows)):
         return ""
     return f"{FLAGGED} disturbed or unstable: 'tune show TRIAL' says by what"
 
@@ -98,9 +98,9 @@ def digits(value: float) -> str:
     return f"{value:.3g}"
 
 
-def counted(count: int, what: str) -> str:
+def counted(count: int, noun: str) -> str:
     """``1 step`` or ``4 steps``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def frame_size(workload: Workload) -> str | None:

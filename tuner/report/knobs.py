@@ -41,33 +41,33 @@ def knobs_json(space: Space) -> list[dict[str, Any]]:
 def knobs_text(space: Space) -> Group:
     """What can be chosen here, a line a knob; then why the rest cannot, a line a reason."""
     available = [
-        (knob.name, [one for one in knob.choices if space.reason(knob, one.value) is None])
+        (knob.name, [choice for choice in knob.choices if space.reason(knob, choice.value) is None])
         for knob in space.knobs
     ]
     rows = [
-        Row((name,), ", ".join(_with_marks(one, space) for one in choices))
+        Row((name,), ", ".join(_with_marks(choice, space) for choice in choices))
         for name, choices in available
         if len(choices) > 1
     ]
-    alone = [name for name, choices in available if len(choices) == 1]
+    fixed_knobs = [name for name, choices in available if len(choices) == 1]
     parts: list[RenderableType] = [titled("Can be chosen here", Listing(tuple(rows)))]
-    if alone:
-        parts.append(titled("Nothing to choose here", Paragraph(", ".join(alone))))
+    if fixed_knobs:
+        parts.append(titled("Nothing to choose here", Paragraph(", ".join(fixed_knobs))))
     notes: dict[str, list[str]] = {}
     for name, choices in available:
         for choice in choices:
             if note := choice.note(space.context):
                 notes.setdefault(note, []).append(f"{name}={choice.value}")
     if notes:
-        told = tuple(Row((note,), ", ".join(named)) for note, named in notes.items())
-        parts.append(titled("On this machine", Listing(told)))
-    refused = list(_refused(space))
-    if refused:
-        what = counted(len(refused), "choice")
+        note_rows = tuple(Row((note,), ", ".join(named)) for note, named in notes.items())
+        parts.append(titled("On this machine", Listing(note_rows)))
+    refusals = list(_refusals(space))
+    if refusals:
+        count = counted(len(refusals), "choice")
         table = Listing(
-            _by_reason(refused), columns=("choices", "of", "why not"), right=("choices",)
+            _by_reason(refusals), columns=("choices", "of", "why not"), right=("choices",)
         )
-        parts.append(titled(f"Not available here: {what} (--all lists them)", table))
+        parts.append(titled(f"Not available here: {count} (--all lists them)", table))
     return apart(parts)
 
 
@@ -82,13 +82,13 @@ def all_choices(space: Space) -> Group:
 def one_knob(space: Space, knob: Knob) -> Group:
     """All that is declared of one knob."""
     rows = []
-    above = knob.doc
+    previous = knob.doc
     for choice in knob.choices:
-        own = _does(choice)
-        told = (own,) if own not in ("", above, knob.doc) else ()
-        above = own
-        declared = tuple(_declared(space, knob, choice))
-        rows.append(replace(_row(space, knob, choice), remarks=told + declared))
+        sentence = _does(choice)
+        sentences = (sentence,) if sentence not in ("", previous, knob.doc) else ()
+        previous = sentence
+        declared = tuple(_declarations(space, knob, choice))
+        rows.append(replace(_row(space, knob, choice), remarks=sentences + declared))
     doc = Paragraph(knob.doc.replace("``", "`"))
     columns = ("choice", "quality", "available", "why not")
     return apart([titled(knob.name, doc), Listing(tuple(rows), columns)])
@@ -98,8 +98,8 @@ def _with_marks(choice: Choice, space: Space) -> str:
     marks = [] if choice.tier is Tier.EXACT else [choice.tier.value]
     if not choice.verified(space.context.machine):
         marks.append(f"unverified on {space.context.machine.device}")
-    told = f"{choice.value} ({', '.join(marks)})" if marks else choice.value
-    return told if len(told) > READABLE else told.replace(" ", GLUE)
+    text = f"{choice.value} ({', '.join(marks)})" if marks else choice.value
+    return text if len(text) > READABLE else text.replace(" ", GLUE)
 
 
 def _row(space: Space, knob: Knob, choice: Choice) -> Row:
@@ -120,7 +120,7 @@ class Refusal:
     lacking: str
 
 
-def _refused(space: Space) -> Iterator[Refusal]:
+def _refusals(space: Space) -> Iterator[Refusal]:
     for knob in space.knobs:
         for choice in knob.choices:
             if reason := space.reason(knob, choice.value):
@@ -128,18 +128,18 @@ def _refused(space: Space) -> Iterator[Refusal]:
                 yield Refusal(knob.name, reason, unmet.what if unmet else reason)
 
 
-def _by_reason(refused: Iterable[Refusal]) -> tuple[Row, ...]:
+def _by_reason(refusals: Iterable[Refusal]) -> tuple[Row, ...]:
     """A row a reason, the most frequent first: how many choices, of which knobs, and why not."""
-    alike: dict[str, list[Refusal]] = {}
-    for one in refused:
-        alike.setdefault(one.lacking, []).append(one)
+    groups: dict[str, list[Refusal]] = {}
+    for refusal in refusals:
+        groups.setdefault(refusal.lacking, []).append(refusal)
     knobs: dict[str, list[str]] = {}
-    for lacking, group in alike.items():
-        reasons = {one.reason for one in group}
+    for lacking, group in groups.items():
+        reasons = {refusal.reason for refusal in group}
         why = reasons.pop() if len(reasons) == 1 else f"they need {lacking}"
-        knobs.setdefault(why, []).extend(one.knob for one in group)
-    found = sorted(knobs.items(), key=lambda reason: -len(reason[1]))
-    return tuple(Row((str(len(names)), _named(set(names))), why) for why, names in found)
+        knobs.setdefault(why, []).extend(refusal.knob for refusal in group)
+    by_frequency = sorted(knobs.items(), key=lambda reason: -len(reason[1]))
+    return tuple(Row((str(len(names)), _named(set(names))), why) for why, names in by_frequency)
 
 
 def _named(knobs: set[str]) -> str:
@@ -151,16 +151,16 @@ def _does(choice: Choice) -> str:
     return "" if choice.apply is untouched else " ".join((choice.apply.__doc__ or "").split())
 
 
-def _declared(space: Space, knob: Knob, choice: Choice) -> Iterator[str]:
+def _declarations(space: Space, knob: Knob, choice: Choice) -> Iterator[str]:
     """What the choice needs, and what it does not go with here."""
     if choice.need is not nothing:
         yield choice.need.sentence
-    found: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for mine, (theirs, value), how, reason in _conflicts(space):
-        if mine == (knob.name, choice.value):
-            found.setdefault((how, reason), {}).setdefault(theirs, []).append(value)
-    for (how, reason), others in found.items():
-        yield f"{how} {'; '.join(_families(*other) for other in others.items())}: {reason}"
+    conflicts: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for side, (other_knob, value), how, reason in _conflicts(space):
+        if side == (knob.name, choice.value):
+            conflicts.setdefault((how, reason), {}).setdefault(other_knob, []).append(value)
+    for (how, reason), choices_by_knob in conflicts.items():
+        yield f"{how} {'; '.join(_families(*item) for item in choices_by_knob.items())}: {reason}"
 
 
 Named = tuple[str, str]
@@ -171,26 +171,26 @@ def _conflicts(space: Space) -> Iterator[tuple[Named, Named, str, str]]:
     """Two choices, whether they go together or not, and the reason: told of both sides."""
     for knob in all_knobs():
         for choice in knob.choices:
-            mine = (knob.name, choice.value)
+            side = (knob.name, choice.value)
             for conflict in choice.conflicts:
                 if conflict.choices and choice.value not in conflict.choices:
                     continue
                 if conflict.where(space.context) is not None:
                     continue
                 for value in conflict.only:
-                    yield mine, (conflict.knob, value), "only with", conflict.reason
+                    yield side, (conflict.knob, value), "only with", conflict.reason
                 for value in conflict.others:
-                    yield mine, (conflict.knob, value), "not with", conflict.reason
-                    yield (conflict.knob, value), mine, "not with", conflict.reason
+                    yield side, (conflict.knob, value), "not with", conflict.reason
+                    yield (conflict.knob, value), side, "not with", conflict.reason
 
 
 def _families(name: str, values: list[str]) -> str:
     """``engine=eager, openvino*``: a star where all choices that begin so are meant."""
-    known = check_known(name).values
-    told: dict[str, None] = {}
+    choices = check_known(name).values
+    names: dict[str, None] = {}
     for value in values:
         head = value.partition("-")[0]
-        family = [one for one in known if one.partition("-")[0] == head]
-        whole = len(family) > 1 and set(family) <= set(values)
-        told[f"{head}*" if whole else value] = None
-    return f"{name}={', '.join(told)}"
+        family = [choice for choice in choices if choice.partition("-")[0] == head]
+        is_whole = len(family) > 1 and set(family) <= set(values)
+        names[f"{head}*" if is_whole else value] = None
+    return f"{name}={', '.join(names)}"

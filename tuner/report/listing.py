@@ -54,47 +54,56 @@ class Listing:
             yield Paragraph(self.caption, "italic")
 
     def _lines(self, width: int) -> Iterator[tuple[str, str]]:
-        head, rows, right = self._said()
+        head, rows, right = self._visible()
         cells = [head, *(row.cells for row in rows)]
         widths = [max(map(cell_len, column)) for column in zip(*cells, strict=False)]
         room = width - sum(widths) - len(GAP) * len(widths)
         if room + len(GAP) < 0:
             yield from self._sentences(head, rows, width)
             return
-        beside = room >= needed([row.long for row in rows])
-        last = (self.columns[-1],) if beside and self.columns and self._is_long else ()
+        is_beside = room >= needed([row.long for row in rows])
+        last = (self.columns[-1],) if is_beside and self.columns and self._is_long else ()
         if any(head + last):
             yield joined((*head, *last), widths, right), "bold"
         for row in rows:
-            long = wrapped(row.long, room) if beside else []
+            long = wrapped(row.long, room) if is_beside else []
             yield joined((*row.cells, *long[:1]), widths, right), ""
             yield from ((" " * (width - room) + line, "") for line in long[1:])
-            below = () if beside or not row.long else (row.long,)
+            below = () if is_beside or not row.long else (row.long,)
             yield from _indented((*below, *row.remarks), width)
 
     @property
     def _is_long(self) -> bool:
         return any(row.long for row in self.rows)
 
-    def _said(self) -> tuple[tuple[str, ...], list[Row], list[bool]]:
+    def _visible(self) -> tuple[tuple[str, ...], list[Row], list[bool]]:
         """The head and the rows without the columns in which no row says anything."""
         count = max((len(row.cells) for row in self.rows), default=len(self.columns))
         silent = {"", UNKNOWN}
-        kept = [i for i in range(count) if any(row.cells[i] not in silent for row in self.rows)]
+        columns_shown = [
+            i for i in range(count) if any(row.cells[i] not in silent for row in self.rows)
+        ]
         names = self.columns or ("",) * count
-        rows = [Row(tuple(row.cells[i] for i in kept), row.long, row.remarks) for row in self.rows]
-        return tuple(names[i] for i in kept), rows, [names[i] in self.right for i in kept]
+        rows = [
+            Row(tuple(row.cells[i] for i in columns_shown), row.long, row.remarks)
+            for row in self.rows
+        ]
+        return (
+            tuple(names[i] for i in columns_shown),
+            rows,
+            [names[i] in self.right for i in columns_shown],
+        )
 
     def _sentences(
         self, head: tuple[str, ...], rows: list[Row], width: int
     ) -> Iterator[tuple[str, str]]:
         for row in rows:
-            said = [
+            phrases = [
                 f"{name} {cell}".strip().replace(" ", GLUE)
                 for name, cell in zip(head, row.cells, strict=True)
                 if cell not in ("", UNKNOWN)
             ]
-            yield from ((line, "") for line in wrapped(", ".join(said), width))
+            yield from ((line, "") for line in wrapped(", ".join(phrases), width))
             yield from _indented(((row.long,) if row.long else ()) + row.remarks, width)
 
 

@@ -23,24 +23,24 @@ def machine_json(machine: Machine, absent: Mapping[str, str]) -> dict[str, Any]:
 def machine_text(machine: Machine, absent: Mapping[str, str], all_wanted: bool = False) -> Group:
     """The machine in short, or with all that is not there and why not."""
     works = [name for name, reason in machine.probes.items() if reason is None]
-    refused = {name: reason for name, reason in machine.probes.items() if reason is not None}
-    missing = [name for name in PACKAGES if name not in machine.packages]
+    failures = {name: reason for name, reason in machine.probes.items() if reason is not None}
+    absent_packages = [name for name in PACKAGES if name not in machine.packages]
     if all_wanted:
         return apart(
             [
                 titled("Machine", _facts(_device_facts(machine))),
                 titled("Other devices", _facts(absent)),
                 titled("Packages", _facts(machine.packages)),
-                titled("Not installed", Paragraph(", ".join(missing))),
+                titled("Not installed", Paragraph(", ".join(absent_packages))),
                 titled("Works here", Paragraph(", ".join(works))),
-                titled("Does not work here", _facts(refused)),
+                titled("Does not work here", _facts(failures)),
             ]
         )
     software = (f"{name}{GLUE}{version}" for name, version in machine.packages.items())
     lacking = (
         counted(len(absent), "kind") + " of device",
-        counted(len(missing), "package"),
-        counted(len(refused), "feature"),
+        counted(len(absent_packages), "package"),
+        counted(len(failures), "feature"),
     )
     in_short = {
         **_device_facts(machine),
@@ -65,4 +65,4 @@ def _device_facts(machine: Machine) -> dict[str, str]:
 
 
 def _facts(facts: Mapping[str, str]) -> Listing:
-    return Listing(tuple(Row((name,), what) for name, what in facts.items()))
+    return Listing(tuple(Row((name,), fact) for name, fact in facts.items()))

@@ -11,14 +11,14 @@ from tuner.records.plan import Plan
 def notes(plan: Plan, store: Store) -> list[str]:
     """The sentences that a run begins with."""
     machine = plan.space.context.machine
-    found = [
+    sentences = [
         f"{_trials(count)} of this model were measured {difference(other, machine)}: measured anew."
         for other, count in store.elsewhere(machine, plan.workload)
     ]
     if store.backup is not None:
-        found.append(f"The store was of an older version. What it was is kept: {store.backup}")
+        sentences.append(f"The store was of an older version. What it was is kept: {store.backup}")
     neighbours = busy()
-    return [*found, neighbours] if neighbours else found
+    return [*sentences, neighbours] if neighbours else sentences
 
 
 def difference(other: Machine, machine: Machine) -> str:
@@ -34,8 +34,8 @@ def difference(other: Machine, machine: Machine) -> str:
             return f"with {name} {before or 'missing'}; this is {now or 'missing'}"
     for name, value in machine.hardware.items():
         if other.hardware.get(name) != value:
-            what = name.removesuffix("_bytes").replace("_", " ")
-            return f"with another {what} ({other.hardware.get(name)}; this is {value})"
+            label = name.removesuffix("_bytes").replace("_", " ")
+            return f"with another {label} ({other.hardware.get(name)}; this is {value})"
     return "on a machine described otherwise"
 
 

@@ -83,8 +83,8 @@ class ConsoleProgress(Progress):
         for line in plan_lines(plan):
             self._say(line)
         if reuse.repeated:
-            again = "1 trial that was" if reuse.repeated == 1 else f"{reuse.repeated} that were"
-            self._say(f"Tried once more: {again} cut short while the machine was disturbed.")
+            repeated = "1 trial that was" if reuse.repeated == 1 else f"{reuse.repeated} that were"
+            self._say(f"Tried once more: {repeated} cut short while the machine was disturbed.")
         self._bar.update(self._task, total=self._total)
         if reuse.trials:
             self._trials.extend(reuse.trials)
@@ -166,7 +166,7 @@ class ConsoleProgress(Progress):
         return baseline.latency_s / latency_s(trial)
 
     def _baseline(self) -> Measurement | None:
-        return next((one.measurement for one in self._trials if one.config.is_baseline), None)
+        return next((trial.measurement for trial in self._trials if trial.config.is_baseline), None)
 
     def _winner(self) -> Trial | None:
         return best(self._trials, self._budget, self._objective, self._baseline())
@@ -184,10 +184,10 @@ class ConsoleProgress(Progress):
         if not costs_s:
             return ""
         due = self._due if self._stage else max(0, self._total - len(self._trials))
-        left_s = sum(costs_s) / len(costs_s) * due
+        rest_s = sum(costs_s) / len(costs_s) * due
         if self._ends_s is not None and not self._stage:
-            left_s = min(left_s, max(0.0, self._ends_s - time.monotonic()))
-        return f"{format_duration(left_s)} left"
+            rest_s = min(rest_s, max(0.0, self._ends_s - time.monotonic()))
+        return f"{format_duration(rest_s)} left"
 
 
 PLACES = {Purpose.RACE: "race", Purpose.ABLATION: "minus"}

@@ -47,9 +47,9 @@ def result_json(result: Result) -> dict[str, Any]:
 def unfinished_json(trials: Sequence[Trial]) -> dict[str, Any]:
     """The same keys of a run that has no config to write; what is not known is None."""
     baseline = next((trial for trial in trials if trial.config.is_baseline), None)
-    known = {"config": completed(BASELINE), **figures(baseline)} if baseline else None
+    baseline_figures = {"config": completed(BASELINE), **figures(baseline)} if baseline else None
     nothing: dict[str, Any] = dict.fromkeys(KEYS)
-    return {**nothing, "baseline": known, "changes": [], "trials": len(trials)}
+    return {**nothing, "baseline": baseline_figures, "changes": [], "trials": len(trials)}
 
 
 KEYS = (
@@ -77,47 +77,47 @@ def limit_text(tuned: TunedConfig) -> str | None:
     if not tuned.config:
         return f"The default reaches {100 * share:.0f} % of this machine's {peak}."
     default = (tuned.baseline or {}).get("utilization")
-    beside = "" if default is None else f", the default {100 * default:.0f} %"
-    return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{beside}."
+    comparison = "" if default is None else f", the default {100 * default:.0f} %"
+    return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{comparison}."
 
 
 def throughput_text(tuned: TunedConfig) -> str:
     """How many images a second the best config makes, and the default."""
     default_s = (tuned.baseline or {}).get("latency_s")
-    beside = f", the default {1 / default_s:.3g}" if tuned.config and default_s else ""
-    return f"The best config makes {1 / tuned.tuned['latency_s']:.3g} images a second{beside}."
+    comparison = f", the default {1 / default_s:.3g}" if tuned.config and default_s else ""
+    return f"The best config makes {1 / tuned.tuned['latency_s']:.3g} images a second{comparison}."
 
 
 def result_table(result: Result) -> Listing:
     """Baseline and best, side by side: one row a figure."""
     tuned = result.tuned
-    raced = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
+    speedup = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
     pays = UNKNOWN if tuned.break_even_images is None else f"image {tuned.break_even_images}"
-    columns = {"best": _column(tuned.config, tuned.tuned, raced, pays)}
+    columns = {"best": _column(tuned.config, tuned.tuned, speedup, pays)}
     if tuned.baseline is not None:
         own = UNKNOWN if tuned.baseline["latency_s"] is None else times(1.0)
         default = _column(BASELINE, tuned.baseline, own, UNKNOWN)
         columns = {"baseline": default, **({} if tuned.config.is_baseline else columns)}
-    *beside, last = columns.values()
+    *columns_before, last_column = columns.values()
     rows = [
-        Row((name, *(column[name] for column in beside)), told)
-        for name, told in last.items()
+        Row((name, *(column[name] for column in columns_before)), value)
+        for name, value in last_column.items()
         if any(column[name] != UNKNOWN for column in columns.values())
     ]
     return Listing(tuple(rows), ("", *columns))
 
 
 def _column(
-    config: Config, known: Mapping[str, Any], speedup: str, break_even: str
+    config: Config, figures: Mapping[str, Any], speedup: str, break_even: str
 ) -> dict[str, str]:
     return {
         "config": config.describe(),
-        "latency": latency(known),
+        "latency": latency(figures),
         "speed-up": speedup,
-        "peak memory": size(known["peak_bytes"]),
-        "PSNR": decibel(known["psnr_db"]),
-        "SSIM": similarity(known["ssim"]),
-        "quality": known["tier"] or UNKNOWN,
+        "peak memory": size(figures["peak_bytes"]),
+        "PSNR": decibel(figures["psnr_db"]),
+        "SSIM": similarity(figures["ssim"]),
+        "quality": figures["tier"] or UNKNOWN,
         "break-even": break_even,
     }
 
@@ -129,8 +129,8 @@ def changes_table(tuned: TunedConfig) -> Listing:
         brings = raced_times(change["speedup"], change["low"], change["high"])
         note = change["note"] or ("kept" if change["kept"] else "brings nothing: dropped")
         flag = " (disturbed)" if change.get("disturbed") else ""
-        known = brings + flag if change["speedup"] is not None else UNKNOWN
-        rows.append(Row((f"{change['knob']}={change['choice']}", known), note))
+        cell = brings + flag if change["speedup"] is not None else UNKNOWN
+        rows.append(Row((f"{change['knob']}={change['choice']}", cell), note))
     return Listing(tuple(rows), ("change", "brings", "note"))
 
 

@@ -52,7 +52,7 @@ UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"))
 def stored_json(stored: StoredTrial) -> dict[str, Any]:
     """All that is kept of a trial."""
     trial = stored.trial
-    measured = trial.measurement
+    measurement = trial.measurement
     return {
         **trial_json(trial),
         "race": trial.race,
@@ -61,44 +61,44 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         "memory_bytes": trial.budget.memory_bytes,
         "host_memory_bytes": trial.budget.host_bytes,
         "quality": trial.budget.quality,
-        "fidelity": dict(measured.fidelity) if measured else None,
-        "seconds": {kind: list(samples) for kind, samples in measured.seconds.items()}
-        if measured
+        "fidelity": dict(measurement.fidelity) if measurement else None,
+        "seconds": {kind: list(samples) for kind, samples in measurement.seconds.items()}
+        if measurement
         else None,
-        "turns": {kind: list(turns) for kind, turns in measured.turns.items()}
-        if measured
+        "turns": {kind: list(turns) for kind, turns in measurement.turns.items()}
+        if measurement
         else None,
-        "images": measured.images if measured else None,
-        "peaks": [asdict(peak) for peak in measured.peaks] if measured else None,
+        "images": measurement.images if measurement else None,
+        "peaks": [asdict(peak) for peak in measurement.peaks] if measurement else None,
         "conditions": [asdict(condition) for condition in trial.outcome.conditions],
-        "work": dict(measured.work) if measured else None,
+        "work": dict(measurement.work) if measurement else None,
         "log": trial.outcome.log if isinstance(trial.outcome, Failure) else None,
         "workload": asdict(stored.workload),
         "machine": asdict(stored.machine),
     }
 
 
-def stored_text(stored: StoredTrial, compared: Comparison | None = None) -> Group:
+def stored_text(stored: StoredTrial, comparison: Comparison | None = None) -> Group:
     """All that is kept of a trial, to be read: first how fast its config is."""
     trial = stored.trial
-    facts = Listing(tuple(_facts(stored, compared)))
+    facts = Listing(tuple(_facts(stored, comparison)))
     return apart([titled(f"Trial {trial.number}: {purpose_text(trial)}", facts), *_parts(trial)])
 
 
-def _facts(stored: StoredTrial, compared: Comparison | None) -> Iterator[Row]:
+def _facts(stored: StoredTrial, comparison: Comparison | None) -> Iterator[Row]:
     trial = stored.trial
-    measured = trial.measurement
+    measurement = trial.measurement
     yield Row(("config",), trial.config.describe())
-    if measured is not None:
-        made = "an image" if stored.workload.throughput else "a call"
-        counted_s = [sample_s / measured.counted for sample_s in measured.seconds["steady"]]
-        yield Row(("latency",), latency_text(counted_s, made))
-    if compared is not None:
-        yield Row(("speed-up",), comparison_text(compared))
-    if measured is not None:
-        yield Row(("peak memory",), peak_text(measured))
-        if measured.fidelity:
-            yield Row(("fidelity",), fidelity_text(measured))
+    if measurement is not None:
+        unit = "an image" if stored.workload.throughput else "a call"
+        counted_s = [sample_s / measurement.counted for sample_s in measurement.seconds["steady"]]
+        yield Row(("latency",), latency_text(counted_s, unit))
+    if comparison is not None:
+        yield Row(("speed-up",), comparison_text(comparison))
+    if measurement is not None:
+        yield Row(("peak memory",), peak_text(measurement))
+        if measurement.fidelity:
+            yield Row(("fidelity",), fidelity_text(measurement))
     failure = trial.judged(trial.budget)
     if failure is not None:
         where = f" in {failure.phase}" if failure.phase else ""
@@ -115,35 +115,35 @@ def _facts(stored: StoredTrial, compared: Comparison | None) -> Iterator[Row]:
     yield Row(("started",), moment(trial.started_at))
 
 
-def comparison_text(compared: Comparison) -> str:
+def comparison_text(comparison: Comparison) -> str:
     """How many times as fast as the default, and what that was found by."""
-    speedup = compared.speedup
-    if compared.rounds:
+    speedup = comparison.speedup
+    if comparison.rounds:
         interval = raced_times(speedup.ratio, speedup.low, speedup.high)
-        calls = " of interleaved calls" if compared.interleaved else ""
-        rounds = counted(compared.rounds, "round")
+        calls = " of interleaved calls" if comparison.interleaved else ""
+        rounds = counted(comparison.rounds, "round")
         return f"{interval} over the default, raced in {rounds}{calls}"
-    default = f"the default of trial {compared.baseline.number}"
+    default = f"the default of trial {comparison.baseline.number}"
     return f"{times(speedup.ratio)} over {default}, by one trial of each: not raced"
 
 
-def peak_text(measured: Measurement) -> str:
+def peak_text(measurement: Measurement) -> str:
     """The peak of the device, and of the host where that is another."""
-    peak, host = measured.peak_bytes, measured.host_peak_bytes
-    beside = f" on the device, {format_size(host)} on the host" if host != peak else ""
-    return f"{format_size(peak)}{beside}"
+    peak, host = measurement.peak_bytes, measurement.host_peak_bytes
+    both_places = f" on the device, {format_size(host)} on the host" if host != peak else ""
+    return f"{format_size(peak)}{both_places}"
 
 
-def fidelity_text(measured: Measurement) -> str:
+def fidelity_text(measurement: Measurement) -> str:
     """The tier of a compared output with what it was judged by; of a reference its noise floor."""
-    known = [name for name in METRICS if name in measured.fidelity]
+    names = [name for name in METRICS if name in measurement.fidelity]
     metrics = [
-        f"{METRICS.get(name, name)} {_metric(name, measured.fidelity[name])}".replace(" ", GLUE)
-        for name in dict.fromkeys((*known, *measured.fidelity))
-        if name.startswith("floor_") != measured.compared
+        f"{METRICS.get(name, name)} {_metric(name, measurement.fidelity[name])}".replace(" ", GLUE)
+        for name in dict.fromkeys((*names, *measurement.fidelity))
+        if name.startswith("floor_") != measurement.compared
     ]
-    what = (tier_name(measured) or UNKNOWN) if measured.compared else "this is the reference"
-    return f"{what}: {', '.join(metrics)}"
+    tier = (tier_name(measurement) or UNKNOWN) if measurement.compared else "this is the reference"
+    return f"{tier}: {', '.join(metrics)}"
 
 
 def _metric(name: str, value: float) -> str:
@@ -151,19 +151,19 @@ def _metric(name: str, value: float) -> str:
 
 
 def _parts(trial: Trial) -> Iterator[Group]:
-    measured = trial.measurement
-    if measured is not None:
+    measurement = trial.measurement
+    if measurement is not None:
         # What counts comes first, then what a call is made of and how the trial came to it.
-        kinds = sorted(measured.seconds.items(), key=lambda taken: taken[0] != "steady")
-        taken = ((kind, *in_one_unit(samples)) for kind, samples in kinds)
-        rows = tuple(Row((kind, unit), values) for kind, unit, values in taken)
+        kinds = sorted(measurement.seconds.items(), key=lambda kind: kind[0] != "steady")
+        samples_in_units = ((kind, *in_one_unit(samples)) for kind, samples in kinds)
+        rows = tuple(Row((kind, unit), values) for kind, unit, values in samples_in_units)
         yield titled("Samples", Listing(rows))
-        yield titled("Peaks", _peaks(measured))
-    if seen := _conditions(trial):
-        yield titled("Conditions", Listing(seen))
-    if measured is not None and measured.work:
-        asked = tuple(Row((name, digits(value))) for name, value in measured.work.items())
-        yield titled("Work of a call, and what the machine can do", Listing(asked))
+        yield titled("Peaks", _peaks(measurement))
+    if condition_rows := _conditions(trial):
+        yield titled("Conditions", Listing(condition_rows))
+    if measurement is not None and measurement.work:
+        work_rows = tuple(Row((name, digits(value))) for name, value in measurement.work.items())
+        yield titled("Work of a call, and what the machine can do", Listing(work_rows))
     if isinstance(trial.outcome, Failure) and trial.outcome.log:
         yield titled("Log", Text(trial.outcome.log.rstrip()))
 
@@ -185,39 +185,39 @@ def _three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _peaks(measured: Measurement) -> Listing:
-    places = tuple(dict.fromkeys(peak.place for peak in measured.peaks))
-    phases = dict.fromkeys(peak.phase for peak in measured.peaks)
-    held = {(peak.phase, peak.place): format_size(peak.peak_bytes) for peak in measured.peaks}
+def _peaks(measurement: Measurement) -> Listing:
+    places = tuple(dict.fromkeys(peak.place for peak in measurement.peaks))
+    phases = dict.fromkeys(peak.phase for peak in measurement.peaks)
+    sizes = {(peak.phase, peak.place): format_size(peak.peak_bytes) for peak in measurement.peaks}
     rows = tuple(
-        Row((phase, *(held.get((phase, place), UNKNOWN) for place in places))) for phase in phases
+        Row((phase, *(sizes.get((phase, place), UNKNOWN) for place in places))) for phase in phases
     )
     sources: dict[str, dict[str, None]] = {place: {} for place in places}
-    for peak in measured.peaks:
+    for peak in measurement.peaks:
         sources[peak.place][peak.source] = None
-    read = (f"{place} by {' or '.join(names)}" for place, names in sources.items())
-    return Listing(rows, ("phase", *places), places, f"Read: {'; '.join(read)}.")
+    sources_text = (f"{place} by {' or '.join(names)}" for place, names in sources.items())
+    return Listing(rows, ("phase", *places), places, f"Read: {'; '.join(sources_text)}.")
 
 
 def _conditions(trial: Trial) -> tuple[Row, ...]:
-    seen: dict[str, list[float]] = {}
+    values_by_kind: dict[str, list[float]] = {}
     for condition in trial.outcome.conditions:
-        seen.setdefault(condition.kind, []).append(condition.value)
-    return tuple(_condition(kind, values) for kind, values in seen.items())
+        values_by_kind.setdefault(condition.kind, []).append(condition.value)
+    return tuple(_condition(kind, values) for kind, values in values_by_kind.items())
 
 
 def _condition(kind: str, values: Sequence[float]) -> Row:
     if kind.endswith("_s"):
-        unit, told = in_one_unit(values)
-        return Row((kind, unit), told)
+        unit, text = in_one_unit(values)
+        return Row((kind, unit), text)
     return Row((kind, ""), aligned(list(map(_three_digits, values))))
 
 
-def latency_text(steady_s: Sequence[float], made: str = "a call") -> str:
+def latency_text(steady_s: Sequence[float], unit: str = "a call") -> str:
     """The median with its interval and the scatter of the samples, in one line."""
     middle_s = median(steady_s)
-    told = f"{format_duration(middle_s)} {made}"
+    text = f"{format_duration(middle_s)} {unit}"
     if len(steady_s) < 2:
-        return f"{told}, measured once"
+        return f"{text}, measured once"
     width = f"{format_duration(half_width_s(steady_s))} (95 %)"
-    return f"{told} ± {width}, scatter {100 * spread(steady_s) / middle_s:.1f} %"
+    return f"{text} ± {width}, scatter {100 * spread(steady_s) / middle_s:.1f} %"

@@ -43,28 +43,28 @@ def trial_line(
     if failure is not None:
         kind = failure.kind.value.replace("_", " ")
         return f"{beginning} {kind}, {format_duration(trial.cost_s)}"
-    known = figures(trial)
-    told = FIGURES.format(
+    trial_figures = figures(trial)
+    cells = FIGURES.format(
         speedup=times(speedup),
-        latency=seconds(known["latency_s"]),
-        memory=size(known["peak_bytes"]),
+        latency=seconds(trial_figures["latency_s"]),
+        memory=size(trial_figures["peak_bytes"]),
         took=seconds(trial.cost_s),
     )
-    return f"{beginning} {told}"
+    return f"{beginning} {cells}"
 
 
 def shortened(config: Config, width: int) -> str:
     """The config in at most ``width`` columns: as many changes as fit, and how many more."""
-    whole = config.describe()
-    if len(whole) <= width or not config:
-        return whole
-    changes = [_short(knob, choice) for knob, choice in config.items()]
-    if len(text := ", ".join(changes)) <= width:
+    text = config.describe()
+    if len(text) <= width or not config:
         return text
+    changes = [_short(knob, choice) for knob, choice in config.items()]
+    if len(shorter := ", ".join(changes)) <= width:
+        return shorter
     for count in range(len(changes) - 1, 0, -1):
-        text = f"{', '.join(changes[:count])} +{len(changes) - count}"
-        if len(text) <= width:
-            return text
+        shorter = f"{', '.join(changes[:count])} +{len(changes) - count}"
+        if len(shorter) <= width:
+            return shorter
     more = f" +{len(changes) - 1}" if len(changes) > 1 else ""
     return changes[0] + more
 

@@ -39,7 +39,7 @@ def purpose_text(trial: Trial) -> str:
 def trial_json(trial: Trial) -> dict[str, Any]:
     """The stable form of a trial; what is not known is None."""
     failure = trial.judged(trial.budget)
-    known = figures(trial)
+    trial_figures = figures(trial)
     facts = (
         {"kind": failure.kind.value, "phase": failure.phase or None, "message": failure.message}
         if failure
@@ -50,15 +50,15 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "purpose": trial.purpose,
         "state": trial_state(trial),
         "config": completed(trial.config),
-        "latency_s": known["latency_s"],
-        "peak_bytes": known["peak_bytes"],
-        "host_peak_bytes": known["host_peak_bytes"],
-        "psnr_db": known["psnr_db"],
-        "ssim": known["ssim"],
-        "lpips": known["lpips"],
-        "tier": known["tier"],
-        "disturbed": known["disturbed"],
-        "unstable": known["unstable"],
+        "latency_s": trial_figures["latency_s"],
+        "peak_bytes": trial_figures["peak_bytes"],
+        "host_peak_bytes": trial_figures["host_peak_bytes"],
+        "psnr_db": trial_figures["psnr_db"],
+        "ssim": trial_figures["ssim"],
+        "lpips": trial_figures["lpips"],
+        "tier": trial_figures["tier"],
+        "disturbed": trial_figures["disturbed"],
+        "unstable": trial_figures["unstable"],
         "failure": facts,
         "cost_s": trial.cost_s,
     }
@@ -76,10 +76,10 @@ def listed_json(stored: StoredTrial) -> dict[str, Any]:
     }
 
 
-def trials_table(found: list[StoredTrial]) -> Group:
+def trials_table(stored_trials: list[StoredTrial]) -> Group:
     """A table a model, size and machine, the one with the newest trial last."""
     groups: dict[str, list[Trial]] = {}
-    for stored in found:
+    for stored in stored_trials:
         heading = about(stored.workload, stored.machine)
         groups.setdefault(heading, []).append(stored.trial)
     newest_last = sorted(groups.items(), key=lambda group: group[1][-1].number)
@@ -90,21 +90,21 @@ def trials_table(found: list[StoredTrial]) -> Group:
 
 def _table(trials: list[Trial]) -> Listing:
     columns = ("trial", "purpose", "latency", "memory", "PSNR", "quality", "took", "date", "config")
-    known = [figures(trial) for trial in trials]
-    rows = tuple(map(_row, trials, known))
+    figure_rows = [figures(trial) for trial in trials]
+    rows = tuple(map(_row, trials, figure_rows))
     right = ("trial", "latency", "memory", "PSNR", "took")
-    return Listing(rows, columns, right, flags_caption(known))
+    return Listing(rows, columns, right, flags_caption(figure_rows))
 
 
-def _row(trial: Trial, known: dict[str, Any]) -> Row:
+def _row(trial: Trial, trial_figures: dict[str, Any]) -> Row:
     failure = trial.judged(trial.budget)
     cells = (
         str(trial.number),
         purpose_text(trial),
-        marked_latency(known),
-        size(known["peak_bytes"]),
-        decibel(known["psnr_db"]),
-        known["tier"] or UNKNOWN,
+        marked_latency(trial_figures),
+        size(trial_figures["peak_bytes"]),
+        decibel(trial_figures["psnr_db"]),
+        trial_figures["tier"] or UNKNOWN,
         seconds(trial.cost_s),
         day(trial.started_at),
     )
