@@ -54,13 +54,11 @@ def tuned_folder(root: Path) -> Path:
     return below[0] if below else root
 
 
-def _warn_if_changed(package: str, measured: str | None) -> None:
+def _warn_if_changed(package: str, tuned_version: str | None) -> None:
     try:
-        found = metadata.version(package)
+        version = metadata.version(package)
     except metadata.PackageNotFoundError:
         return
-    if measured is not None and found != measured:
-        message = (
-            f"tuned with {package} {measured}, this is {found}: run 'tune run' again to be sure"
-        )
-        warnings.warn(message, stacklevel=3)
+    if tuned_version is not None and version != tuned_version:
+        versions = f"tuned with {package} {tuned_version}, this is {version}"
+        warnings.warn(f"{versions}: run 'tune run' again to be sure", stacklevel=3)

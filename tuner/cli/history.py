@@ -24,11 +24,11 @@ def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
     from tuner.history.read import of_model
     from tuner.report.trials import listed_json, trials_table
 
-    found = of_model(model, store, partial(click.echo, err=True))
+    stored_trials = of_model(model, store, partial(click.echo, err=True))
     if json_wanted:
-        click.echo(json.dumps([listed_json(stored) for stored in found], indent=2))
+        click.echo(json.dumps([listed_json(stored) for stored in stored_trials], indent=2))
     else:
-        stdout().print(trials_table(found))
+        stdout().print(trials_table(stored_trials))
 
 
 @click.command()
@@ -50,8 +50,8 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
     if json_wanted:
         click.echo(json.dumps(stored_json(stored), indent=2))
     else:
-        compared = with_baseline(stored.trial, history.same_workload(stored))
-        stdout().print(stored_text(stored, compared))
+        comparison = with_baseline(stored.trial, history.same_workload(stored))
+        stdout().print(stored_text(stored, comparison))
 
 
 @click.command()
@@ -68,8 +68,8 @@ def best(model: str | None, store: str | None, json_wanted: bool) -> None:
     from tuner.history.winners import winners
     from tuner.report.best import best_json, best_table
 
-    found = winners(of_model(model, store, partial(click.echo, err=True)))
+    study_winners = winners(of_model(model, store, partial(click.echo, err=True)))
     if json_wanted:
-        click.echo(json.dumps([best_json(winner) for winner in found], indent=2))
+        click.echo(json.dumps([best_json(winner) for winner in study_winners], indent=2))
     else:
-        stdout().print(best_table(found))
+        stdout().print(best_table(study_winners))

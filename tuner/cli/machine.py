@@ -25,8 +25,8 @@ def machine(device: str | None, all_wanted: bool, json_wanted: bool) -> None:
     from tuner.report.machine import machine_json, machine_text
 
     with Children() as children, stderr().status("looking around"):
-        found, absent = look_around(children, device)
+        description, absent = look_around(children, device)
     if json_wanted:
-        click.echo(json.dumps(machine_json(found, absent), indent=2))
+        click.echo(json.dumps(machine_json(description, absent), indent=2))
     else:
-        stdout().print(machine_text(found, absent, all_wanted))
+        stdout().print(machine_text(description, absent, all_wanted))

@@ -52,8 +52,8 @@ def run(model: str, json_wanted: bool, **options: Any) -> int:
     # A polite end from outside is an interrupt: what was measured is kept and emitted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with ConsoleProgress(stderr()) as shown:
-            result = tune(model, progress=shown, **options)
+        with ConsoleProgress(stderr()) as progress:
+            result = tune(model, progress=progress, **options)
     except NothingFound as error:
         if error.run.interrupted and not error.run.trials:
             raise KeyboardInterrupt from error

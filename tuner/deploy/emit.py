@@ -100,10 +100,10 @@ def slug(name: str) -> str:
 
 def check_output(folder: Path) -> None:
     """Raise UsageError where a run cannot write the folder, or would replace what is not ours."""
-    whole = folder.absolute()
-    there = next(place for place in (whole, *whole.parents) if place.exists())
+    target = folder.absolute()
+    existing = next(place for place in (target, *target.parents) if place.exists())
     # What is there is replaced from beside it.
-    places = (whole, whole.parent) if there == whole else (there,)
+    places = (target, target.parent) if existing == target else (existing,)
     try:
         for place in places:
             with tempfile.TemporaryDirectory(dir=place, prefix=".tuned-"):
@@ -155,28 +155,30 @@ def load_script(tuned: TunedConfig) -> str:
     from tuner.version import __version__
 
     # What changes the call has done so in CALL.
-    todo = tuple(step for step in steps(tuned.config) if step.stage is not Stage.CALL)
-    acting = [(step.choice.apply.__module__, step.choice.apply.__name__) for step in todo]
+    steps_to_run = tuple(step for step in steps(tuned.config) if step.stage is not Stage.CALL)
+    functions = [
+        (step.choice.apply.__module__, step.choice.apply.__name__) for step in steps_to_run
+    ]
     workload = tuned.workload
     return SCRIPT.format(
         # It stands within a docstring, and may be a folder of Windows.
         model=workload.model.replace("\\", "\\\\").replace('"', '\\"'),
         version=__version__,
         evidence=_evidence(tuned),
-        sources=cut([("search_space.build", "Build"), *acting]),
+        sources=cut([("search_space.build", "Build"), *functions]),
         folder=tuned.folder,
         device=tuned.machine.device,
         cache_dir=tuned.cache_dir,
         call=pprint.pformat(final_call(tuned.config, workload.call()), sort_dicts=False, width=80),
-        body="\n".join(f"    {line}" for line in _body(todo)),
+        body="\n".join(f"    {line}" for line in _body(steps_to_run)),
         seed=workload.seed,
     )
 
 
-def _body(todo: tuple[Step, ...]) -> list[str]:
+def _body(steps_to_run: tuple[Step, ...]) -> list[str]:
     lines = []
     for stage in Stage:
-        for step in todo:
+        for step in steps_to_run:
             if step.stage is stage:
                 lines.append(f"{step.choice.apply.__name__}(build, {step.choice.value!r})")
         if stage is Stage.LOAD:
@@ -189,7 +191,7 @@ def _body(todo: tuple[Step, ...]) -> list[str]:
 def _evidence(tuned: TunedConfig) -> str:
     machine = tuned.machine
     peak = format_size(tuned.tuned["peak_bytes"])
-    made = "an image" if tuned.workload.throughput else "a call"
+    unit = "an image" if tuned.workload.throughput else "a call"
     faster = ", not raced against the default"
     if tuned.speedup is not None:
         bounds = f"{tuned.speedup_low:.2f} to {tuned.speedup_high:.2f}"
@@ -197,5 +199,5 @@ def _evidence(tuned: TunedConfig) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     return (
         f"Measured on {machine.device_name} ({machine.device}) on {tuned.created_at[:10]}:\n"
-        f"{latency(tuned.tuned)} {made}{faster}, {peak} at most.\nVersions: {packages}.\n"
+        f"{latency(tuned.tuned)} {unit}{faster}, {peak} at most.\nVersions: {packages}.\n"
     )

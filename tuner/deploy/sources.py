@@ -45,59 +45,63 @@ class Cut:
 
     def _ordered(self) -> list[Definition]:
         ordered: dict[Definition, None] = {}
-        begun: set[Definition] = set()
+        visited: set[Definition] = set()
 
         def place(definition: Definition) -> None:
-            if definition in begun:
+            if definition in visited:
                 return
-            begun.add(definition)
+            visited.add(definition)
             for name in sorted(definition.before & self.definitions.keys()):
                 place(self.definitions[name])
             ordered[definition] = None
 
-        for definition in sorted(self.definitions.values(), key=lambda one: (one.module, one.line)):
+        for definition in sorted(
+            self.definitions.values(), key=lambda definition: (definition.module, definition.line)
+        ):
             place(definition)
         return list(ordered)
 
 
 def cut(functions: Iterable[tuple[str, str]]) -> str:
     """The source of ``(module, function)`` pairs with everything of ours that they name."""
-    found = Cut()
+    source = Cut()
     for module, name in functions:
-        gather(module, name, found)
-    return found.text()
+        gather(module, name, source)
+    return source.text()
 
 
-def gather(module_name: str, name: str, found: Cut) -> None:
+def gather(module_name: str, name: str, source: Cut) -> None:
     """Add a top-level name of a module and, in turn, the names that its definition uses."""
     module = read_module(module_name)
     statement = module.names.get(name)
     if statement is None:
         return
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
-        _gather_import(statement, name, found)
+        _gather_import(statement, name, source)
         return
-    known = found.definitions.get(name)
-    if known is not None and known.module != module_name:
-        raise ValueError(f"{name!r} is defined in {known.module} and in {module_name}: rename one")
-    if known is not None:
+    definition = source.definitions.get(name)
+    if definition is not None and definition.module != module_name:
+        raise ValueError(
+            f"{name!r} is defined in {definition.module} and in {module_name}: rename one"
+        )
+    if definition is not None:
         return
     before = frozenset(_names_run(statement))
     text = _source(module, statement)
-    found.definitions[name] = Definition(module_name, statement.lineno, text, before)
+    source.definitions[name] = Definition(module_name, statement.lineno, text, before)
     for used in _names_used(statement):
-        gather(module_name, used, found)
+        gather(module_name, used, source)
 
 
-def _gather_import(statement: ast.Import | ast.ImportFrom, name: str, found: Cut) -> None:
+def _gather_import(statement: ast.Import | ast.ImportFrom, name: str, source: Cut) -> None:
     alias = next(alias for alias in statement.names if (alias.asname or alias.name) == name)
     renamed = f" as {alias.asname}" if alias.asname else ""
     if isinstance(statement, ast.Import):
-        found.imports.add(f"import {alias.name}{renamed}")
+        source.imports.add(f"import {alias.name}{renamed}")
     elif (statement.module or "").split(".")[0] in OURS:
-        gather(statement.module or "", alias.name, found)
+        gather(statement.module or "", alias.name, source)
     elif statement.module != "__future__":
-        found.imports.add(f"from {statement.module} import {alias.name}{renamed}")
+        source.imports.add(f"from {statement.module} import {alias.name}{renamed}")
 
 
 @cache
