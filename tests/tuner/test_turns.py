@@ -109,7 +109,7 @@ def test_what_a_trial_waits_is_told_by_itself_however_seldom_one_looks(tmp_path)
     events = [("turn", -9.0), ("steady", -8.0), ("turn", -7.9), ("steady", -4.9), ("check", -4.0)]
     told = [json.dumps({"phase": phase, "at_s": now_s + at_s}) + "\n" for phase, at_s in events]
     (tmp_path / "events.jsonl").write_text("".join(told))
-    watch.look()
+    watch.update()
     assert phases == [phase for phase, _ in events]
     assert watch.waited_s == pytest.approx(1.0 + 3.0)
 

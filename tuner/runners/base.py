@@ -18,10 +18,10 @@ MOST_WIDENED = 10.0
 
 
 class Runner(Protocol):
-    """Runs jobs within deadlines, telling their phases: in processes, or a simulation."""
+    """Runs jobs within deadlines and calls ``on_phase`` with each phase."""
 
     def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
-        """The trial of a job that has the machine for itself."""
+        """The trial of a job that has the machine to itself."""
 
     def interleaved(
         self,
@@ -30,7 +30,7 @@ class Runner(Protocol):
         on_phase: Callable[[Job, str], None],
         first_turn: int,
     ) -> Iterator[Trial]:
-        """The trials of jobs side by side, as they end, whose turns are numbered from the first."""
+        """The trials of jobs with interleaved calls, numbered from ``first_turn``."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The controller's side of interleaved calls: it hands the turn from one trial to the next.
 
-Each trial has a socket. Once all have come there, one after the other is told to go, and asks again
-when it is warm and after each call. A trial whose process ends gives its turn back, however it
-ended.
+Each trial has a socket. Once all have connected, one after the other gets a turn. A trial asks for
+the next when it is warm and after each call. A trial whose process ends gives its turn back,
+however it ended.
 """
 
 from __future__ import annotations
@@ -34,48 +34,48 @@ class _Gate:
     def __init__(self, place: Path) -> None:
         self.turns = 0
         self.settled = False
-        self.asks = False
-        self.gone = False
-        self._said = b""
+        self.is_waiting = False
+        self.has_gone = False
+        self._received = b""
         self._connection: socket.socket | None = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(place))
         self._listener.listen(1)
 
     @property
-    def came(self) -> bool:
-        """Whether the trial has come."""
+    def has_come(self) -> bool:
+        """Whether the trial has connected."""
         return self._connection is not None
 
     def fileno(self) -> int:
-        """What to wait at for what the trial says."""
+        """The file that ``select`` waits for."""
         return (self._connection or self._listener).fileno()
 
     def read(self) -> None:
-        """Take in what the trial says."""
+        """Accept the trial's connection, or read its message."""
         if self._connection is None:
             self._connection, _ = self._listener.accept()
-            self.asks = True
+            self.is_waiting = True
             return
         received = b""
         with suppress(OSError):
             received = self._connection.recv(4096)
-        self.gone = not received
-        self._said += received
-        if self._said.endswith(b"\n"):
-            self.asks, self.settled = True, json.loads(self._said)["settled"]
-            self._said = b""
+        self.has_gone = not received
+        self._received += received
+        if self._received.endswith(b"\n"):
+            self.is_waiting, self.settled = True, json.loads(self._received)["settled"]
+            self._received = b""
 
-    def answer(self, goes: bool, turn: int) -> None:
+    def answer(self, go: bool, turn: int) -> None:
         """Tell the trial whether to go on; one that has gone is noticed by the next read."""
         assert self._connection is not None
-        self.asks = False
+        self.is_waiting = False
         self.turns += 1
         with suppress(OSError):
-            self._connection.sendall(json.dumps({"go": goes, "turn": turn}).encode() + b"\n")
+            self._connection.sendall(json.dumps({"go": go, "turn": turn}).encode() + b"\n")
 
     def close(self) -> None:
-        """Nobody waits here any more."""
+        """Close the sockets."""
         self._listener.close()
         if self._connection is not None:
             self._connection.close()
@@ -84,15 +84,15 @@ class _Gate:
 class Turnstile:
     """Hands the turn from one trial to the next; a context manager.
 
-    The turns of a call each are numbered from ``first_turn``, for all trials alike.
-    No turn begins ``limit_s`` seconds for each trial after the first call, once there were three.
+    The calls of one turn, one of each trial, have one number; the first is ``first_turn``. After
+    three turns no further one begins once ``limit_s`` seconds for each trial have passed.
     """
 
     def __init__(self, limit_s: float = LIMIT_S, first_turn: int = 0) -> None:
         self._gates: dict[Path, _Gate] = {}
         self._waiting: deque[_Gate] = deque()
         self._holder: _Gate | None = None
-        self._begun = 0
+        self._turns_begun = 0
         self._first_turn = first_turn
         self._calls_began_s: float | None = None
         self._over = False
@@ -113,13 +113,13 @@ class Turnstile:
     def step(self, timeout_s: float) -> None:
         """Hand the turn on once it is given back, or wait for so long in vain."""
         self._hand_on()
-        heard = self._coming() or [gate for gate in (self._holder,) if gate is not None]
-        if not heard:
+        gates = self._coming() or [gate for gate in (self._holder,) if gate is not None]
+        if not gates:
             time.sleep(timeout_s)
-        for gate in select.select(heard, [], [], timeout_s)[0]:
+        for gate in select.select(gates, [], [], timeout_s)[0]:
             gate.read()
-        if self._holder is not None and (self._holder.gone or self._holder.asks):
-            if not self._holder.gone:
+        if self._holder is not None and (self._holder.has_gone or self._holder.is_waiting):
+            if not self._holder.has_gone:
                 self._waiting.append(self._holder)
             self._holder = None
         self._hand_on()
@@ -132,36 +132,36 @@ class Turnstile:
         elif gate in self._waiting:
             self._waiting.remove(gate)
 
-    def _there(self) -> list[_Gate]:
+    def _open_gates(self) -> list[_Gate]:
         return [gate for gate in self._gates.values() if gate in (self._holder, *self._waiting)]
 
     def _coming(self) -> list[_Gate]:
         # A process that is still starting would take time from the one whose turn it is.
-        return [gate for gate in self._there() if not gate.came]
+        return [gate for gate in self._open_gates() if not gate.has_come]
 
     def _hand_on(self) -> None:
         if self._holder is not None or not self._waiting or self._coming():
             return
         gate = self._holder = self._waiting.popleft()
-        if gate.turns == self._begun:
+        if gate.turns == self._turns_begun:
             self._begin_turn()
         # The turn in which all get warm has no call to be numbered.
         gate.answer(gate.turns == 0 or not self._over, self._first_turn + gate.turns - 1)
 
     def _begin_turn(self) -> None:
         """All begin a turn: the one in which they get warm, or one of a call each, or the last."""
-        made = self._begun - 1
-        if made == 0:
+        calls_made = self._turns_begun - 1
+        if calls_made == 0:
             self._calls_began_s = time.monotonic()
-        self._over = self._over or (made > 0 and self._enough(made))
-        self._begun += 1
+        self._over = self._over or (calls_made > 0 and self._enough(calls_made))
+        self._turns_begun += 1
 
-    def _enough(self, made: int) -> bool:
-        there = self._there()
+    def _enough(self, calls_made: int) -> bool:
+        gates = self._open_gates()
         assert self._calls_began_s is not None
         spent_s = time.monotonic() - self._calls_began_s
-        late = made >= LEAST_TURNS and spent_s > self._limit_s * len(there)
-        return late or all(gate.settled for gate in there)
+        is_late = calls_made >= LEAST_TURNS and spent_s > self._limit_s * len(gates)
+        return is_late or all(gate.settled for gate in gates)
 
 
 def run_interleaved(
@@ -179,17 +179,17 @@ def run_interleaved(
     ``possible`` to take turns. For ``limit_s`` and ``first_turn`` see the turnstile.
     """
     with Turnstile(limit_s, first_turn) as turnstile, ExitStack() as stack:
-        left = [
+        running_trials = [
             stack.enter_context(
                 running(children, job, deadlines, partial(on_phase, job), task, turnstile.add)
             )
             for job in jobs
         ]
-        while left:
-            turnstile.step(max(one.patience_s for one in left))
-            for one in tuple(left):
-                one.look()
-                if one.trial is not None:
-                    turnstile.leave(one.folder / SOCKET)
-                    left.remove(one)
-                    yield one.trial
+        while running_trials:
+            turnstile.step(max(trial_process.poll_s for trial_process in running_trials))
+            for trial_process in tuple(running_trials):
+                trial_process.update()
+                if trial_process.trial is not None:
+                    turnstile.leave(trial_process.folder / SOCKET)
+                    running_trials.remove(trial_process)
+                    yield trial_process.trial

@@ -30,5 +30,5 @@ class LocalRunner:
         on_phase: Callable[[Job, str], None],
         first_turn: int,
     ) -> Iterator[Trial]:
-        """The trials of jobs side by side, as they end, whose turns are numbered from the first."""
+        """The trials of jobs with interleaved calls, as they end."""
         return run_interleaved(self.children, jobs, deadlines, on_phase, first_turn=first_turn)

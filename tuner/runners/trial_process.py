@@ -25,7 +25,7 @@ from tuner.runners.watch import TIMED, Watch
 
 POLL_S = 0.05
 TIMED_POLL_S = 0.5
-"""While calls are timed: looking takes time from one of the cores that they need."""
+"""While calls are timed: an update takes time from one of the cores that they need."""
 SIGKILL = 9
 SIGABRT = 6
 BAD_ALLOCATION = "std::bad_alloc"
@@ -53,28 +53,28 @@ class TrialProcess:
         self._kills_before = out_of_memory_kills()
         self._child = children.start(task, folder, job, environment(job.config))
         # Not earlier: the first child waits for the server's imports.
-        self._up_s = time.monotonic()
+        self._child_began_s = time.monotonic()
         self._watch = Watch(folder, self._child.pid, on_phase)
         self._stop_bytes = stop_bytes(job.budget, job.device)
 
     @property
-    def patience_s(self) -> float:
-        """After how long to look at it again."""
+    def poll_s(self) -> float:
+        """After how long to update it again."""
         return TIMED_POLL_S if self._watch.phase == TIMED else POLL_S
 
     def wait(self) -> None:
-        """Wait for its end, not for long."""
-        self._child.wait(self.patience_s)
+        """Wait for its end, at most until the next update."""
+        self._child.wait(self.poll_s)
 
-    def look(self) -> None:
-        """See how far the trial is; one that is over, or has to be, is kept as ``trial``."""
-        ended = self._child.wait(0.0) is not None
-        self._watch.look()
-        stopped = None if ended else self._reason_to_stop()
-        if not ended and stopped is None:
+    def update(self) -> None:
+        """Read how far the trial is; once it has ended, or must, it is kept as ``trial``."""
+        has_ended = self._child.wait(0.0) is not None
+        self._watch.update()
+        failure = None if has_ended else self._reason_to_stop()
+        if not has_ended and failure is None:
             return
         self.close()
-        outcome = self._outcome(stopped)
+        outcome = self._outcome(failure)
         cost_s = time.monotonic() - self._began_s - self._watch.waited_s
         self.trial = Trial(self._job.config, outcome, cost_s, self._started_at)
 
@@ -90,12 +90,12 @@ class TrialProcess:
         phase_s = self._deadlines.phase_s(watch.phase, self._job.config)
         trial_s = self._deadlines.trial_s + watch.waited_s
         spent_s = now_s - watch.phase_began_s
-        late = watch.phase != WAITING and spent_s > phase_s
-        if late:
+        is_late = watch.phase != WAITING and spent_s > phase_s
+        if is_late:
             deadlines = self._deadlines.widened(watch.others_cores(), watch.cores)
             phase_s = deadlines.phase_s(watch.phase, self._job.config)
-            late = spent_s > phase_s
-        if not late and now_s - self._up_s <= trial_s:
+            is_late = spent_s > phase_s
+        if not is_late and now_s - self._child_began_s <= trial_s:
             return None
         limit_s = format_duration(min(phase_s, self._deadlines.trial_s))
         message = f"{watch.phase} was not done after {limit_s}"
@@ -116,8 +116,8 @@ class TrialProcess:
             facts = result["failure"]
             typed = {"kind": FailureKind(facts["kind"]), "log": log, "conditions": ()}
             return Failure(**{**facts, **typed})
-        measured = _measurement(result["measurement"], self._watch.tree_bytes)
-        return replace(measured, counted=self._job.workload.counted(measured.images))
+        measurement = _measurement(result["measurement"], self._watch.tree_bytes)
+        return replace(measurement, counted=self._job.workload.counted(measurement.images))
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def running(
     task: str = TRIAL,
     join: Callable[[Path], None] | None = None,
 ) -> Iterator[TrialProcess]:
-    """The trial of a job at work; an error or an interrupt kills its process tree.
+    """The running trial of a job; an error or an interrupt kills its process tree.
 
     ``join`` is given the socket at which the trial will ask for its turns.
     """
@@ -158,13 +158,13 @@ def run_trial(
     with running(children, job, deadlines, on_phase, task) as trial:
         while trial.trial is None:
             trial.wait()
-            trial.look()
+            trial.update()
         return trial.trial
 
 
 def _too_much(watch: Watch, stop: int) -> Failure:
-    held, limit = format_size(watch.highest_bytes), format_size(stop)
-    message = f"stopped when it held {held} of the host: far over the budget, beyond {limit}"
+    size, limit = format_size(watch.highest_bytes), format_size(stop)
+    message = f"stopped when it held {size} of the host: far over the budget, beyond {limit}"
     kind = FailureKind.HOST_OUT_OF_MEMORY
     return Failure(kind, message, watch.phase, peak_bytes=watch.highest_bytes)
 
@@ -181,8 +181,7 @@ def _death(status: int, watch: Watch, ran_out: bool) -> Failure:
 
 
 def _measurement(facts: dict[str, Any], tree_bytes: dict[str, int]) -> Measurement:
-    own = [Peak(**peak) for peak in facts["peaks"]]
-    peaks = with_descendants(own, tree_bytes)
+    peaks = with_descendants([Peak(**peak) for peak in facts["peaks"]], tree_bytes)
     seconds = {kind: tuple(samples) for kind, samples in facts["seconds"].items() if samples}
     conditions = tuple(Condition(**condition) for condition in facts["conditions"])
     return Measurement(
@@ -201,9 +200,9 @@ def with_descendants(peaks: list[Peak], tree_bytes: dict[str, int]) -> list[Peak
 
     Phases without a peak, such as the comparison of images, are not the config's.
     """
-    found = []
-    for peak in peaks:
-        together = tree_bytes.get(peak.phase, 0) if peak.place == "host" else 0
-        more = together > peak.peak_bytes
-        found.append(replace(peak, source=TREE, peak_bytes=together) if more else peak)
-    return found
+    return [
+        replace(peak, source=TREE, peak_bytes=tree_bytes[peak.phase])
+        if peak.place == "host" and tree_bytes.get(peak.phase, 0) > peak.peak_bytes
+        else peak
+        for peak in peaks
+    ]

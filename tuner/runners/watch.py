@@ -1,4 +1,4 @@
-"""What is seen of a trial's process from outside."""
+"""The phase and the memory of a trial's process, read from outside."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tuner.measuring.memory.host import kept_bytes, of_descendants
 from tuner.measuring.noise.guard import Counters, seen_between
 
 TREE_POLL_S = 0.25
-"""How often the tree is sampled; once a phase has shown a child process, at every look."""
+"""How often the tree is sampled; once a phase has shown a child process, at every update."""
 STARTING = "start"
 TIMED = "steady"
 
 
 class Watch:
-    """What is seen of a trial's process: its phase, and the memory of its tree."""
+    """Reads the phase of a trial's process and the memory of its tree."""
 
     def __init__(self, folder: Path, pid: int, on_phase: Callable[[str], None]) -> None:
         self.phase = STARTING
@@ -32,38 +32,40 @@ class Watch:
         self._waited_s = 0.0
         self._descendants_bytes = 0
         self._counters = Counters(os.getpid())
-        self._began = self._counters.read()
+        self._first_reading = self._counters.read()
         self._events = folder / "events.jsonl"
         self._offset = 0
         self._pid = pid
         self._on_phase = on_phase
         self._sampled_s = 0.0
 
-    def look(self) -> None:
-        """Read new events; sample the tree, except while calls are timed, be they others'."""
+    def update(self) -> None:
+        """Read new events; sample the tree, except while any trial times calls."""
         for event in self._new_events():
             self._enter(event["phase"], event.get("at_s", time.monotonic()))
         # A compiler grows and is gone within half a second.
         every_s = 0.0 if self.phase in self.tree_bytes else TREE_POLL_S
-        quiet = self.phase in (TIMED, WAITING)
-        if not quiet and time.monotonic() - self._sampled_s > every_s:
+        is_timed = self.phase in (TIMED, WAITING)
+        if not is_timed and time.monotonic() - self._sampled_s > every_s:
             self._sampled_s = time.monotonic()
             self._sample_tree()
 
     @property
     def waited_s(self) -> float:
         """How long the trial has waited for its turns."""
-        waits = self.phase == WAITING
-        return self._waited_s + (time.monotonic() - self.phase_began_s if waits else 0.0)
+        is_waiting = self.phase == WAITING
+        return self._waited_s + (time.monotonic() - self.phase_began_s if is_waiting else 0.0)
 
     def conditions(self) -> tuple[Condition, ...]:
-        """What the machine has done beside the trial since it began."""
-        return seen_between(self._began, self._counters.read(), self._counters.cores)
+        """What else the machine has done since the trial began."""
+        return seen_between(self._first_reading, self._counters.read(), self._counters.cores)
 
     def others_cores(self) -> float:
         """How many cores other processes have taken on average since it began."""
-        values = [one.value for one in self.conditions() if one.kind == OTHERS_CORES]
-        return values[0] if values else 0.0
+        for condition in self.conditions():
+            if condition.kind == OTHERS_CORES:
+                return condition.value
+        return 0.0
 
     @property
     def cores(self) -> int:
@@ -89,11 +91,10 @@ class Watch:
         self._descendants_bytes = of_descendants(self._pid)
         if self._descendants_bytes:
             now_bytes = counted_bytes(self._pid, self.phase) + self._descendants_bytes
-            known = self.tree_bytes.get(self.phase, 0)
-            self.tree_bytes[self.phase] = max(known, now_bytes)
+            self.tree_bytes[self.phase] = max(now_bytes, self.tree_bytes.get(self.phase, 0))
 
     def held_bytes(self) -> int:
-        """What the trial's tree holds of the host now, as far as it is still there."""
+        """What the trial's tree holds of the host now."""
         now_bytes = kept_bytes(self._pid) + self._descendants_bytes
         self.highest_bytes = max(self.highest_bytes, now_bytes)
         return now_bytes
