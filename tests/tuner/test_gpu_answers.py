@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tuner.processes.forkserver import preload
-from tuner.processes.gpu_answers import LOOK, UNKNOWN, answering, spoiled
+from tuner.processes.gpu_answers import LOOK, UNKNOWN, answering, driver_started_before_fork
 
 A_GPU = {"name": "a described GPU", "major": 9, "minor": 0}
 
@@ -17,12 +17,12 @@ A_GPU = {"name": "a described GPU", "major": 9, "minor": 0}
 def test_a_process_forked_after_an_import_has_touched_a_gpu_is_spoiled_where_there_is_one(
     monkeypatch,
 ):
-    assert not spoiled({"cuda": [A_GPU]})
+    assert not driver_started_before_fork({"cuda": [A_GPU]})
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
-    assert spoiled({"cuda": [A_GPU]})
-    assert spoiled({"cuda": [UNKNOWN]})
-    assert not spoiled({"cuda": []})
-    assert not spoiled({})
+    assert driver_started_before_fork({"cuda": [A_GPU]})
+    assert driver_started_before_fork({"cuda": [UNKNOWN]})
+    assert not driver_started_before_fork({"cuda": []})
+    assert not driver_started_before_fork({})
 
 
 def test_imports_ask_for_a_gpu_without_starting_it_and_trials_do_not(monkeypatch):

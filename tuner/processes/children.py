@@ -92,51 +92,51 @@ class Forked:
     """
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._control = ours
-        self._answers = b""
-        self._ended: dict[int, int] = {}
-        with theirs:
+        own_end, server_end = socket.socketpair()
+        self._control = own_end
+        self._unread = b""
+        self._statuses: dict[int, int] = {}
+        with server_end:
             self._server = subprocess.Popen(
-                interpreter(str(theirs.fileno())),
+                interpreter(str(server_end.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[server_end.fileno()],
                 env=os.environ | QUIET,
                 start_new_session=True,
             )
 
     def start(self, request: dict[str, Any]) -> Child:
         """Fork a child that does the task; raises TuneError where the server has gone."""
-        self._ask(request)
-        while (answer := self._answer(120.0)) is not None:
+        self._send(request)
+        while (answer := self._receive(120.0)) is not None:
             # The end of another child may be told first, and its number given anew.
-            self._ended.pop(answer["pid"], None)
-            if not self._told_end(answer):
+            self._statuses.pop(answer["pid"], None)
+            if not self._note_end(answer):
                 return Child(answer["pid"], self)
         raise TuneError("the fork server did not answer within 120 s: run the command again")
 
     def preload(self, names: Sequence[str]) -> None:
         """Have the server import ``module:Class`` names ahead of the next fork."""
-        self._ask({"preload": list(names)})
+        self._send({"preload": list(names)})
 
     def status(self, pid: int, timeout_s: float) -> int | None:
         """The exit code of the child once the server tells it."""
         deadline_s = time.monotonic() + timeout_s
-        while pid not in self._ended:
-            answer = self._answer(max(0.0, deadline_s - time.monotonic()))
+        while pid not in self._statuses:
+            answer = self._receive(max(0.0, deadline_s - time.monotonic()))
             if answer is None:
                 return None
-            self._told_end(answer)
-        return self._ended.pop(pid)
+            self._note_end(answer)
+        return self._statuses.pop(pid)
 
-    def _told_end(self, answer: dict[str, Any]) -> bool:
+    def _note_end(self, answer: dict[str, Any]) -> bool:
         if "status" in answer:
-            self._ended[answer["pid"]] = answer["status"]
+            self._statuses[answer["pid"]] = answer["status"]
         return "status" in answer
 
-    def _ask(self, request: dict[str, Any]) -> None:
+    def _send(self, request: dict[str, Any]) -> None:
         try:
             self._control.sendall(json.dumps(request).encode() + b"\n")
         except OSError as error:
@@ -144,17 +144,17 @@ class Forked:
                 f"the fork server has ended ({error}): run the command again"
             ) from error
 
-    def _answer(self, timeout_s: float) -> dict[str, Any] | None:
+    def _receive(self, timeout_s: float) -> dict[str, Any] | None:
         deadline_s = time.monotonic() + timeout_s
-        while b"\n" not in self._answers:
-            left_s = max(0.0, deadline_s - time.monotonic())
-            if not select.select([self._control], [], [], left_s)[0]:
+        while b"\n" not in self._unread:
+            rest_s = max(0.0, deadline_s - time.monotonic())
+            if not select.select([self._control], [], [], rest_s)[0]:
                 return None
             received = self._control.recv(4096)
             if not received:
                 raise TuneError("the fork server has ended: run the command again")
-            self._answers += received
-        line, _, self._answers = self._answers.partition(b"\n")
+            self._unread += received
+        line, _, self._unread = self._unread.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

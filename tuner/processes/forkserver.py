@@ -26,7 +26,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tuner.processes.gpu_answers import Gpus, answering, asked_ahead, spoiled
+from tuner.processes.gpu_answers import Gpus, answering, driver_started_before_fork, gpus_of_machine
 from tuner.processes.tree import be_first_to_go, die_with_parent, interpreter, kill_tree
 
 ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.measuring.worker")
@@ -91,7 +91,7 @@ def answer(
     children: dict[int, Forked],
     gpus: Gpus,
 ) -> None:
-    """Do what is asked; a new child is added to those at work."""
+    """Serve one request; a new child is added to ``children``."""
     if "preload" in request:
         preload(request["preload"], gpus)
         return
@@ -113,7 +113,7 @@ def fork(control: socket.socket, request: dict[str, Any], gpus: Gpus) -> Forked:
         os.setsid()
         control.close()
         die_with_parent(server)
-        if request["before_start"] or spoiled(gpus):
+        if request["before_start"] or driver_started_before_fork(gpus):
             log_to(request["folder"])
             command = interpreter("once", json.dumps(request))
             os.execve(command[0], command, os.environ | request["before_start"])
@@ -150,7 +150,7 @@ def log_to(folder: Path | str) -> None:
 
 
 def reap(control: socket.socket, children: dict[int, Forked]) -> None:
-    """Tell how the children ended that have."""
+    """Tell the controller the exit codes of children that have ended."""
     for child in list(children):
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -168,7 +168,7 @@ def main() -> None:
     """Serve on the socket that was inherited, or do a single task where forking is not safe."""
     if sys.argv[1] == "once":
         sys.exit(run_task(json.loads(sys.argv[2])))
-    gpus = asked_ahead()
+    gpus = gpus_of_machine()
     preload(ALWAYS, gpus)
     serve(socket.socket(fileno=int(sys.argv[1])), gpus)
     # Without the second that taking down the imported frameworks would need.

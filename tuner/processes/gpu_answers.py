@@ -1,7 +1,7 @@
 """What imports ask of a GPU, answered without starting its driver, which does not survive a fork.
 
-xFormers, torchao and bitsandbytes ask torch as they are imported what GPU there is; torch starts
-CUDA to tell, and no child that is forked then has a GPU. A child that ends asks ahead instead.
+While they are imported, xFormers, torchao and bitsandbytes ask torch for the GPU. Torch would start
+CUDA, and children forked after that have no GPU. A child that ends at once asks in their place.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ UNKNOWN: Properties = {}
 """Stands for a GPU whose driver ended the process that asked."""
 
 
-def asked_ahead() -> Gpus:
-    """The GPUs of this machine, as torch tells them in processes that end."""
+def gpus_of_machine() -> Gpus:
+    """The GPUs of this machine, by torch in child processes that end at once."""
     import torch
 
-    return {kind: _asked(kind) for kind in KINDS if getattr(torch, kind)._is_compiled()}
+    return {kind: _ask_in_a_fork(kind) for kind in KINDS if getattr(torch, kind)._is_compiled()}
 
 
-def _asked(kind: str) -> list[Properties]:
+def _ask_in_a_fork(kind: str) -> list[Properties]:
     answers, question = os.pipe()
     child = os.fork()
     if not child:
         with contextlib.suppress(BaseException), open(question, "w", encoding="utf-8") as file:
-            json.dump(told(kind), file)
+            json.dump(properties_of(kind), file)
         os._exit(0)
     os.close(question)
     with open(answers, encoding="utf-8") as file:
@@ -47,13 +47,13 @@ def _asked(kind: str) -> list[Properties]:
     return json.loads(text) if text else [UNKNOWN]
 
 
-def told(kind: str) -> list[Properties]:
-    """The properties of each GPU that can be written down."""
+def properties_of(kind: str) -> list[Properties]:
+    """The properties of each GPU that JSON can hold."""
     import torch
 
     module = getattr(torch, kind)
-    found = [module.get_device_properties(index) for index in range(module.device_count())]
-    return [dict(_written(properties)) for properties in found]
+    gpus = [module.get_device_properties(index) for index in range(module.device_count())]
+    return [dict(_written(properties)) for properties in gpus]
 
 
 def _written(properties: Any) -> Iterator[tuple[str, Any]]:
@@ -63,58 +63,61 @@ def _written(properties: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def spoiled(gpus: Gpus) -> bool:
+def driver_started_before_fork(gpus: Gpus) -> bool:
     """Whether this process was forked after the driver of a GPU had been started."""
     import torch
 
-    return any(found and getattr(torch, kind)._is_in_bad_fork() for kind, found in gpus.items())
+    return any(
+        gpus_of_kind and getattr(torch, kind)._is_in_bad_fork()
+        for kind, gpus_of_kind in gpus.items()
+    )
 
 
 @contextlib.contextmanager
 def answering(gpus: Gpus) -> Iterator[None]:
-    """Have torch answer what it is asked of these GPUs; once the imports are done, it asks them."""
-    theirs = os.environ.get(LOOK)
+    """Have torch describe these GPUs without their driver; after the imports it asks the driver."""
+    value_before = os.environ.get(LOOK)
     os.environ[LOOK] = "1"
     with contextlib.ExitStack() as stack:
-        for kind, found in gpus.items():
-            if found and UNKNOWN not in found:
-                stack.enter_context(_answering(kind, found))
+        for kind, gpus_of_kind in gpus.items():
+            if gpus_of_kind and UNKNOWN not in gpus_of_kind:
+                stack.enter_context(_answering(kind, gpus_of_kind))
         try:
             yield
         finally:
-            if theirs is None:
+            if value_before is None:
                 # A trial must not take NVML's word for it.
                 del os.environ[LOOK]
 
 
 @contextlib.contextmanager
-def _answering(kind: str, found: Sequence[Properties]) -> Iterator[None]:
+def _answering(kind: str, gpus: Sequence[Properties]) -> Iterator[None]:
     import torch
 
-    module, asking = getattr(torch, kind), [True]
+    module, while_importing = getattr(torch, kind), [True]
 
     def properties(device: Any = None) -> Any:
         index = 0 if device is None else module._utils._get_device_index(device, optional=True)
-        return SimpleNamespace(**found[index or 0])
+        return SimpleNamespace(**gpus[index or 0])
 
-    answers = {"get_device_properties": properties, "current_device": lambda: 0}
-    real = {name: getattr(module, name) for name in answers}
-    for name, answer in answers.items():
-        setattr(module, name, _answered(real[name], answer, asking))
+    substitutes = {"get_device_properties": properties, "current_device": lambda: 0}
+    functions = {name: getattr(module, name) for name in substitutes}
+    for name, answer in substitutes.items():
+        setattr(module, name, _substituted(functions[name], answer, while_importing))
     try:
         yield
     finally:
-        asking.clear()
-        for name, function in real.items():
+        while_importing.clear()
+        for name, function in functions.items():
             setattr(module, name, function)
 
 
-def _answered(
-    real: Callable[..., Any], answer: Callable[..., Any], asking: list[bool]
+def _substituted(
+    function: Callable[..., Any], substitute: Callable[..., Any], while_importing: list[bool]
 ) -> Callable[..., Any]:
     # Whoever keeps a reference to this asks the GPU once the imports are done.
-    @wraps(real)
+    @wraps(function)
     def answered(*args: Any, **kwargs: Any) -> Any:
-        return answer(*args, **kwargs) if asking else real(*args, **kwargs)
+        return substitute(*args, **kwargs) if while_importing else function(*args, **kwargs)
 
     return answered
