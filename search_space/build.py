@@ -148,7 +148,7 @@ class Build:
         return self.examples
 
     @contextmanager
-    def inputs_kept(
+    def recorded_inputs(
         self,
         kept: dict[str, list[tuple[Any, Any]]],
         parts: tuple[str, ...] = ("engine", "vae_engine"),

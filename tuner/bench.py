@@ -11,9 +11,9 @@ from search_space.config import BASELINE, Config, makes_another_image
 from search_space.knobs.batch import images_in_call
 from search_space.trial import OUT_OF_MEMORY, Failure, Measurement, Purpose, Trial
 from storage import Store
-from tuner.measuring.interleaving import WAITING, possible, turns_made
+from tuner.measuring.interleaving import WAITING, next_turn, possible
 from tuner.measuring.memory.limits import free_host_bytes
-from tuner.measuring.noise.cpu_speed import best_probe_s, shorter_s
+from tuner.measuring.noise.cpu_speed import best_probe_s, shortest_s
 from tuner.records.job import Job
 from tuner.records.objective import LATENCY, best, latency_s
 from tuner.records.plan import Plan
@@ -98,7 +98,7 @@ class Bench:
         jobs = [self._job(config, purpose) for config in configs]
         deadlines = Deadlines(self.plan.trial_timeout_s)
         without_room = []
-        first_turn = turns_made(self.history(), race, round)
+        first_turn = next_turn(self.history(), race, round)
         for trial in self._run.interleaved(jobs, deadlines, self._show_phase(), first_turn):
             outcome = trial.outcome
             if isinstance(outcome, Failure) and outcome.kind in OUT_OF_MEMORY:
@@ -137,7 +137,7 @@ class Bench:
     def _keep(self, trial: Trial) -> Trial:
         trial = self._store.add(self.study_id, trial)
         # Of this run alone: another day the machine may be another one under the same name.
-        self._probe_s = shorter_s(self._probe_s, best_probe_s([trial]))
+        self._probe_s = shortest_s(self._probe_s, best_probe_s([trial]))
         return trial
 
     def _job(self, config: Config, purpose: Purpose) -> Job:

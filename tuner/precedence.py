@@ -58,8 +58,8 @@ def _stranger(name: str) -> str | None:
     file = getattr(module, "__file__", None)
     if file is None:
         return repr(module) if module else None
-    ours = os.path.join(FOLDER, name, "__init__.py")
-    return None if os.path.realpath(file) == os.path.realpath(ours) else file
+    own_file = os.path.join(FOLDER, name, "__init__.py")
+    return None if os.path.realpath(file) == os.path.realpath(own_file) else file
 
 
 @cache

@@ -18,7 +18,7 @@ from tuner.bench import Bench
 from tuner.deploy.emit import check_output, default_output, emit
 from tuner.discovery.context import discover
 from tuner.discovery.models import check_name
-from tuner.measuring.roofline import known_work, reached
+from tuner.measuring.roofline import reached, work_of_trials
 from tuner.processes.children import Children
 from tuner.race.ablation import Change
 from tuner.race.decision import Decision, decide
@@ -222,7 +222,7 @@ class Run:
         """The figures of a trial, from its config's trials in the race where there were any."""
         own_trials = [raced for raced in race_trials if raced.config == trial.config]
         figures = raced_figures(trial, own_trials)
-        return {**figures, **reached(known_work(self.trials), figures["latency_s"])}
+        return {**figures, **reached(work_of_trials(self.trials), figures["latency_s"])}
 
     @property
     def stand_in(self) -> Trial | None:

@@ -72,7 +72,7 @@ def calibration_calls(build: Build, graph: Graph) -> list[list[Any]]:
         build.enter("calibrate")
         kept: dict[str, list[tuple[Any, Any]]] = {}
         part = "engine" if graph.entry.attribute == "forward" else "vae_engine"
-        with build.inputs_kept(kept, (part,)):
+        with build.recorded_inputs(kept, (part,)):
             build.pipe(**build.call, generator=torch.Generator("cpu").manual_seed(0))
         path = keep_calls(build, graph.entry, kept[graph.entry.name])
     tensors = load_file(path)

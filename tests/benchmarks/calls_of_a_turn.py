@@ -18,7 +18,7 @@ from search_space.config import BASELINE
 from search_space.trial import Trial
 from tests.benchmarks.one_config import constructed, one_config, parser, say
 from tests.benchmarks.overhead import plain_s
-from tuner.measuring.interleaving import turns_of
+from tuner.measuring.interleaving import turns_at
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
@@ -32,7 +32,7 @@ FIRST, SECOND = "steady", "second"
 def two_a_turn(folder: Path) -> None:
     """The task of a trial: it is warm, and makes two calls in each turn."""
     job = Job.from_json(json.loads((folder / "request.json").read_text(encoding="utf-8")))
-    turns = turns_of(job.turns, lambda phase: None)
+    turns = turns_at(job.turns, lambda phase: None)
     pipe, build = constructed(job)
     for _ in range(WARM_UPS):
         plain_s(pipe, build, job)

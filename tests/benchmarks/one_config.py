@@ -18,7 +18,7 @@ from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
 from tuner.discovery.context import discover
-from tuner.measuring.noise.cpu_speed import best_probe_s, shorter_s
+from tuner.measuring.noise.cpu_speed import best_probe_s, shortest_s
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request
@@ -71,7 +71,7 @@ def tried(children: Children, job: Job) -> Trial:
 
 def after(job: Job, trial: Trial) -> Job:
     """The job, which knows by now what the processor's probe is."""
-    return replace(job, probe_s=shorter_s(job.probe_s, best_probe_s([trial])))
+    return replace(job, probe_s=shortest_s(job.probe_s, best_probe_s([trial])))
 
 
 def constructed(job: Job) -> tuple[Any, Build]:

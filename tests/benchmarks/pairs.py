@@ -41,12 +41,12 @@ from tests.benchmarks.covering import alone, fullest, pairs, pairs_of
 from tests.benchmarks.pairs_page import FAILED, LEFT, RAN, RULED_OUT, Outcomes, named, page
 from tests.calm import save_calm
 from tuner import reference
-from tuner.discovery.probing import look_around
+from tuner.discovery.probing import examine_machine
 from tuner.measuring.calls import image_count, timed_call
 from tuner.measuring.failures import NoEffect, classify
 from tuner.measuring.fidelity.compare import fidelity_of
-from tuner.measuring.fidelity.metrics import latents_in_float32
-from tuner.measuring.fidelity.outputs import latents_kept, made
+from tuner.measuring.fidelity.metrics import noise_in_float32
+from tuner.measuring.fidelity.outputs import output_of, recorded_latents
 from tuner.measuring.phases import Phases
 from tuner.measuring.worker import silence_progress_bars
 from tuner.processes.children import Children
@@ -108,13 +108,13 @@ def called_once(job: Job, phases: Phases) -> dict[str, Any]:
     pipe.set_progress_bar_config(disable=True)
     phases.enter("steady")
     kept: dict[str, list[tuple[Any, Any]]] = {}
-    first = nullcontext() if job.config else build.inputs_kept(kept)
-    with latents_in_float32(pipe), latents_kept(build) as latents, first:
+    first = nullcontext() if job.config else build.recorded_inputs(kept)
+    with noise_in_float32(pipe), recorded_latents(build) as latents, first:
         call = timed_call(pipe, build.call, job.device, job.workload.seed)
     keep_calibration(build, kept)
     if seen := no_effect(build, job.config):
         raise NoEffect(seen)
-    fidelity = fidelity_of(build, job, made(call.output, latents), can_win=False)
+    fidelity = fidelity_of(build, job, output_of(call.output, latents), can_win=False)
     phases.leave()
     peaks = [asdict(peak) for peak in phases.peaks]
     return {
@@ -249,7 +249,7 @@ def main() -> None:
     found = {}
     devices: set[str] = set()
     with Children() as children:
-        machine, _ = look_around(children, "cpu")
+        machine, _ = examine_machine(children, "cpu")
         versions = machine.software_fingerprint[3:11]
         folder, kept = default_cache_dir() / "pairs" / versions, KEPT / versions
         folder.mkdir(parents=True, exist_ok=True)

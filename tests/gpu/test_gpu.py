@@ -78,5 +78,5 @@ def test_the_gpu_is_watched_and_stages_add_up(setting):
     assert isinstance(outcome, Measurement), outcome
     kinds = {condition.kind for condition in outcome.conditions}
     assert {"gpu_others", "gpu_sm_clock_mhz", "gpu_temperature_c"} <= kinds
-    stages_s = sum(sum(outcome.seconds[kind]) for kind in ("text_encoding", "step", "decode"))
-    assert 0.5 < stages_s / sum(outcome.seconds["steady"]) <= 1.0
+    parts_s = sum(sum(outcome.seconds[kind]) for kind in ("text_encoding", "step", "decode"))
+    assert 0.5 < parts_s / sum(outcome.seconds["steady"]) <= 1.0

@@ -41,7 +41,7 @@ def constructed(
 def test_a_decoder_is_calibrated_on_what_the_baseline_gave_it(constructed):
     baseline, _ = constructed({})
     kept: dict[str, list[tuple[Any, Any]]] = {}
-    with baseline.inputs_kept(kept):
+    with baseline.recorded_inputs(kept):
         baseline.pipe(**baseline.call)
     assert {name: len(calls) for name, calls in kept.items()} == {"transformer": 2, "vae": 1}
     keep_calibration(baseline, kept)

@@ -18,7 +18,7 @@ from search_space.knob import Tier
 from search_space.space import Space
 from tests.search_space.choices import LEAST_DB
 from tests.tuner.drawing import drawn
-from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
+from tuner.measuring.fidelity.metrics import images_of, noise_in_float32, psnr_db
 from tuner.report.knobs import all_choices, knobs_json, knobs_text
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 2}
@@ -104,7 +104,7 @@ def decoded(
         folder, call = str(reference_folder("sd3-tiny")), {**CALL, "output_type": "np"}
         build = Build(folder, "cpu", call, tmp_path)
         construct(build, config).set_progress_bar_config(disable=True)
-        with latents_in_float32(build.pipe):
+        with noise_in_float32(build.pipe):
             made = build.pipe(**build.call, generator=torch.Generator().manual_seed(0))
         assert no_effect(build, config) is None
         return images_of(made)

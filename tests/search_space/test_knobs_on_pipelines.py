@@ -35,8 +35,8 @@ from tests.search_space.choices import (
 )
 from tuner.discovery.probing import HEAD_SIZE, probed
 from tuner.measuring.calls import timed_call
-from tuner.measuring.fidelity.metrics import images_of, invalid, latents_in_float32, psnr_db
-from tuner.measuring.fidelity.outputs import Made, Reference
+from tuner.measuring.fidelity.metrics import images_of, invalid, noise_in_float32, psnr_db
+from tuner.measuring.fidelity.outputs import Output, Reference
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
@@ -122,7 +122,7 @@ def make(folder_for: Callable[[str, Workload], str], exports: Path) -> Callable[
         build = Build(folder_for(family, workload), "cpu", arguments, exports)
         pipe = construct(build, config)
         pipe.set_progress_bar_config(disable=True)
-        with latents_in_float32(pipe):
+        with noise_in_float32(pipe):
             call = timed_call(pipe, build.call, "cpu", workload.seed)
         return build, images_of(call.output)
 
@@ -187,7 +187,7 @@ def try_here(
 
     def tried(family: str, workload: Workload, config: dict[str, str]) -> Any:
         reference = tmp_path_factory.mktemp("reference") / "baseline.npz"
-        Reference((Made(baseline(family, workload)),), {}).write(reference)
+        Reference((Output(baseline(family, workload)),), {}).write(reference)
         folder = folder_for(family, workload)
         job = Job(
             workload,

@@ -22,7 +22,7 @@ from search_space.trial import Measurement, too_far
 from search_space.workload import Workload
 from tests.tuner.drawing import drawn
 from tuner.measuring.fidelity.compare import InvalidOutput, fidelity_of
-from tuner.measuring.fidelity.outputs import Made, Reference
+from tuner.measuring.fidelity.outputs import Output, Reference
 from tuner.records.job import Job
 from tuner.report.knobs import all_choices, knobs_json, knobs_text
 
@@ -145,13 +145,13 @@ def test_another_image_by_design_is_valid_and_not_compared(two_new_files, tmp_pa
     random = numpy.random.default_rng(0)
     one, other = (random.random((1, 16, 16, 3)).astype(numpy.float32) for _ in range(2))
     path = tmp_path / "reference.npz"
-    Reference((Made(one),), {}).write(path)
+    Reference((Output(one),), {}).write(path)
     job = Job(Workload("model"), "", "cpu", {}, "", reference=str(path))
     build = Build("", "cpu", {}, tmp_path)
     with pytest.raises(InvalidOutput, match="another one"):
-        fidelity_of(build, job, Made(other), can_win=False)
+        fidelity_of(build, job, Output(other), can_win=False)
     by_design = replace(job, config={"sparkle": "on"})
-    assert fidelity_of(build, by_design, Made(other), can_win=False) == {}
+    assert fidelity_of(build, by_design, Output(other), can_win=False) == {}
     with pytest.raises(InvalidOutput, match="one constant colour"):
-        fidelity_of(build, by_design, Made(0 * other), can_win=False)
+        fidelity_of(build, by_design, Output(0 * other), can_win=False)
     assert too_far(Measurement({"steady": (1.0,)}, ()), Tier.EXACT) is None

@@ -15,7 +15,7 @@ from search_space.construct import construct, no_effect
 from search_space.knobs.float32_matmul import rounds_to_bf16
 from search_space.runtimes.graph import release_weights
 from search_space.space import Space
-from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
+from tuner.measuring.fidelity.metrics import images_of, noise_in_float32, psnr_db
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}
@@ -47,7 +47,7 @@ def make(
 
 
 def generate(build: Build) -> np.ndarray:
-    with latents_in_float32(build.pipe):
+    with noise_in_float32(build.pipe):
         return images_of(build.pipe(**build.call, generator=torch.Generator().manual_seed(0)))
 
 

@@ -15,7 +15,7 @@ from search_space.hardware.detect import int8_saturates
 from search_space.knob import Tier
 from search_space.knobs.quantization import quantizable
 from search_space.space import Space
-from tuner.measuring.fidelity.metrics import images_of, latents_in_float32, psnr_db
+from tuner.measuring.fidelity.metrics import images_of, noise_in_float32, psnr_db
 
 FAMILIES = ("sd15-tiny", "sdxl-tiny", "sd3-tiny", "flux-tiny", "wan-tiny", "ltx-tiny")
 NUM_FRAMES = {"wan-tiny": 5, "ltx-tiny": 9}
@@ -54,7 +54,7 @@ def make(
 
 
 def generate(build: Build) -> np.ndarray:
-    with latents_in_float32(build.pipe):
+    with noise_in_float32(build.pipe):
         return images_of(build.pipe(**build.call, generator=torch.Generator().manual_seed(0)))
 
 

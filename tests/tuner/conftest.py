@@ -13,7 +13,7 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.lpips_weights import random_weights
 from tests.tuner.simulation import BEST, SEARCHED, context, go_noisily
-from tuner.measuring.fidelity.compare import again, fidelity_of
+from tuner.measuring.fidelity.compare import another_call, fidelity_of
 from tuner.measuring.fidelity.lpips import BACKBONE, HEADS
 from tuner.measuring.fidelity.outputs import Reference
 from tuner.processes.children import Children
@@ -87,7 +87,7 @@ def trial(reference_folder, tmp_path_factory):
         (entry,) = build.entries("vae_engine")
         restore = entry.replace(broken(entry.function) if broken else entry.function)
         try:
-            return fidelity_of(build, job, again(build, job), can_win)
+            return fidelity_of(build, job, another_call(build, job), can_win)
         finally:
             restore()
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from search_space.errors import ModelError
 from tuner.discovery.probing import answer_each
-from tuner.measuring.failures import failed
-from tuner.measuring.interleaving import turns_of
+from tuner.measuring.failures import failure_of
+from tuner.measuring.interleaving import turns_at
 from tuner.measuring.memory.device import COUNTERS, Counters
 from tuner.measuring.memory.limits import data_bytes, limit_data, limit_memory
 from tuner.measuring.phases import Phases
@@ -155,7 +155,7 @@ def runs_into_its_limit(folder: Path) -> None:
 
         torch.ones(4 * 2**30, dtype=torch.uint8)
     except Exception as error:
-        leave_result(folder, {"failure": asdict(failed(error, phases))})
+        leave_result(folder, {"failure": asdict(failure_of(error, phases))})
 
 
 def fails_in_other_words(folder: Path) -> None:
@@ -165,7 +165,7 @@ def fails_in_other_words(folder: Path) -> None:
     phases = Phases(folder, "cpu")
     phases.enter("first_call")
     limit_data(data_bytes() + 16 * MIB)
-    leave_result(folder, {"failure": asdict(failed(RuntimeError("no primitive"), phases))})
+    leave_result(folder, {"failure": asdict(failure_of(RuntimeError("no primitive"), phases))})
 
 
 def gives_up_for_memory(folder: Path) -> None:
@@ -198,7 +198,7 @@ def makes_calls(folder: Path) -> None:
 
 
 def calls_in_turns(job, number, way, wait, begin):
-    turns = turns_of(job.turns, wait)
+    turns = turns_at(job.turns, wait)
     begin("load")
     made = []
     while turns.another(len(made) >= number):

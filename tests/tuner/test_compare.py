@@ -11,17 +11,28 @@ import torch
 from search_space.build import Build
 from search_space.fidelity import measured_tier
 from search_space.knob import Tier
-from tuner.measuring.fidelity.compare import InvalidOutput, checked, compared, keys_reversed
-from tuner.measuring.fidelity.outputs import Made, Reference, latents_kept, made, shown
+from tuner.measuring.fidelity.compare import (
+    InvalidOutput,
+    keys_reversed,
+    valid_output,
+    worst_fidelity,
+)
+from tuner.measuring.fidelity.outputs import (
+    Output,
+    Reference,
+    output_of,
+    recorded_latents,
+    to_pictures,
+)
 
 
 def test_rounding_alone_is_no_corruption(made_of):
     for reference in made_of.values():
         rounded = [
-            Made(output.images.astype(numpy.float16).astype(numpy.float32), output.latents)
+            Output(output.images.astype(numpy.float16).astype(numpy.float32), output.latents)
             for output in reference.outputs
         ]
-        found = compared(rounded, reference)
+        found = worst_fidelity(rounded, reference)
         assert measured_tier(found) is Tier.EXACT
         assert found["prompts"] == 2
 
@@ -29,8 +40,8 @@ def test_rounding_alone_is_no_corruption(made_of):
 def test_the_worst_of_the_prompts_counts(made_of):
     reference = made_of["sd15-tiny"]
     first, second = reference.outputs
-    off = Made(second.images + 0.03, second.latents * 1.1)
-    found = compared([first, off], reference)
+    off = Output(second.images + 0.03, second.latents * 1.1)
+    found = worst_fidelity([first, off], reference)
     assert found["psnr_db"] == pytest.approx(30.46, abs=0.01)
     assert found["latent_error"] == pytest.approx(0.1, abs=1e-5)
 
@@ -38,9 +49,9 @@ def test_the_worst_of_the_prompts_counts(made_of):
 def test_a_batch_is_compared_by_the_images_that_the_baseline_made(made_of):
     reference = made_of["sd15-tiny"]
     (images, latents) = reference.outputs[0].images, reference.outputs[0].latents
-    larger = Made(numpy.concatenate([images, images]), numpy.concatenate([latents, latents]))
-    assert checked(larger, reference, 0).images.shape == images.shape
-    assert checked(larger, reference, 0).latents.shape == latents.shape
+    larger = Output(numpy.concatenate([images, images]), numpy.concatenate([latents, latents]))
+    assert valid_output(larger, reference, 0).images.shape == images.shape
+    assert valid_output(larger, reference, 0).latents.shape == latents.shape
 
 
 # From here on through a real pipeline.
@@ -120,23 +131,26 @@ def test_pictures_are_kept_in_eight_bits(trial, references, tmp_path):
     with numpy.load(path) as file:
         assert sorted(file) == ["0", "1"]
         expected = Reference.read(references["sd15-tiny"]).outputs[1].images
-        assert numpy.array_equal(file["1"], shown(expected))
+        assert numpy.array_equal(file["1"], to_pictures(expected))
     assert [kept.name for kept in path.parent.iterdir()] == ["pictures.npz"]
 
 
 def test_of_a_video_three_frames_are_shown():
     video = numpy.linspace(0, 1, 9, dtype=numpy.float32)[None, :, None, None, None]
-    frames = shown(numpy.broadcast_to(video, (2, 9, 4, 4, 3)))
+    frames = to_pictures(numpy.broadcast_to(video, (2, 9, 4, 4, 3)))
     assert frames[:, 0, 0, 0].tolist() == [0, 128, 255]
 
 
 def test_latents_of_a_decoder_that_is_called_in_parts_are_put_together():
     vae = SimpleNamespace(decode=lambda latents: latents)
     build = Build("", "cpu", {}, None, pipe=SimpleNamespace(vae=vae))
-    with latents_kept(build) as kept:
+    with recorded_latents(build) as kept:
         for part in torch.arange(8.0, dtype=torch.bfloat16).reshape(2, 1, 4):
             vae.decode(part)
-    assert made((numpy.zeros((2, 8, 8, 3)),), kept).latents.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert output_of((numpy.zeros((2, 8, 8, 3)),), kept).latents.tolist() == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+    ]
     assert not hasattr(vae.decode, "__wrapped__")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy
 import pytest
 
-from tuner.measuring.fidelity.compare import InvalidOutput, checked, compared
-from tuner.measuring.fidelity.outputs import Made, Reference
+from tuner.measuring.fidelity.compare import InvalidOutput, valid_output, worst_fidelity
+from tuner.measuring.fidelity.outputs import Output, Reference
 
 FLOOR = {"floor_psnr_db": 120.0, "floor_ssim": 1.0}
 
@@ -68,10 +68,11 @@ every_corruption = pytest.mark.parametrize(
 
 def found_in(reference, number, images):
     outputs = list(reference.outputs)
-    outputs[number] = Made(images, outputs[number].latents)
+    outputs[number] = Output(images, outputs[number].latents)
     with pytest.raises(InvalidOutput) as caught:
-        compared(
-            [checked(output, reference, place) for place, output in enumerate(outputs)], reference
+        worst_fidelity(
+            [valid_output(output, reference, place) for place, output in enumerate(outputs)],
+            reference,
         )
     return str(caught.value)
 
@@ -116,6 +117,6 @@ def test_garble_that_is_small_in_size_is_found_by_its_structure():
     # A faint image: whatever is done to it, the error stays small.
     clean = numpy.random.default_rng(0).random((1, 64, 64, 3)).astype(numpy.float32)
     faint = 0.5 + 0.1 * clean
-    reference = Reference((Made(faint),), FLOOR)
+    reference = Reference((Output(faint),), FLOOR)
     sentence = found_in(reference, 0, faint[..., ::-1, :])
     assert sentence.startswith("the image is another one: its SSIM to the reference is 0.")

@@ -18,8 +18,8 @@ from tuner.measuring.noise.cpu_speed import (
     WITHIN,
     WORK,
     SpeedProbe,
+    affordable_rounds,
     best_probe_s,
-    rounds_beside,
 )
 from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
 from tuner.measuring.noise.guard import Guard
@@ -35,19 +35,21 @@ def complaints(conditions, kind=PROBE):
 
 def test_a_call_beside_which_the_processor_was_slow_is_disturbed():
     probe = SpeedProbe([], best_s=0.001)
-    (seen,) = probe.called(0.002, [])
+    (seen,) = probe.conditions_of_call(0.002, [])
     assert (seen.kind, seen.value, seen.complaint) == (PROBE, 0.002, SLOW)
-    (seen,) = probe.called(0.0011, [])
+    (seen,) = probe.conditions_of_call(0.0011, [])
     assert (seen.value, seen.complaint) == (0.0011, "")
 
 
 def test_what_was_not_measured_is_not_told():
-    assert SpeedProbe([], best_s=0.001).called(None, [[0.001] * (LEAST_LOOKS - 1)]) == ()
-    assert SpeedProbe([]).own() == ()
+    assert (
+        SpeedProbe([], best_s=0.001).conditions_of_call(None, [[0.001] * (LEAST_LOOKS - 1)]) == ()
+    )
+    assert SpeedProbe([]).best_conditions() == ()
 
 
 def test_without_a_pace_to_compare_with_nothing_is_slow():
-    assert complaints(SpeedProbe([]).called(1.0, [])) == [""]
+    assert complaints(SpeedProbe([]).conditions_of_call(1.0, [])) == [""]
 
 
 @pytest.mark.parametrize("cores", [[], [0], [10**6]], ids=["here", "chosen", "not there"])
@@ -55,7 +57,7 @@ def test_the_work_takes_time_wherever_it_is_done(cores):
     probe = SpeedProbe(cores)
     probe.begin()
     (beside,) = probe.end()
-    (own,) = probe.own()
+    (own,) = probe.best_conditions()
     assert (own.kind, own.value) == (BEST_PROBE, probe.best_s)
     assert 0 < own.value <= beside.value
 
@@ -63,11 +65,11 @@ def test_the_work_takes_time_wherever_it_is_done(cores):
 def test_calls_are_judged_anew_once_a_better_pace_is_known():
     probe = SpeedProbe([])
     probe.begin()
-    before = (Condition("others_cores", 0.0), *probe.called(2 * probe.best_s, []))
+    before = (Condition("others_cores", 0.0), *probe.conditions_of_call(2 * probe.best_s, []))
     assert complaints(before) == [SLOW]
-    first = SpeedProbe([]).called(2 * probe.best_s, [])
+    first = SpeedProbe([]).conditions_of_call(2 * probe.best_s, [])
     assert complaints(first) == [""]
-    assert probe.judged((Condition("others_cores", 0.0), *first)) == before
+    assert probe.judge((Condition("others_cores", 0.0), *first)) == before
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_calls_are_judged_anew_once_a_better_pace_is_known():
     [(60.0, 0.001, 8), (2.0, 0.001, 5), (0.05, 0.001, LEAST_ROUNDS), (0.05, 0.0, ROUNDS)],
 )
 def test_a_short_call_has_less_work_beside_it(call_s, work_s, rounds):
-    assert rounds_beside(call_s, work_s) == rounds
+    assert affordable_rounds(call_s, work_s) == rounds
 
 
 def test_a_guard_tells_the_pace_and_judges_it():
@@ -84,12 +86,12 @@ def test_a_guard_tells_the_pace_and_judges_it():
     seen = guard.end()
     (complaint,) = complaints(seen)
     assert complaint == "the processor computed at 0% of its best speed"
-    assert guard.judged(seen) == seen
-    assert not guard.calm()
+    assert guard.judge(seen) == seen
+    assert not guard.wait_until_calm()
 
 
 def looked(probe, *looks_s):
-    return probe.called(None, [[*looks_s] * 10])
+    return probe.conditions_of_call(None, [[*looks_s] * 10])
 
 
 @pytest.fixture
@@ -110,20 +112,20 @@ def test_what_was_slow_within_is_seen_once_better_looks_are_known(probe):
     first = looked(probe, 0.002)
     assert complaints(first, WITHIN) == [""]
     looked(probe, 0.001)
-    assert complaints(probe.judged(first), WITHIN) == [f"{SLOW} within calls"]
-    assert probe.own() == (Condition(BEST_WITHIN, pytest.approx(0.001)),)
+    assert complaints(probe.judge(first), WITHIN) == [f"{SLOW} within calls"]
+    assert probe.best_conditions() == (Condition(BEST_WITHIN, pytest.approx(0.001)),)
 
 
 def test_a_call_is_as_slow_as_the_slowest_core(probe):
     cores_s = [[0.001] * 10] * 3 + [[0.002] * 10]
-    (seen,) = probe.called(None, cores_s)
+    (seen,) = probe.conditions_of_call(None, cores_s)
     assert (seen.value, seen.complaint) == (0.002, f"{SLOW} within calls")
 
 
 def test_the_best_of_few_looks_is_one_of_them(probe):
     looks_s = [0.001, 0.002, 0.003, 0.004, 0.005]
-    probe.called(None, [looks_s])
-    (best,) = probe.own()
+    probe.conditions_of_call(None, [looks_s])
+    (best,) = probe.best_conditions()
     assert 0.001 <= best.value < 0.002
 
 
@@ -179,7 +181,7 @@ def test_each_core_is_looked_at_within_a_call():
 
 
 def test_at_rest_the_pace_alone_is_judged():
-    (seen,) = SpeedProbe([], best_s=1e-9).resting(0.1)
+    (seen,) = SpeedProbe([], best_s=1e-9).probe_at_rest(0.1)
     assert (seen.kind, seen.complaint) == (PROBE, "the processor computed at 0% of its best speed")
 
 

@@ -8,7 +8,7 @@ from diffusers import EulerAncestralDiscreteScheduler
 from tuner.measuring.fidelity.metrics import (
     invalid,
     latent_error,
-    latents_in_float32,
+    noise_in_float32,
     psnr_db,
     ssim,
 )
@@ -124,7 +124,7 @@ def test_what_a_scheduler_draws_at_each_step_is_the_same_in_every_dtype():
     exact = pipe.run(torch.float32)
     # Other draws make two images that have nothing to do with each other.
     assert latent_error(pipe.run(torch.float64), exact) > 0.5
-    with latents_in_float32(pipe):
+    with noise_in_float32(pipe):
         assert numpy.array_equal(pipe.run(torch.float32), exact)
         assert latent_error(pipe.run(torch.float64), exact) < 1e-5
         assert latent_error(pipe.run(torch.bfloat16), exact) < 0.05

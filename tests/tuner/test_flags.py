@@ -13,7 +13,7 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.drawing import drawn
 from tuner.deploy.emit import emit, load_script
-from tuner.measuring.roofline import known_work, reached
+from tuner.measuring.roofline import reached, work_of_trials
 from tuner.records.figures import figures
 from tuner.records.progress import Ending
 from tuner.records.tuned import TunedConfig
@@ -45,7 +45,7 @@ def trial(*conditions, latency_s=2.5, work=None):
 def tuned(tmp_path):
     def make(winner, baseline):
         machine = Machine("cpu", "a CPU", 2**33, 2**33, 2, "Linux", packages={"torch": "2.13.0"})
-        work = known_work([baseline, winner])
+        work = work_of_trials([baseline, winner])
         both = [
             {**figures(one), **reached(work, one.measurement.latency_s)}
             for one in (winner, baseline)

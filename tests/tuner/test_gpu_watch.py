@@ -16,8 +16,8 @@ from tuner.measuring.noise.nvml import (
     GpuWatch,
     by_library,
     from_text,
+    gpu_conditions,
     handle_of,
-    seen_on_gpu,
     strangers,
 )
 
@@ -27,7 +27,7 @@ def look(pids=(7,), reasons=0, clock=1980, heat=54):
 
 
 def on_gpu(*readings, ours=(7,)):
-    return {seen.kind: seen for seen in seen_on_gpu(readings, frozenset(ours))}
+    return {seen.kind: seen for seen in gpu_conditions(readings, frozenset(ours))}
 
 
 def test_a_power_cap_is_kept_and_slowdowns_disturb():

@@ -26,10 +26,10 @@ class Neighbour:
         at_work = self.made in self.busy
         return (Condition("others_cores", float(at_work), "someone" if at_work else ""),)
 
-    def judged(self, seen):
-        return seen
+    def judge(self, conditions):
+        return conditions
 
-    def calm(self):
+    def wait_until_calm(self):
         self.waits += 1
         return self.calms
 

@@ -87,7 +87,7 @@ def test_of_several_devices_the_fullest_counts():
 def test_samples_hold_for_one_phase():
     now = [900, 0]
     memory = DeviceMemory(described(lambda index: now[index] or 1), [0, 0])
-    memory.look()
+    memory.sample()
     now[0] = 50
     assert memory.peak("load").peak_bytes == 900
     memory.reset()

@@ -15,14 +15,14 @@ from tuner.measuring.noise.guard import (
     Counters,
     Guard,
     Reading,
+    conditions_between,
+    core_busy_s,
     heat_counters,
     heat_throttles,
     powersave,
     quota_files,
     quota_throttles,
-    seen_between,
-    standing,
-    taken_s,
+    trial_conditions,
 )
 
 BUSY = "import time; end = time.time() + 120\nwhile time.time() < end: pass"
@@ -32,7 +32,7 @@ def between(busy_s=0.0, ours_s=0.0, spent_s=10.0, cores=2, **counts):
     before = Reading(100.0, 5000.0, 300.0, 7, 9)
     heat, quota = counts.get("heat", 0), counts.get("quota", 0)
     after = Reading(100.0 + spent_s, 5000.0 + busy_s, 300.0 + ours_s, 7 + heat, 9 + quota)
-    return {seen.kind: seen for seen in seen_between(before, after, cores)}
+    return {seen.kind: seen for seen in conditions_between(before, after, cores)}
 
 
 def test_what_the_run_itself_uses_is_no_neighbour():
@@ -72,7 +72,7 @@ def test_heat_disturbs_and_a_quota_is_only_kept():
 
 def test_stolen_time_is_taken_and_guests_are_not_counted_twice():
     core = namedtuple("core", "user system idle iowait steal guest")(5.0, 2.0, 90.0, 3.0, 4.0, 1.0)
-    assert taken_s(core) == 11.0
+    assert core_busy_s(core) == 11.0
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def used(spent_s=1.0):
     before = counters.read()
     time.sleep(spent_s)
     after = counters.read()
-    return after.busy_s - before.busy_s, after.ours_s - before.ours_s
+    return after.busy_s - before.busy_s, after.own_s - before.own_s
 
 
 def test_a_process_of_the_run_is_counted_as_ours(busy):
@@ -121,7 +121,7 @@ def test_a_process_that_ends_stays_ours():
     code = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
     before = counters.read()
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert counters.read().ours_s - before.ours_s > 0.25
+    assert counters.read().own_s - before.own_s > 0.25
 
 
 @pytest.mark.slow  # Other tests beside it are such neighbours.
@@ -136,10 +136,10 @@ def test_a_guard_sees_a_neighbour_and_does_not_wait_for_ever(busy, monkeypatch):
     (seen,) = [found for found in guard.end() if found.kind == "others_cores"]
     assert seen.complaint.startswith("other processes took ")
     began_s = time.monotonic()
-    assert not guard.calm()
+    assert not guard.wait_until_calm()
     assert 2.9 < time.monotonic() - began_s < 10.0
     began_s = time.monotonic()
-    assert not guard.calm()
+    assert not guard.wait_until_calm()
     assert time.monotonic() - began_s < 0.9
 
 
@@ -156,7 +156,7 @@ def test_a_guard_counts_the_pages_that_a_call_was_given():
 
 
 def test_what_stands_for_the_whole_trial_names_no_sample():
-    seen = standing()
+    seen = trial_conditions()
     assert {found.sample for found in seen} == {""}
     assert "load_average" in {found.kind for found in seen}
 

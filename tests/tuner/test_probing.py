@@ -18,7 +18,7 @@ from search_space.hardware.machine import Machine
 from tests.tuner.drawing import drawn
 from tests.tuner.tasks import WAYS_TO_END
 from tuner.cli.main import main
-from tuner.discovery.probing import answers, find_device, in_words, look_around, probed
+from tuner.discovery.probing import examine_machine, find_device, in_words, probed, reasons_of
 from tuner.processes.children import Children
 from tuner.report.machine import machine_json, machine_text
 
@@ -35,7 +35,7 @@ def children() -> Iterator[Children]:
 
 @pytest.fixture(scope="module")
 def around(children: Children) -> tuple[Machine, dict[str, str]]:
-    return look_around(children, "cpu")
+    return examine_machine(children, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def around(children: Children) -> tuple[Machine, dict[str, str]]:
     ],
 )
 def test_however_a_probe_ends_there_is_an_answer(children, name, answer):
-    assert answers(children, TRY, [name]) == {name: answer}
+    assert reasons_of(children, TRY, [name]) == {name: answer}
 
 
 def test_a_probe_that_hangs_is_given_up_and_killed(children, tmp_path):
     seen = tmp_path / "pid"
     began_s = time.monotonic()
-    found = answers(children, TRY, ["hangs"], {"seen": str(seen)}, limit_s=3.0)
+    found = reasons_of(children, TRY, ["hangs"], {"seen": str(seen)}, limit_s=3.0)
     assert found == {"hangs": "trying it did not end within 3 s"}
     assert time.monotonic() - began_s < 30.0
     assert not psutil.pid_exists(int(seen.read_text()))
@@ -63,21 +63,21 @@ def test_a_probe_that_hangs_is_given_up_and_killed(children, tmp_path):
 
 def test_probes_before_and_after_a_crash_are_answered(children):
     names = ["works", "crashes", "refuses", "raises", "crashes-too", "works-too"]
-    found = answers(children, TRY, names)
+    found = reasons_of(children, TRY, names)
     assert list(found) == names
     assert [found["works"], found["refuses"], found["works-too"]] == [None, "it is too slow", None]
     assert found["crashes"] == found["crashes-too"] == "trying it crashed the process with SIGSEGV"
 
 
 def test_no_answer_is_more_than_one_line(children):
-    reasons = filter(None, answers(children, TRY, ["raises", "refuses", "crashes"]).values())
+    reasons = filter(None, reasons_of(children, TRY, ["raises", "refuses", "crashes"]).values())
     assert all(reason == " ".join(reason.split()) and reason[-1] != "." for reason in reasons)
     assert {"raises", "refuses", "crashes"} <= set(WAYS_TO_END)
 
 
 def test_a_probe_is_told_the_device_and_the_head_size(children):
     setting = {"device": "cpu", "head_size": 40}
-    found = answers(children, TRY, ["echoes"], setting)
+    found = reasons_of(children, TRY, ["echoes"], setting)
     assert found == {"echoes": "asked about cpu and 40"}
 
 
@@ -197,5 +197,5 @@ def test_intels_extension_is_named_and_never_imported(tmp_path, monkeypatch):
 def test_the_folder_of_the_questions_is_gone(children, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    answers(children, TRY, ["works", "crashes"])
+    reasons_of(children, TRY, ["works", "crashes"])
     assert list(tmp_path.iterdir()) == []

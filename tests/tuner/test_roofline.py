@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from search_space.build import Build
-from tuner.measuring.roofline import asked_for, counted_call, reached
+from tuner.measuring.roofline import counted_call, reached, work_of_call
 
 CALL = {"prompt": "a horse", "height": 64, "width": 64, "num_inference_steps": 3}
 
@@ -22,13 +22,13 @@ def build(reference_folder, tmp_path_factory):
 def test_the_operations_of_a_call_are_those_of_its_models(build):
     runs = []
     handle = build.pipe.unet.conv_in.register_forward_hook(lambda *args: runs.append(1))
-    asked = asked_for(build)
+    asked = work_of_call(build)
     handle.remove()
     assert len(runs) == 1
     with_one_step = Build(
         build.model, "cpu", {**CALL, "num_inference_steps": 1}, build.cache_dir, pipe=build.pipe
     )
-    fewer = asked_for(with_one_step)
+    fewer = work_of_call(with_one_step)
     unet = sum(parameter.numel() for parameter in build.pipe.unet.parameters())
     assert asked["weights_read"] - fewer["weights_read"] == 2 * unet
     assert asked["flops"] > fewer["flops"] > 0

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.tuner.test_emit import tuned
-from tuner.measuring.fidelity.outputs import Made, Reference, pictures, write_arrays
+from tuner.measuring.fidelity.outputs import Output, Reference, pictures, write_arrays
 from tuner.report.contact_sheet import Row, amplification, contact_sheet, heading_of, read_rows
 
 CONFIG = {"precision": "bf16"}
@@ -20,8 +20,8 @@ def kept(tmp_path):
 
     def write(*images, off=0.02):
         reference, shown = tmp_path / "reference.npz", tmp_path / "shown.npz"
-        Reference(tuple(Made(image) for image in images), {}).write(reference)
-        write_arrays(shown, pictures([Made(image + off) for image in images]))
+        Reference(tuple(Output(image) for image in images), {}).write(reference)
+        write_arrays(shown, pictures([Output(image + off) for image in images]))
         return reference, shown
 
     return write
@@ -61,7 +61,7 @@ def test_of_a_video_a_row_names_its_frame(kept):
 
 def test_a_trial_known_by_one_prompt_has_rows_of_that_alone(kept):
     reference, shown = kept(noise(1, 32, 32, 3))
-    Reference((Made(noise(1, 32, 32, 3)),) * 2, {}).write(reference)
+    Reference((Output(noise(1, 32, 32, 3)),) * 2, {}).write(reference)
     assert len(read_rows(tuned(CONFIG), Reference.read(reference), shown)) == 1
 
 

@@ -35,12 +35,12 @@ def test_text_encoding_steps_and_decode_add_up_to_less_than_the_call(build):
     with stopwatch.on(build):
         stages_of(build, stopwatch)
         call = stages_of(build, stopwatch)
-    assert {stage: len(spent) for stage, spent in call.stages_s.items()} == {
+    assert {stage: len(spent) for stage, spent in call.parts_s.items()} == {
         "text_encoding": 1,
         "step": 3,
         "decode": 1,
     }
-    spent_s = [second for samples in call.stages_s.values() for second in samples]
+    spent_s = [second for samples in call.parts_s.values() for second in samples]
     assert min(spent_s) > 0
     assert sum(spent_s) < call.call_s
 
@@ -95,7 +95,7 @@ def test_what_knobs_put_around_a_model_is_within_its_stage(
     with stopwatch.on(build):
         for _ in range(2):
             call = stages_of(build, stopwatch)
-            assert len(call.stages_s["step"]) == 3
+            assert len(call.parts_s["step"]) == 3
             assert len(stopwatch._spans["step"]) == 3
     assert len(graphs) == (1 if how == "compiled" else 0)
     torch._dynamo.reset()

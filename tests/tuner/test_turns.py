@@ -16,7 +16,7 @@ from search_space.config import BASELINE
 from search_space.trial import Condition, FailureKind, Measurement, Trial
 from search_space.workload import Workload
 from tests.tuner.trials import TASKS, assert_gone, job, wait_until
-from tuner.measuring.interleaving import Alone, possible, turns_made
+from tuner.measuring.interleaving import Alone, next_turn, possible
 from tuner.race.paired_calls import comparable
 from tuner.runners.base import Deadlines
 from tuner.runners.interleaved import run_interleaved
@@ -72,8 +72,8 @@ def test_the_turns_of_a_round_are_counted():
         return Trial(BASELINE, outcome, 1.0, "", race=race, round=round)
 
     trials = [trial("a", 1, 0, 1), trial("a", 1, 0, 1, 2), trial("b", 1, 8), trial("a", 2, 9)]
-    assert turns_made(trials, "a", 1) == 3
-    assert turns_made(trials, "c", 1) == 0
+    assert next_turn(trials, "a", 1) == 3
+    assert next_turn(trials, "c", 1) == 0
 
 
 @turns_are_possible

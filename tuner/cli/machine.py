@@ -20,12 +20,12 @@ def machine(device: str | None, all_wanted: bool, json_wanted: bool) -> None:
     \b
     Example: tune machine
     """
-    from tuner.discovery.probing import look_around
+    from tuner.discovery.probing import examine_machine
     from tuner.processes.children import Children
     from tuner.report.machine import machine_json, machine_text
 
     with Children() as children, stderr().status("looking around"):
-        description, absent = look_around(children, device)
+        description, absent = examine_machine(children, device)
     if json_wanted:
         click.echo(json.dumps(machine_json(description, absent), indent=2))
     else:

@@ -1,1 +1,1 @@
-"""What is here: the model, the machine, what the knobs' probes find."""
+"""What is here: the model, the machine, the results of the knobs' probes."""

@@ -23,20 +23,22 @@ def discover(children: Children, request: Request) -> Context:
     """The machine, the pipeline and the completed workload; raises UsageError."""
     # A slip of the pen is told at once.
     check_pins(request.fix, (*request.include, *request.exclude))
-    asked = request.workload
     device, _ = find_device(children, request.device)
     question = {
-        "model": asked.model,
+        "model": request.workload.model,
         "cache_dir": str(request.cache_dir),
         "device": device,
         "lpips": weights_folder(request),
     }
-    found = children.call("tuner.discovery.context:inspect", question)
-    spec = PipelineSpec.from_json(found["spec"])
+    facts = children.call("tuner.discovery.context:inspect", question)
+    spec = PipelineSpec.from_json(facts["spec"])
     children.preload(spec.classes)
-    workload = replace(asked.filled(own_defaults(asked.model)), model_fingerprint=spec.fingerprint)
+    workload = replace(
+        request.workload.filled(own_defaults(request.workload.model)),
+        model_fingerprint=spec.fingerprint,
+    )
     check_workload(workload, spec)
-    machine = Machine.from_json(found["machine"])
+    machine = Machine.from_json(facts["machine"])
     head_size = max(part.head_size for part in spec.denoisers) or HEAD_SIZE
     probes = probed(children, sorted(all_probes()), machine.device, head_size)
     return Context(

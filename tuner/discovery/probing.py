@@ -1,4 +1,4 @@
-"""Try what the knobs ask about, in processes that may crash."""
+"""Try devices and the knobs' probes, in processes that may crash."""
 
 from __future__ import annotations
 
@@ -32,55 +32,56 @@ DEVICES: dict[str, Callable[[], str | None]] = {
 def probed(
     children: Children, names: Sequence[str], device: str, head_size: int
 ) -> dict[str, str | None]:
-    """What each probe of the knobs found: None, or the sentence that says why not."""
+    """The result of each probe of the knobs: None, or the reason why it fails here."""
     setting = {"device": device, "head_size": head_size}
-    return answers(children, "tuner.discovery.probing:try_probes", names, setting)
+    return reasons_of(children, "tuner.discovery.probing:try_probes", names, setting)
 
 
-def find_device(children: Children, wished: str | None) -> tuple[str, dict[str, str]]:
-    """The device wished for, or the best, and why others are not there; raises UsageError."""
-    if wished is not None and wished not in KINDS:
-        raise UsageError(f"the device {wished!r} cannot be used: there are {', '.join(KINDS)}")
-    found = answers(children, "tuner.discovery.probing:try_devices", list(DEVICES))
-    missing = {kind: reason for kind, reason in found.items() if reason}
-    if wished in missing:
-        raise UsageError(f"the device {wished!r} cannot be used: {missing[wished]}")
+def find_device(children: Children, device: str | None) -> tuple[str, dict[str, str]]:
+    """The device itself, or the best, and why others are not there; raises UsageError."""
+    if device is not None and device not in KINDS:
+        raise UsageError(f"the device {device!r} cannot be used: there are {', '.join(KINDS)}")
+    reasons = reasons_of(children, "tuner.discovery.probing:try_devices", list(DEVICES))
+    absent_kinds = {kind: reason for kind, reason in reasons.items() if reason}
+    if device in absent_kinds:
+        raise UsageError(f"the device {device!r} cannot be used: {absent_kinds[device]}")
     if reason := unusable_ipex():
-        missing["ipex"] = reason
-    return wished or next(kind for kind in KINDS if kind not in missing), missing
+        absent_kinds["ipex"] = reason
+    return device or next(kind for kind in KINDS if kind not in absent_kinds), absent_kinds
 
 
-def look_around(children: Children, device: str | None) -> tuple[Machine, dict[str, str]]:
+def examine_machine(children: Children, device: str | None) -> tuple[Machine, dict[str, str]]:
     """The machine with every probe tried, and why other kinds of device are not there."""
-    kind, missing = find_device(children, device)
-    found = children.call("tuner.discovery.probing:look", {"device": kind})
-    machine = Machine.from_json(found["machine"])
+    kind, absent_kinds = find_device(children, device)
+    facts = children.call("tuner.discovery.probing:describe", {"device": kind})
+    machine = Machine.from_json(facts["machine"])
     probes = probed(children, sorted(all_probes()), kind, HEAD_SIZE)
-    return replace(machine, probes=probes), missing
+    return replace(machine, probes=probes), absent_kinds
 
 
-def answers(
+def reasons_of(
     children: Children,
     task: str,
     names: Sequence[str],
     setting: Mapping[str, Any] | None = None,
     limit_s: float = LIMIT_S,
 ) -> dict[str, str | None]:
-    """What the task answers to each name; one that ends or holds up its process is the answer.
+    """The reason that the task gives for each name, None for none.
 
-    The names after it are asked about in a process of their own.
+    For a name that ends or holds up the process, that is the reason; the names after it are tried
+    in a process of their own.
     """
-    found: dict[str, str | None] = {}
-    while missing := [name for name in names if name not in found]:
+    reasons: dict[str, str | None] = {}
+    while remaining := [name for name in names if name not in reasons]:
         with task_folder() as folder:
-            child = children.start(task, folder, {**(setting or {}), "names": missing})
+            child = children.start(task, folder, {**(setting or {}), "names": remaining})
             status = child.wait(limit_s)
             if status is None:
                 child.kill()
-            found |= _read(folder)
-        if guilty := next((name for name in missing if name not in found), None):
-            found[guilty] = _end(status, limit_s)
-    return found
+            reasons |= _read(folder)
+        if guilty := next((name for name in remaining if name not in reasons), None):
+            reasons[guilty] = _end(status, limit_s)
+    return reasons
 
 
 def _end(status: int | None, limit_s: float) -> str:
@@ -100,8 +101,8 @@ def _read(folder: Path) -> dict[str, str | None]:
     return dict(json.loads(line) for line in complete.splitlines())
 
 
-def look(folder: Path) -> None:
-    """Describe the machine with the device that was found."""
+def describe(folder: Path) -> None:
+    """Write the description of the machine with this device."""
     question = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
         leave_result(folder, {"machine": asdict(detect(question["device"]))})
@@ -110,35 +111,37 @@ def look(folder: Path) -> None:
 
 
 def try_devices(folder: Path) -> None:
-    """Say of each kind of device why it is not there."""
+    """Write for each kind of device why it is not there."""
     answer_each(folder, lambda name, question: DEVICES[name]())
 
 
 def try_probes(folder: Path) -> None:
     """Try one probe of the knobs after the other."""
     probes = all_probes()
-    answer_each(folder, lambda name, asked: probes[name](asked["device"], asked["head_size"]))
+    answer_each(
+        folder, lambda name, question: probes[name](question["device"], question["head_size"])
+    )
 
 
-def answer_each(folder: Path, ask: Callable[[str, Any], str | None]) -> None:
-    """Write what is found of each name of the request as a line of its own."""
+def answer_each(folder: Path, probe: Callable[[str, Any], str | None]) -> None:
+    """Write the reason for each name of the request as a line of its own."""
     question = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     with (folder / "answers.jsonl").open("a", encoding="utf-8", buffering=1) as file:
         for name in question["names"]:
             try:
-                reason = ask(name, question)
+                reason = probe(name, question)
             except Exception as error:
                 reason = in_words(error)
             file.write(json.dumps([name, reason]) + "\n")
 
 
 def in_words(error: Exception) -> str:
-    """What an exception says, as a reader who knows no Python wants it told."""
+    """An exception as a sentence for a reader who knows no Python."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         module = error.name.partition(".")[0]
         # The package may be called otherwise, and another may be called so.
         return f"the module {module} is missing: install the package that brings it"
-    said = textwrap.shorten(str(error), 160, placeholder=" ...").rstrip(".")
+    message = textwrap.shorten(str(error), 160, placeholder=" ...").rstrip(".")
     if isinstance(error, ImportError):
-        return f"a package is installed and cannot be loaded: {said}"
-    return f"trying it failed: {said or type(error).__name__}"
+        return f"a package is installed and cannot be loaded: {message}"
+    return f"trying it failed: {message or type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Where the time of a pipeline call goes: text encoding, steps, decode."""
+"""The parts of a pipeline call, timed: text encoding, steps, decode."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 from search_space.build import Build, Entry
 
-STAGES = {"text_encoder_engine": "text_encoding", "engine": "step", "vae_engine": "decode"}
-"""The knob that chooses what runs a part of the pipeline, and the stage that the part is."""
+PART_OF_KNOB = {"text_encoder_engine": "text_encoding", "engine": "step", "vae_engine": "decode"}
+"""The knob that chooses what runs a model of the pipeline, and the part of a call that it is."""
 
 WITH_EVENTS = ("cuda", "xpu")
 """Devices on which torch has events that are timed: the call is not made to wait for them."""
 
 
 class Stopwatch:
-    """Notes when a call enters and leaves the models of a pipeline."""
+    """Times the parts of a call: when it enters and leaves the models of a pipeline."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -29,15 +29,15 @@ class Stopwatch:
     @contextmanager
     def on(self, build: Build) -> Iterator[None]:
         """Watch the calls of a pipeline while this lasts."""
-        undo = [
-            outermost(entry).replace(self._noted(stage, entered(entry)))
-            for part, stage in STAGES.items()
-            for entry in build.entries(part)
+        restores = [
+            outermost(entry).replace(self._timed(part, entered(entry)))
+            for knob, part in PART_OF_KNOB.items()
+            for entry in build.entries(knob)
         ]
         try:
             yield
         finally:
-            for restore in undo:
+            for restore in restores:
                 restore()
 
     def on_step_end(self, pipe: Any, step: int, timestep: Any, tensors: Any) -> Any:
@@ -51,32 +51,32 @@ class Stopwatch:
         self._step_ends.clear()
 
     def read(self) -> Mapping[str, tuple[float, ...]]:
-        """The seconds of each stage of the last call, once the device has done its work.
+        """The seconds of each part of the last call, once the device has done its work.
 
         Text encoding and decode are one sample a call. A step ends where the pipeline says so, and
         where it never does, a run of the denoiser counts as one.
         """
-        found = {
-            stage: (sum(between_s(*span) for span in spans),)
-            for stage, spans in self._spans.items()
-            if stage != "step"
+        parts_s = {
+            part: (sum(between_s(*span) for span in spans),)
+            for part, spans in self._spans.items()
+            if part != "step"
         }
-        denoised = self._spans.get("step", [])
-        steps_s = tuple(between_s(*span) for span in denoised)
+        step_spans = self._spans.get("step", [])
+        steps_s = tuple(between_s(*span) for span in step_spans)
         if self._step_ends:
-            begins = [began for began, _ in denoised[:1]]
-            steps_s = tuple(between_s(*pair) for pair in pairwise([*begins, *self._step_ends]))
-        return {**found, "step": steps_s}
+            first_start = [start for start, _ in step_spans[:1]]
+            steps_s = tuple(between_s(*pair) for pair in pairwise([*first_start, *self._step_ends]))
+        return {**parts_s, "step": steps_s}
 
-    def _noted(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            began = self._stamp()
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = self._stamp()
             output = function(*args, **kwargs)
-            self._spans.setdefault(stage, []).append((began, self._stamp()))
+            self._spans.setdefault(part, []).append((start, self._stamp()))
             return output
 
-        return noted
+        return timed
 
     def _stamp(self) -> Any:
         if self._device not in WITH_EVENTS:

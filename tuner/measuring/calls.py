@@ -1,4 +1,4 @@
-"""Time a pipeline: first and second call, warm-up, steady calls, and the stages of these."""
+"""Time a pipeline: first and second call, warm-up, steady calls, and the parts of these."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ HALF_WIDTH_ACCELERATOR = 0.01
 
 @dataclass(frozen=True)
 class Call:
-    """One pipeline call: its output, its seconds and those of its stages."""
+    """One pipeline call: its output, its seconds and those of its parts."""
 
     output: Any
     call_s: float
-    stages_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    parts_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Timed:
-    """The seconds of all calls by kind, their turns, what was seen beside them, the last output."""
+class CallSamples:
+    """The samples of a trial: seconds and turns of calls by kind, conditions, the last output."""
 
     seconds: Mapping[str, tuple[float, ...]]
     turns: Mapping[str, tuple[int, ...]]
@@ -57,20 +57,20 @@ class Timed:
     output: Any
 
 
-class Watched(Protocol):
-    """What watches the machine: see ``tuner.measuring.noise.guard.Guard``."""
+class MachineWatch(Protocol):
+    """Watches the machine during calls: see ``tuner.measuring.noise.guard.Guard``."""
 
     def begin(self) -> None:
         """A call begins."""
 
     def end(self) -> tuple[Condition, ...]:
-        """What was seen since then."""
+        """The call has ended: the machine's conditions during it."""
 
-    def judged(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """What was seen beside a call, judged by all that is known by now."""
+    def judge(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        """The conditions of a call with their complaints, by all that has been read by now."""
 
-    def calm(self) -> bool:
-        """Wait until nothing disturbs; False where that does not come about."""
+    def wait_until_calm(self) -> bool:
+        """Wait until nothing disturbs; False where that takes too long."""
 
 
 def synchronize(device: str) -> None:
@@ -130,48 +130,48 @@ def measure(
     device: str,
     cap_s: float | None,
     first: AbstractContextManager[None],
-    guard: Watched,
+    guard: MachineWatch,
     turns: Turns | None = None,
-) -> Timed:
+) -> CallSamples:
     """Make the calls of a trial.
 
-    ``enter`` is told ``first_call``, ``second_call``, ``warm_up``, ``steady`` or ``wait`` as each
-    begins. A first steady call slower than ``cap_s`` is the last: this config cannot win any more;
-    where it was disturbed that may not be its own doing, and it is made again. The first call is
-    made within ``first``. Steady calls are made in ``turns`` with those of other trials.
+    ``enter`` is called with ``first_call``, ``second_call``, ``warm_up``, ``steady`` or ``wait`` as
+    each begins. A first steady call slower than ``cap_s`` is the last: the config cannot win any
+    more. Where it was disturbed, it is made again. The first call is made within ``first``.
+    ``turns`` interleaves steady calls with those of other trials.
     """
     turns = turns or Alone()
-    calls = _Calls(call, enter, guard)
+    calls = _Sampler(call, enter, guard)
     with first:
-        warming_s = [calls.make("first_call")]
-    while not _warm(warming_s, device):
-        warming_s.append(calls.make("second_call" if len(warming_s) == 1 else "warm_up"))
-    compiled = compilations()
-    while turns.another(_settled(calls, device, cap_s)):
+        warm_up_s = [calls.make("first_call")]
+    while not _warm(warm_up_s, device):
+        warm_up_s.append(calls.make("second_call" if len(warm_up_s) == 1 else "warm_up"))
+    compilations_before = compilations()
+    while turns.another(_enough(calls, device, cap_s)):
         calls.make_steady(cap_s, turns.turn)
-    return calls.timed(compilations() - compiled)
+    return calls.samples(compilations() - compilations_before)
 
 
 def compilations() -> int:
-    """How many times torch has set out to compile something; 0 where nothing ever did."""
+    """How many times torch has begun to compile something in this process."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return 0 if dynamo is None else int(dynamo.counters["frames"]["total"])
 
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """A call, its turn and what was seen beside it; no other call is equal to it."""
+    """A call, its turn and the machine's conditions; no other sample is equal to it."""
 
     call: Call
-    seen: tuple[Condition, ...]
+    conditions: tuple[Condition, ...]
     turn: int | None = None
 
 
-class _Calls:
-    """Makes calls one by one and keeps all that was read."""
+class _Sampler:
+    """Makes calls one by one and keeps a sample of each."""
 
     def __init__(
-        self, call: Callable[[], Call], enter: Callable[[str], None], guard: Watched
+        self, call: Callable[[], Call], enter: Callable[[str], None], guard: MachineWatch
     ) -> None:
         self.steady: list[_Sample] = []
         self._disturbed: list[_Sample] = []
@@ -185,89 +185,90 @@ class _Calls:
         self._guard = guard
 
     def make(self, kind: str) -> float:
-        """Make a call that is kept as ``kind``, and return its seconds."""
-        sample = self._watched(kind)
+        """Make a call, keep it as ``kind`` and return its seconds."""
+        sample = self._sample(kind)
         self._keep(kind, sample)
         return sample.call.call_s
 
     def make_steady(self, cap_s: float | None, turn: int | None) -> None:
         """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
-        sample = self._watched("steady", turn)
-        repeated = not self.is_calm(sample) and (self._calm_again() or self._excused(sample, cap_s))
-        (self._disturbed if repeated else self.steady).append(sample)
+        sample = self._sample("steady", turn)
+        counts = self.is_calm(sample) or not (self._calm_again() or self._excused(sample, cap_s))
+        (self.steady if counts else self._disturbed).append(sample)
 
     def counting(self) -> list[_Sample]:
         """The steady calls that count: the calm ones, where these are enough, or all."""
         calm = [sample for sample in self.steady if self.is_calm(sample)]
         return calm if len(calm) >= MINIMUM_SAMPLES else self.steady
 
-    def timed(self, recompiled: int) -> Timed:
-        """All that was kept, and what torch has compiled meanwhile."""
+    def samples(self, recompiled: int) -> CallSamples:
+        """All that was kept, and how often torch has compiled anew meanwhile."""
         counting = self.counting()
         for sample in counting:
             self._keep("steady", sample)
-            for stage, spent_s in sample.call.stages_s.items():
-                self._seconds.setdefault(stage, []).extend(spent_s)
-        late = [sample for sample in self.steady if sample not in counting]
-        for sample in (*self._disturbed, *late):
+            for part, part_s in sample.call.parts_s.items():
+                self._seconds.setdefault(part, []).extend(part_s)
+        surplus = [sample for sample in self.steady if sample not in counting]
+        for sample in (*self._disturbed, *surplus):
             self._keep("disturbed", sample)
         if recompiled:
             complaint = f"torch compiled anew {recompiled} times while calls were timed"
             self._conditions.append(Condition(RECOMPILES, recompiled, complaint))
         seconds = {kind: tuple(samples) for kind, samples in self._seconds.items()}
         turns = {kind: tuple(numbers) for kind, numbers in self._turns.items()}
-        return Timed(seconds, turns, tuple(self._conditions), self._output)
+        return CallSamples(seconds, turns, tuple(self._conditions), self._output)
 
-    def _watched(self, kind: str, turn: int | None = None) -> _Sample:
+    def _sample(self, kind: str, turn: int | None = None) -> _Sample:
         self._enter(kind)
         self._guard.begin()
-        made = self._call()
-        seen = self._guard.end()
-        self._output = made.output
-        return _Sample(replace(made, output=None), seen, turn)
+        call = self._call()
+        conditions = self._guard.end()
+        self._output = call.output
+        return _Sample(replace(call, output=None), conditions, turn)
 
     def is_calm(self, sample: _Sample) -> bool:
-        """Whether nothing disturbed the call, by all that is known by now."""
-        return not any(condition.complaint for condition in self._guard.judged(sample.seen))
+        """Whether nothing disturbed the call, by all that has been read by now."""
+        return not any(condition.complaint for condition in self._guard.judge(sample.conditions))
 
     def _calm_again(self) -> bool:
         # Where it has not come once, the calls to follow are a better use of the time.
         if not self._calm_comes or len(self._disturbed) >= MAXIMUM_REPEATS:
             return False
         self._enter("wait")
-        self._calm_comes = self._guard.calm()
+        self._calm_comes = self._guard.wait_until_calm()
         return self._calm_comes
 
     def _excused(self, sample: _Sample, cap_s: float | None) -> bool:
-        beyond = cap_s is not None and not self.steady and sample.call.call_s > cap_s
-        return beyond and len(self._disturbed) < MAXIMUM_EXCUSED
+        is_beyond_cap = cap_s is not None and not self.steady and sample.call.call_s > cap_s
+        return is_beyond_cap and len(self._disturbed) < MAXIMUM_EXCUSED
 
     def _keep(self, kind: str, sample: _Sample) -> None:
-        samples = self._seconds.setdefault(kind, [])
-        place = len(samples)
-        samples.append(sample.call.call_s)
+        samples_s = self._seconds.setdefault(kind, [])
+        position = len(samples_s)
+        samples_s.append(sample.call.call_s)
         if sample.turn is not None:
             self._turns.setdefault(kind, []).append(sample.turn)
-        judged = self._guard.judged(sample.seen)
-        self._conditions += [replace(found, sample=kind, position=place) for found in judged]
+        for condition in self._guard.judge(sample.conditions):
+            self._conditions.append(replace(condition, sample=kind, position=position))
 
 
 def _warm(calls_s: list[float], device: str) -> bool:
     if len(calls_s) < 2:
         return False
     before_s, last_s = calls_s[-2:]
-    most = MAXIMUM_WARM_UPS.get(device, MAXIMUM_WARM_UPS_ACCELERATOR)
-    return len(calls_s) > most or abs(last_s - before_s) < WARM_DIFFERENCE * before_s
+    most_warm_ups = MAXIMUM_WARM_UPS.get(device, MAXIMUM_WARM_UPS_ACCELERATOR)
+    return len(calls_s) > most_warm_ups or abs(last_s - before_s) < WARM_DIFFERENCE * before_s
 
 
-def _settled(calls: _Calls, device: str, cap_s: float | None) -> bool:
-    made_s = [sample.call.call_s for sample in calls.steady]
-    if made_s and cap_s is not None and made_s[0] > cap_s:
+def _enough(calls: _Sampler, device: str, cap_s: float | None) -> bool:
+    calls_s = [sample.call.call_s for sample in calls.steady]
+    if calls_s and cap_s is not None and calls_s[0] > cap_s:
         return True
-    if len(made_s) < MINIMUM_SAMPLES:
+    if len(calls_s) < MINIMUM_SAMPLES:
         return False
-    calm = sum(map(calls.is_calm, calls.steady))
-    if calm >= MAXIMUM_SAMPLES or len(made_s) >= MAXIMUM_CALLS or sum(made_s) > STEADY_LIMIT_S:
+    if len(calls_s) >= MAXIMUM_CALLS or sum(calls_s) > STEADY_LIMIT_S:
+        return True
+    if sum(map(calls.is_calm, calls.steady)) >= MAXIMUM_SAMPLES:
         return True
     share = HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR)
     counting_s = [sample.call.call_s for sample in calls.counting()]

@@ -14,7 +14,7 @@ OUT_OF_HOST_MEMORY = ("can't alloc", "Failed to allocate memory", "std::bad_allo
 OUT_OF_DEVICE_MEMORY = ("MPS backend out of memory", "CUDA out of memory")
 
 
-def failed(error: Exception, phases: Phases) -> Failure:
+def failure_of(error: Exception, phases: Phases) -> Failure:
     """The typed failure of an exception, with what was held if memory ran out.
 
     Few libraries say so when it does: near the limit, whatever they say is taken to mean it.

@@ -1,8 +1,8 @@
 """Interleaved calls: trials whose processes live side by side and compute one at a time.
 
-What slows the machine for longer than a call then slows them all, and their ratios do not feel it.
-The controller hands the turn on. A trial's first turn lasts until it is warm, each later one a
-call, and its last until its process has ended.
+What slows the machine for longer than a call slows all trials, and their ratios stay. The
+controller hands the turn on. A trial's first turn lasts until it is warm, each later one a call,
+and its last until its process has ended.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ _HELD: list[socket.socket] = []
 def possible() -> bool:
     """Whether calls can be interleaved here: trials ask for turns at sockets in folders."""
     with suppress(AttributeError, OSError), TemporaryDirectory(prefix="tune-") as folder:
-        with socket.socket(socket.AF_UNIX) as tried:
-            tried.bind(os.path.join(folder, SOCKET))
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.bind(os.path.join(folder, SOCKET))
         return True
     return False
 
 
 class Turns(Protocol):
-    """How a trial's calls go with those of others."""
+    """When a trial may make its next call."""
 
     def another(self, settled: bool) -> bool:
-        """Whether to make another call; ``settled`` says whether the trial itself needs none."""
+        """Wait for the turn; whether to make another call. A ``settled`` trial needs none."""
 
     @property
     def turn(self) -> int | None:
-        """The turn of this call; None where it is made alone."""
+        """The number of the turn; None where calls are not interleaved."""
 
 
 class Alone:
-    """A trial that has the machine for itself."""
+    """The turns of a trial that has the machine to itself."""
 
     turn = None
 
     def another(self, settled: bool) -> bool:
-        """Until it needs no more."""
+        """Whether the trial needs another call."""
         return not settled
 
 
 class Interleaved:
-    """A trial that asks for its turn at a socket."""
+    """The turns that a trial asks for at a socket."""
 
     def __init__(self, place: str, enter: Callable[[str], None]) -> None:
         self._enter = enter
@@ -68,26 +68,28 @@ class Interleaved:
         _HELD.append(self._socket)
         self._socket.connect(place)
         self._lines = self._socket.makefile("r", encoding="utf-8")
-        self._told()
+        self._receive()
 
     def another(self, settled: bool) -> bool:
-        """Until no trial needs more: their calls are compared turn by turn."""
+        """Whether any trial needs another call: all make one in each turn."""
         self._enter(WAITING)
         self._socket.sendall(json.dumps({"settled": settled}).encode() + b"\n")
-        return self._told()
+        return self._receive()
 
-    def _told(self) -> bool:
+    def _receive(self) -> bool:
         answer: dict[str, Any] = json.loads(self._lines.readline())
         self.turn = answer["turn"]
         return bool(answer["go"])
 
 
-def turns_made(trials: Iterable[Trial], race: str, round: int) -> int:
-    """How many turns of a round are kept: what goes on with it numbers its own from there."""
-    beside = [trial.measurement for trial in trials if (trial.race, trial.round) == (race, round)]
-    return max((turn + 1 for one in beside if one for turn in one.turns_s()), default=0)
+def next_turn(trials: Iterable[Trial], race: str, round: int) -> int:
+    """The number of the first turn after those of a round's trials so far."""
+    in_round = [trial for trial in trials if (trial.race, trial.round) == (race, round)]
+    measurements = [trial.measurement for trial in in_round if trial.measurement is not None]
+    turns = [turn for measurement in measurements for turn in measurement.turns_s()]
+    return max(turns, default=-1) + 1
 
 
-def turns_of(place: str | None, enter: Callable[[str], None]) -> Turns:
-    """The turns of a trial, once its first one has come; without a socket it is alone."""
+def turns_at(place: str | None, enter: Callable[[str], None]) -> Turns:
+    """The turns at a socket, once the first has come; without a socket the trial is alone."""
     return Alone() if place is None else Interleaved(place, enter)

@@ -39,8 +39,8 @@ class Phases:
         if not self.name:
             return
         synchronize(self._device)
-        spent_s = time.perf_counter() - self._began_s
-        self.seconds[self.name] = self.seconds.get(self.name, 0.0) + spent_s
+        phase_s = time.perf_counter() - self._began_s
+        self.seconds[self.name] = self.seconds.get(self.name, 0.0) + phase_s
         for peak in self.gauge.end():
             key = (peak.place, peak.phase, peak.source)
             self._peaks[key] = max(peak.peak_bytes, self._peaks.get(key, 0))
@@ -49,8 +49,8 @@ class Phases:
     @property
     def peaks(self) -> tuple[Peak, ...]:
         """The peak of each phase but the comparison of images, which is ours alone."""
-        known = self._peaks.items()
-        return tuple(Peak(*key, peak_bytes) for key, peak_bytes in known if key[1] != "check")
+        peaks = self._peaks.items()
+        return tuple(Peak(*key, peak_bytes) for key, peak_bytes in peaks if key[1] != "check")
 
     def held_bytes(self, place: str) -> int | None:
         """The most that was held until now, None where it was not read."""

@@ -41,17 +41,24 @@ def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any
     return {"utilization": limits_s[limit] / latency_s, "peak": limit}
 
 
-def known_work(trials: Iterable[Trial]) -> Mapping[str, float]:
+def work_of_trials(trials: Iterable[Trial]) -> Mapping[str, float]:
     """What the machine is asked for in the time of a latency, and what it can do.
 
     It is known by the latest of these trials that has counted it.
     """
-    measured = [trial.measurement for trial in trials]
-    found = next((found for found in reversed(measured) if found and found.work), None)
-    if found is None:
+    measurements = [trial.measurement for trial in trials]
+    measurement = next(
+        (measurement for measurement in reversed(measurements) if measurement and measurement.work),
+        None,
+    )
+    if measurement is None:
         return {}
-    asked = {name: found.work[name] / found.counted for name in ASKED if name in found.work}
-    return {**found.work, **asked}
+    call_work = {
+        name: measurement.work[name] / measurement.counted
+        for name in ASKED
+        if name in measurement.work
+    }
+    return {**measurement.work, **call_work}
 
 
 def work_of(build: Build) -> dict[str, float]:
@@ -60,7 +67,7 @@ def work_of(build: Build) -> dict[str, float]:
     Empty where it cannot be counted: the trial stands without it, and the log says why.
     """
     try:
-        return asked_for(build) | peaks_of(build.device)
+        return work_of_call(build) | peaks_of(build.device)
     except Exception:
         import traceback
 
@@ -68,18 +75,18 @@ def work_of(build: Build) -> dict[str, float]:
         return {}
 
 
-def asked_for(build: Build) -> dict[str, float]:
+def work_of_call(build: Build) -> dict[str, float]:
     """The floating-point operations of one call, and how many weights it reads.
 
     Each model runs once for each kind of input, and counts as often as it is called.
     """
     total = dict.fromkeys(ASKED, 0.0)
     entries = [entry for part in PARTS for entry in build.entries(part)]
-    undo = [entry.replace(_counted(entry, total)) for entry in entries]
+    restores = [entry.replace(_counted(entry, total)) for entry in entries]
     try:
         build.pipe(**build.call)
     finally:
-        for restore in undo:
+        for restore in restores:
             restore()
     return total
 
@@ -87,14 +94,14 @@ def asked_for(build: Build) -> dict[str, float]:
 def _counted(entry: Entry, total: dict[str, float]) -> Callable[..., Any]:
     from torch.utils import _pytree as pytree
 
-    function, known = entry.function, {}
+    function, counts = entry.function, {}
 
     def called(*args: Any, **kwargs: Any) -> Any:
         leaves = pytree.tree_leaves((args, kwargs))
         kind = repr([getattr(leaf, "shape", None) for leaf in leaves])
-        if kind not in known:
-            known[kind] = counted_call(function, args, kwargs)
-        flops, output = known[kind]
+        if kind not in counts:
+            counts[kind] = counted_call(function, args, kwargs)
+        flops, output = counts[kind]
         total["flops"] += flops
         total["weights_read"] += weights(entry)
         return output
@@ -154,8 +161,8 @@ def products_per_s(device: str, dtype: Any) -> float:
 
     size = SIZE.get(device, SIZE_ACCELERATOR)
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    spent_s = fastest_s(device, lambda: torch.nn.functional.linear(left, right))
-    return 2 * size**3 / spent_s
+    run_s = fastest_s(device, lambda: torch.nn.functional.linear(left, right))
+    return 2 * size**3 / run_s
 
 
 def copied_bytes_per_s(device: str) -> float:
@@ -173,10 +180,10 @@ def fastest_s(device: str, run: Callable[[], object]) -> float:
 
     run()
     synchronize(device)
-    spent_s: list[float] = []
-    while len(spent_s) < 3 or sum(spent_s) < AT_LEAST_S:
+    runs_s: list[float] = []
+    while len(runs_s) < 3 or sum(runs_s) < AT_LEAST_S:
         began_s = time.perf_counter()
         run()
         synchronize(device)
-        spent_s.append(time.perf_counter() - began_s)
-    return min(spent_s)
+        runs_s.append(time.perf_counter() - began_s)
+    return min(runs_s)

@@ -15,14 +15,14 @@ from search_space.construct import construct, no_effect
 from search_space.knob import Stage
 from search_space.trial import Failure, FailureKind
 from search_space.units import format_size
-from tuner.measuring.calls import Timed
-from tuner.measuring.failures import NoEffect, failed
-from tuner.measuring.interleaving import Turns, turns_of
+from tuner.measuring.calls import CallSamples
+from tuner.measuring.failures import NoEffect, failure_of
+from tuner.measuring.interleaving import Turns, turns_at
 from tuner.measuring.memory.limits import (
     WITHOUT_LIMIT,
     limit_memory,
 )
-from tuner.measuring.noise.guard import Guard, standing
+from tuner.measuring.noise.guard import Guard, trial_conditions
 from tuner.measuring.phases import Phases
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
@@ -34,16 +34,16 @@ def try_config(folder: Path) -> None:
     job = Job.from_json(json.loads((folder / "request.json").read_text(encoding="utf-8")))
     phases = Phases(folder, job.device)
     try:
-        result = {"measurement": _measured(job, folder, phases, start_s)}
+        result = {"measurement": _measure(job, folder, phases, start_s)}
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        result = {"failure": asdict(failed(error, phases))}
+        result = {"failure": asdict(failure_of(error, phases))}
     leave_result(folder, result)
 
 
-def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
+def _measure(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
     import tempfile
 
     from search_space.runtimes.calibration import keep_calibration
@@ -53,30 +53,30 @@ def _measured(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[st
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
     # Its threads are there from the first: once memory is short, starting one may never return.
     guard = Guard(job.device, job.probe_s)
-    turns = turns_of(job.turns, phases.enter)
+    turns = turns_at(job.turns, phases.enter)
     phases.enter("load")
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
     stop_beyond_budget(job, folder, phases)
-    build = _built(job, phases)
+    build = _loaded(job, phases)
     images = image_count(build.call)
-    kept: dict[str, list[tuple[Any, Any]]] = {}
-    timed = _timed(build, job, phases, guard, turns, kept)
+    recorded: dict[str, list[tuple[Any, Any]]] = {}
+    samples = _time_calls(build, job, phases, guard, turns, recorded)
     phases.enter("check")
     if job.config.is_baseline:
-        keep_calibration(build, kept)
-    fidelity, work = _checked(build, job, timed)
+        keep_calibration(build, recorded)
+    fidelity, work = _check(build, job, samples)
     phases.leave()
-    spent = {
-        name: (spent_s,) for name, spent_s in phases.seconds.items() if name not in timed.seconds
+    phase_seconds = {
+        name: (phase_s,) for name, phase_s in phases.seconds.items() if name not in samples.seconds
     }
     return {
-        "seconds": {"start": (start_s,), **spent, **timed.seconds},
+        "seconds": {"start": (start_s,), **phase_seconds, **samples.seconds},
         "peaks": [asdict(peak) for peak in phases.peaks],
         "fidelity": fidelity,
-        "conditions": [asdict(condition) for condition in timed.conditions],
+        "conditions": [asdict(condition) for condition in samples.conditions],
         "work": work,
         "images": images,
-        "turns": timed.turns,
+        "turns": samples.turns,
     }
 
 
@@ -96,7 +96,7 @@ def stop_beyond_budget(job: Job, folder: Path, phases: Phases) -> None:
     phases.gauge.stop_beyond(limit_bytes, stop)
 
 
-def _built(job: Job, phases: Phases) -> Build:
+def _loaded(job: Job, phases: Phases) -> Build:
     """The pipeline with the config, ready to be called."""
     arguments = {**job.workload.call(), "output_type": "np"}
     build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
@@ -105,55 +105,57 @@ def _built(job: Job, phases: Phases) -> Build:
     return build
 
 
-def _timed(
+def _time_calls(
     build: Build,
     job: Job,
     phases: Phases,
     guard: Guard,
     turns: Turns,
-    kept: dict[str, list[tuple[Any, Any]]],
-) -> Timed:
-    """The calls of the trial; what the baseline's models are given is added to ``kept``."""
+    recorded: dict[str, list[tuple[Any, Any]]],
+) -> CallSamples:
+    """The calls of the trial; what the baseline's models are given is added to ``recorded``."""
     from contextlib import nullcontext
 
     from tuner.measuring.call_parts import Stopwatch
     from tuner.measuring.calls import Call, image_count, measure, timed_call
-    from tuner.measuring.fidelity.metrics import latents_in_float32
-    from tuner.measuring.fidelity.outputs import latents_kept, made
+    from tuner.measuring.fidelity.metrics import noise_in_float32
+    from tuner.measuring.fidelity.outputs import output_of, recorded_latents
 
-    stopwatch, before = Stopwatch(job.device), standing()
+    stopwatch, standing = Stopwatch(job.device), trial_conditions()
     counted = job.workload.counted(image_count(build.call))
-    with latents_in_float32(build.pipe), latents_kept(build) as latents, stopwatch.on(build):
+    with noise_in_float32(build.pipe), recorded_latents(build) as latents, stopwatch.on(build):
 
         def call() -> Call:
             latents.clear()
             return timed_call(build.pipe, build.call, job.device, job.workload.seed, stopwatch)
 
-        timed = measure(
+        samples = measure(
             call,
             phases.enter,
             job.device,
             None if job.cap_s is None else job.cap_s * counted,
-            first=build.inputs_kept(kept) if job.config.is_baseline else nullcontext(),
+            first=build.recorded_inputs(recorded) if job.config.is_baseline else nullcontext(),
             guard=guard,
             turns=turns,
         )
     guard.close()
-    conditions = (*before, *guard.probe.own(), *timed.conditions)
-    return replace(timed, conditions=conditions, output=made(timed.output, latents))
+    conditions = (*standing, *guard.probe.best_conditions(), *samples.conditions)
+    return replace(samples, conditions=conditions, output=output_of(samples.output, latents))
 
 
-def _checked(build: Build, job: Job, timed: Timed) -> tuple[dict[str, float], dict[str, float]]:
+def _check(
+    build: Build, job: Job, samples: CallSamples
+) -> tuple[dict[str, float], dict[str, float]]:
     """How far the output is from the reference, and what a call asks of the machine."""
     from tuner.measuring.calls import MINIMUM_SAMPLES
     from tuner.measuring.fidelity.compare import fidelity_of
     from tuner.measuring.roofline import work_of
 
-    seen = no_effect(build, job.config)
-    if seen:
-        raise NoEffect(seen)
-    capped = len(timed.seconds["steady"]) < MINIMUM_SAMPLES
-    fidelity = fidelity_of(build, job, timed.output, can_win=not capped)
+    reason = no_effect(build, job.config)
+    if reason:
+        raise NoEffect(reason)
+    capped = len(samples.seconds["steady"]) < MINIMUM_SAMPLES
+    fidelity = fidelity_of(build, job, samples.output, can_win=not capped)
     # Once for a workload: by the trial that everything else is compared with.
     work = work_of(build) if job.output is not None and job.config.is_baseline else {}
     return fidelity, work

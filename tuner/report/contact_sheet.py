@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.measuring.fidelity.compare import OTHER_PROMPT
 from tuner.measuring.fidelity.metrics import psnr_db, ssim
-from tuner.measuring.fidelity.outputs import Reference, shown
+from tuner.measuring.fidelity.outputs import Reference, to_pictures
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.tuned import TunedConfig
 from tuner.report.format import latency
@@ -60,7 +60,7 @@ def read_rows(tuned: TunedConfig, reference: Reference, pictures: Path) -> list[
     rows = []
     with numpy.load(pictures, allow_pickle=False) as file:
         for number, output in enumerate(reference.outputs):
-            baseline_images = shown(output.images)
+            baseline_images = to_pictures(output.images)
             tuned_images = file[str(number)] if str(number) in file else baseline_images[:0]
             prompts_of_output = [OTHER_PROMPT] * len(prompts) if number else prompts
             is_video = output.images.ndim == 5

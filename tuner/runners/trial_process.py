@@ -25,7 +25,7 @@ from tuner.runners.watch import TIMED, Watch
 
 POLL_S = 0.05
 TIMED_POLL_S = 0.5
-"""While calls are timed: an update takes time from one of the cores that they need."""
+"""While calls are timed: looking takes time from one of the cores that they need."""
 SIGKILL = 9
 SIGABRT = 6
 BAD_ALLOCATION = "std::bad_alloc"

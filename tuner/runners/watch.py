@@ -13,10 +13,10 @@ from search_space.trial import OTHERS_CORES, Condition
 from tuner.measuring.interleaving import WAITING
 from tuner.measuring.memory.gauge import counted_bytes
 from tuner.measuring.memory.host import kept_bytes, of_descendants
-from tuner.measuring.noise.guard import Counters, seen_between
+from tuner.measuring.noise.guard import Counters, conditions_between
 
 TREE_POLL_S = 0.25
-"""How often the tree is sampled; once a phase has shown a child process, at every update."""
+"""How often the tree is sampled; once a phase has shown a child process, at every look."""
 STARTING = "start"
 TIMED = "steady"
 
@@ -58,7 +58,7 @@ class Watch:
 
     def conditions(self) -> tuple[Condition, ...]:
         """What else the machine has done since the trial began."""
-        return seen_between(self._first_reading, self._counters.read(), self._counters.cores)
+        return conditions_between(self._first_reading, self._counters.read(), self._counters.cores)
 
     def others_cores(self) -> float:
         """How many cores other processes have taken on average since it began."""

@@ -11,11 +11,11 @@ from search_space.build import Build
 from search_space.config import makes_another_image
 from search_space.fidelity import ANOTHER_IMAGE, Fidelity, eased
 from tuner.measuring.fidelity.outputs import (
-    Made,
+    Output,
     Reference,
-    latents_kept,
-    made,
+    output_of,
     pictures,
+    recorded_latents,
     write_arrays,
 )
 
@@ -34,16 +34,18 @@ class InvalidOutput(Exception):
     """The output is not one that could be used."""
 
 
-def fidelity_of(build: Build, job: Job, first: Made, can_win: bool) -> dict[str, float]:
+def fidelity_of(build: Build, job: Job, first: Output, can_win: bool) -> dict[str, float]:
     """How far a trial is from the reference, whose own floor it otherwise gives.
 
     ``first`` is what the user's prompt made. Where the trial ``can_win``, one more call is made
     with another prompt and seed. Raises InvalidOutput.
     """
     reference = None if job.reference is None else Reference.read(Path(job.reference))
-    outputs = [checked(first, reference, 0)]
+    outputs = [valid_output(first, reference, 0)]
     if reference is None or (can_win and len(reference.outputs) > 1):
-        outputs.append(checked(again(build, job, OTHER_PROMPT, OTHER_SEED), reference, 1))
+        outputs.append(
+            valid_output(another_call(build, job, OTHER_PROMPT, OTHER_SEED), reference, 1)
+        )
     if job.pictures is not None:
         write_arrays(Path(job.pictures), pictures(outputs))
     if reference is None:
@@ -53,29 +55,29 @@ def fidelity_of(build: Build, job: Job, first: Made, can_win: bool) -> dict[str,
         return floor
     if makes_another_image(job.config):
         return {}
-    return compared(outputs, reference, job.lpips)
+    return worst_fidelity(outputs, reference, job.lpips)
 
 
-def again(build: Build, job: Job, prompt: str | None = None, seed: int = 0) -> Made:
+def another_call(build: Build, job: Job, prompt: str | None = None, seed: int = 0) -> Output:
     """What one more call makes, of another prompt where one is given."""
     from tuner.measuring.calls import generators
-    from tuner.measuring.fidelity.metrics import latents_in_float32
+    from tuner.measuring.fidelity.metrics import noise_in_float32
 
     arguments = dict(build.call)
     if prompt is not None:
-        asked = arguments["prompt"]
-        arguments["prompt"] = [prompt] * len(asked) if isinstance(asked, list) else prompt
+        prompts = arguments["prompt"]
+        arguments["prompt"] = [prompt] * len(prompts) if isinstance(prompts, list) else prompt
     arguments["generator"] = generators(arguments, job.workload.seed + seed)
-    with latents_in_float32(build.pipe), latents_kept(build) as latents:
+    with noise_in_float32(build.pipe), recorded_latents(build) as latents:
         output = build.pipe(**arguments)
-    return made(output, latents)
+    return output_of(output, latents)
 
 
-def noise_floor(build: Build, job: Job, first: Made) -> dict[str, float]:
+def noise_floor(build: Build, job: Job, first: Output) -> dict[str, float]:
     """How far the output is from itself when nothing changes but rounding."""
     with keys_reversed():
-        found = fidelity(again(build, job), first, job.lpips)
-    return {f"floor_{name}": value for name, value in found.items()}
+        metrics = fidelity(another_call(build, job), first, job.lpips)
+    return {f"floor_{name}": value for name, value in metrics.items()}
 
 
 @contextmanager
@@ -101,7 +103,7 @@ def keys_reversed() -> Iterator[None]:
         functional.scaled_dot_product_attention = attention
 
 
-def checked(output: Made, reference: Reference | None, number: int) -> Made:
+def valid_output(output: Output, reference: Reference | None, number: int) -> Output:
     """The output, cut to the images that the reference has; raises InvalidOutput."""
     from tuner.measuring.fidelity.metrics import invalid
 
@@ -110,37 +112,39 @@ def checked(output: Made, reference: Reference | None, number: int) -> Made:
         raise InvalidOutput(WHERE[number] + reason)
     if reference is None:
         return output
-    theirs = reference.outputs[number]
+    expected = reference.outputs[number]
     # A call with more prompts than the baseline's begins with the baseline's.
-    images, latents = output.images[: len(theirs.images)], output.latents
-    if latents is not None and theirs.latents is not None:
-        latents = latents[: len(theirs.latents)]
-    if images.shape != theirs.images.shape:
-        shapes = f"{images.shape}, the reference {theirs.images.shape}"
+    images, latents = output.images[: len(expected.images)], output.latents
+    if latents is not None and expected.latents is not None:
+        latents = latents[: len(expected.latents)]
+    if images.shape != expected.images.shape:
+        shapes = f"{images.shape}, the reference {expected.images.shape}"
         raise InvalidOutput(f"{WHERE[number]}the output has shape {shapes}")
-    return Made(images, latents)
+    return Output(images, latents)
 
 
-def compared(
-    outputs: list[Made], reference: Reference, lpips_folder: str | None = None
+def worst_fidelity(
+    outputs: list[Output], reference: Reference, lpips_folder: str | None = None
 ) -> dict[str, float]:
     """The worst of each metric over the prompts; raises InvalidOutput for another image."""
-    found: list[Fidelity] = []
-    for number, (ours, theirs) in enumerate(zip(outputs, reference.outputs, strict=False)):
-        found.append(fidelity(ours, theirs, lpips_folder))
-        another = another_image({**found[-1], **reference.floor})
+    fidelities: list[Fidelity] = []
+    for number, (output, expected) in enumerate(zip(outputs, reference.outputs, strict=False)):
+        fidelities.append(fidelity(output, expected, lpips_folder))
+        another = another_image({**fidelities[-1], **reference.floor})
         if another:
             raise InvalidOutput(WHERE[number] + another)
-    worst = {"psnr_db": min, "ssim": min, "lpips": max, "latent_error": max}
-    metrics = {
-        name: pick(one[name] for one in found)
-        for name, pick in worst.items()
-        if all(name in one for one in found)
+    pickers = {"psnr_db": min, "ssim": min, "lpips": max, "latent_error": max}
+    worst = {
+        name: pick(metrics[name] for metrics in fidelities)
+        for name, pick in pickers.items()
+        if all(name in metrics for metrics in fidelities)
     }
-    return {**metrics, "prompts": float(len(found)), **reference.floor}
+    return {**worst, "prompts": float(len(fidelities)), **reference.floor}
 
 
-def fidelity(output: Made, reference: Made, lpips_folder: str | None = None) -> dict[str, float]:
+def fidelity(
+    output: Output, reference: Output, lpips_folder: str | None = None
+) -> dict[str, float]:
     """The metrics of one output beside another of the same shape."""
     from tuner.measuring.fidelity.lpips import lpips
     from tuner.measuring.fidelity.metrics import latent_error, psnr_db, ssim
@@ -151,19 +155,23 @@ def fidelity(output: Made, reference: Made, lpips_folder: str | None = None) -> 
     }
     if lpips_folder is not None:
         metrics["lpips"] = lpips(output.images, reference.images, lpips_folder)
-    ours, theirs = output.latents, reference.latents
-    if ours is not None and theirs is not None and ours.shape == theirs.shape:
-        metrics["latent_error"] = latent_error(ours, theirs)
+    latents, reference_latents = output.latents, reference.latents
+    if (
+        latents is not None
+        and reference_latents is not None
+        and latents.shape == reference_latents.shape
+    ):
+        metrics["latent_error"] = latent_error(latents, reference_latents)
     return metrics
 
 
-def another_image(found: Fidelity) -> str | None:
+def another_image(metrics: Fidelity) -> str | None:
     """Why this is not the reference's image with some error, or None."""
-    least = {name: eased(name, limit, found) for name, limit in ANOTHER_IMAGE.items()}
-    if found["psnr_db"] < least["psnr_db"]:
-        figures = f"PSNR to the reference is {found['psnr_db']:.1f} dB, the floor"
-        return f"the image is another one: its {figures} {least['psnr_db']:.0f} dB"
-    if found["ssim"] < least["ssim"]:
-        figures = f"SSIM to the reference is {found['ssim']:.2f}, the floor"
-        return f"the image is another one: its {figures} {least['ssim']:.2f}"
+    floors = {name: eased(name, limit, metrics) for name, limit in ANOTHER_IMAGE.items()}
+    if metrics["psnr_db"] < floors["psnr_db"]:
+        figures = f"PSNR to the reference is {metrics['psnr_db']:.1f} dB, the floor"
+        return f"the image is another one: its {figures} {floors['psnr_db']:.0f} dB"
+    if metrics["ssim"] < floors["ssim"]:
+        figures = f"SSIM to the reference is {metrics['ssim']:.2f}, the floor"
+        return f"the image is another one: its {figures} {floors['ssim']:.2f}"
     return None

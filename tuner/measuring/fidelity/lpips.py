@@ -67,13 +67,15 @@ def distance(image: Any, other: Any, weights: Mapping[str, Any]) -> float:
     import torch
 
     with torch.inference_mode():
-        found = torch.zeros(())
+        total = torch.zeros(())
         layers = zip(features(image, weights), features(other, weights), strict=True)
-        for number, (ours, theirs) in enumerate(layers):
-            apart = (unit(ours) - unit(theirs)).square()
-            counted = torch.nn.functional.conv2d(apart, weights[f"lin{number}.model.1.weight"])
-            found = found + counted.mean()
-    return float(found)
+        for number, (layer, other_layer) in enumerate(layers):
+            difference = (unit(layer) - unit(other_layer)).square()
+            weighted = torch.nn.functional.conv2d(
+                difference, weights[f"lin{number}.model.1.weight"]
+            )
+            total = total + weighted.mean()
+    return float(total)
 
 
 def features(image: Any, weights: Mapping[str, Any]) -> Iterator[Any]:
@@ -81,14 +83,14 @@ def features(image: Any, weights: Mapping[str, Any]) -> Iterator[Any]:
     import torch
     from torch.nn.functional import conv2d, max_pool2d, relu
 
-    seen = (torch.tensor(image) - torch.tensor(MEAN)) / torch.tensor(SCALE)
-    seen = seen.permute(2, 0, 1)[None].contiguous()
-    for place, how in CONVOLUTIONS.items():
+    signal = (torch.tensor(image) - torch.tensor(MEAN)) / torch.tensor(SCALE)
+    signal = signal.permute(2, 0, 1)[None].contiguous()
+    for place, options in CONVOLUTIONS.items():
         if place in POOLED:
-            seen = max_pool2d(seen, 3, stride=2)
+            signal = max_pool2d(signal, 3, stride=2)
         kernel, bias = weights[f"features.{place}.weight"], weights[f"features.{place}.bias"]
-        seen = relu(conv2d(seen, kernel, bias, **how))
-        yield seen
+        signal = relu(conv2d(signal, kernel, bias, **options))
+        yield signal
 
 
 def unit(layer: Any) -> Any:

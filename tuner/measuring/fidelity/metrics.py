@@ -14,7 +14,7 @@ SSIM_RADIUS_PX = 5
 
 
 @contextmanager
-def latents_in_float32(pipe: Any) -> Iterator[None]:
+def noise_in_float32(pipe: Any) -> Iterator[None]:
     """Have the pipeline and its scheduler draw in fp32 and cast: all dtypes see the same noise.
 
     A generator may give other numbers when it is asked for another dtype: with torch 2.13 it does
@@ -36,8 +36,8 @@ def latents_in_float32(pipe: Any) -> Iterator[None]:
 
     parts = (pipe, getattr(pipe, "scheduler", None))
     names = {kind.__module__ for part in parts for kind in type(part).__mro__}
-    known: list[Any] = [sys.modules.get(name) for name in names]
-    drawing = [module for module in known if hasattr(module, "randn_tensor")]
+    modules: list[Any] = [sys.modules.get(name) for name in names]
+    drawing = [module for module in modules if hasattr(module, "randn_tensor")]
     for module in drawing:
         module.randn_tensor = drawn
     try:
@@ -51,8 +51,8 @@ def images_of(output: Any) -> Any:
     """The images or frames of an output as one float array (…, height, width, channel)."""
     import numpy
 
-    found = output[0] if isinstance(output, tuple) else next(iter(output.values()))
-    return numpy.asarray(found, dtype=numpy.float32)
+    images = output[0] if isinstance(output, tuple) else next(iter(output.values()))
+    return numpy.asarray(images, dtype=numpy.float32)
 
 
 def invalid(images: Any) -> str | None:
@@ -70,11 +70,11 @@ def psnr_db(images: Any, reference: Any) -> float:
     """Peak signal-to-noise ratio over [0, 1] of the worst image or frame, in dB; 200 when equal."""
     import numpy
 
-    worst = max(
+    worst_error = max(
         float(numpy.square(image - other, dtype=numpy.float64).mean())
         for image, other in zip(frames(images), frames(reference), strict=True)
     )
-    return IDENTICAL_DB if worst == 0 else min(IDENTICAL_DB, -10 * math.log10(worst))
+    return IDENTICAL_DB if worst_error == 0 else min(IDENTICAL_DB, -10 * math.log10(worst_error))
 
 
 def ssim(images: Any, reference: Any) -> float:

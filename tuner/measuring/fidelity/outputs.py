@@ -16,7 +16,7 @@ MOST_PICTURES = 3
 
 
 @dataclass(frozen=True)
-class Made:
+class Output:
     """What one call made: images or videos, and the latents of which the VAE decoded them."""
 
     images: Any
@@ -27,7 +27,7 @@ class Made:
 class Reference:
     """What others are compared with: one output a prompt, and how far it is from itself."""
 
-    outputs: tuple[Made, ...]
+    outputs: tuple[Output, ...]
     floor: Fidelity
 
     @classmethod
@@ -39,7 +39,7 @@ class Reference:
             arrays = dict(file)
         count = sum(name.startswith("images_") for name in arrays)
         outputs = tuple(
-            Made(arrays[f"images_{number}"], arrays.get(f"latents_{number}"))
+            Output(arrays[f"images_{number}"], arrays.get(f"latents_{number}"))
             for number in range(count)
         )
         floor = {name: float(arrays[name]) for name in arrays if name.startswith("floor_")}
@@ -67,45 +67,47 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def latents_kept(build: Build) -> Iterator[list[Any]]:
+def recorded_latents(build: Build) -> Iterator[list[Any]]:
     """Add what the VAE is given to decode to a list while it lasts."""
-    kept: list[Any] = []
-    undo = [entry.replace(_keeping(entry.function, kept)) for entry in build.entries("vae_engine")]
+    latents: list[Any] = []
+    restores = [
+        entry.replace(_keeping(entry.function, latents)) for entry in build.entries("vae_engine")
+    ]
     try:
-        yield kept
+        yield latents
     finally:
-        for restore in undo:
+        for restore in restores:
             restore()
 
 
-def _keeping(decode: Callable[..., Any], kept: list[Any]) -> Callable[..., Any]:
+def _keeping(decode: Callable[..., Any], latents: list[Any]) -> Callable[..., Any]:
     import functools
 
     # Its name and signature alone: what a compiler hangs on a function stays where it is.
     @functools.wraps(decode, updated=())
     def kept_and_decoded(*args: Any, **kwargs: Any) -> Any:
-        kept.append(args[0] if args else next(iter(kwargs.values())))
+        latents.append(args[0] if args else next(iter(kwargs.values())))
         return decode(*args, **kwargs)
 
     return kept_and_decoded
 
 
-def made(output: Any, latents: list[Any]) -> Made:
+def output_of(output: Any, latents: list[Any]) -> Output:
     """The output of a call and the latents of it, as arrays."""
     import torch
 
     from tuner.measuring.fidelity.metrics import images_of
 
     parts = [part.detach().float().cpu() for part in latents]
-    return Made(images_of(output), torch.cat(parts).numpy() if parts else None)
+    return Output(images_of(output), torch.cat(parts).numpy() if parts else None)
 
 
-def pictures(outputs: list[Made]) -> dict[str, Any]:
+def pictures(outputs: list[Output]) -> dict[str, Any]:
     """The first images of each prompt, of a video its first, middle and last frame, in 8 bits."""
-    return {str(number): shown(output.images) for number, output in enumerate(outputs)}
+    return {str(number): to_pictures(output.images) for number, output in enumerate(outputs)}
 
 
-def shown(images: Any) -> Any:
+def to_pictures(images: Any) -> Any:
     """At most three images of a batch, or the first, middle and last frame of its first video."""
     import numpy
 

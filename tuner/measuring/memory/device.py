@@ -63,10 +63,10 @@ class DeviceMemory:
         driver = _driver_account(device)
         if driver is None:
             return cls(counters, [0 for _ in devices])
-        told = Counters(
+        nvml_counters = Counters(
             **{**vars(counters), "source": f"{counters.source} by NVML", "used": driver}
         )
-        return cls(told, [driver(index) for index in devices])
+        return cls(nvml_counters, [driver(index) for index in devices])
 
     def reset(self) -> None:
         """A phase begins."""
@@ -74,7 +74,7 @@ class DeviceMemory:
         for index in range(len(self._idle_bytes)):
             self._counters.reset(index)
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """Take one sample."""
         for index, highest in enumerate(self._highest_used):
             self._highest_used[index] = max(highest, self._counters.used(index))
@@ -86,14 +86,14 @@ class DeviceMemory:
 
     def peak(self, phase: str) -> Peak:
         """The peak of the fullest device; raises RuntimeError where its driver tells nothing."""
-        self.look()
-        found = [
+        self.sample()
+        peaks = [
             self.reading(index).peak_bytes(idle, highest)
             for index, (idle, highest) in enumerate(
                 zip(self._idle_bytes, self._highest_used, strict=True)
             )
         ]
-        return Peak("device", phase, self._counters.source, max(found))
+        return Peak("device", phase, self._counters.source, max(peaks))
 
     def reading(self, index: int) -> DeviceReading:
         """One device as it is now; raises RuntimeError where its driver tells nothing."""

@@ -33,7 +33,7 @@ class HostPeak:
         self.resident_bytes = 0
         self.kept_bytes = 0
 
-    def look(self) -> None:
+    def sample(self) -> None:
         """End an interval and begin the next."""
         now, faults = held(), page_faults()
         reset_highest()
@@ -62,12 +62,12 @@ def counted_bytes(process: int, phase: str) -> int:
 
 
 def highest(before: Held, after: Held) -> int:
-    """The most that was resident or swapped out between two looks."""
+    """The most that was resident or swapped out between two samples."""
     return after.highest_bytes + max(before.swapped_bytes, after.swapped_bytes)
 
 
 def most_kept(before: Held, after: Held, faulted_bytes: int) -> int:
-    """The most that the kernel could not have dropped between two looks.
+    """The most that the kernel could not have dropped between two samples.
 
     ``faulted_bytes`` is the most memory that came in by page faults.
     """
@@ -77,37 +77,37 @@ def most_kept(before: Held, after: Held, faulted_bytes: int) -> int:
 
 
 class Sampler:
-    """Looks again and again, in a thread of its own, when it is told to.
+    """Takes samples again and again between ``start`` and ``stop``, in a thread of its own.
 
     The thread is there from the first: once memory is short, starting one may never return.
     """
 
     def __init__(self) -> None:
-        self._looks: tuple[Callable[[], None], ...] = ()
-        self._wanted = threading.Event()
-        self._looking = threading.Lock()
+        self._callbacks: tuple[Callable[[], None], ...] = ()
+        self._is_sampling = threading.Event()
+        self._lock = threading.Lock()
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        while self._wanted.wait():
+        while self._is_sampling.wait():
             time.sleep(SAMPLE_S)
-            with self._looking:
-                for look in self._looks:
+            with self._lock:
+                for callback in self._callbacks:
                     # The allocation that memory is short for is not this one.
                     with contextlib.suppress(MemoryError):
-                        look()
+                        callback()
 
-    def start(self, *looks: Callable[[], None]) -> None:
-        """Begin to look, if there is something to look at."""
-        self._looks = looks
-        if looks:
-            self._wanted.set()
+    def start(self, *callbacks: Callable[[], None]) -> None:
+        """Begin to call these, if there are any."""
+        self._callbacks = callbacks
+        if callbacks:
+            self._is_sampling.set()
 
     def stop(self) -> None:
-        """Look no more."""
-        self._wanted.clear()
-        with self._looking:
-            self._looks = ()
+        """End sampling."""
+        self._is_sampling.clear()
+        with self._lock:
+            self._callbacks = ()
 
 
 class Gauge:
@@ -118,36 +118,36 @@ class Gauge:
         self._phase = ""
         self._sampler = Sampler()
         self._limit_bytes: int | None = None
-        self._stop: Callable[[int], None] = lambda held_bytes: None
+        self._stop: Callable[[int], None] = lambda device_bytes: None
 
     def stop_beyond(self, limit_bytes: int, stop: Callable[[int], None]) -> None:
         """Have the trial stopped by what it holds of a device that nothing else limits."""
         self._limit_bytes, self._stop = limit_bytes, stop
 
-    def _look_at_device(self) -> None:
+    def _sample_device(self) -> None:
         assert self.device is not None
-        self.device.look()
-        held_bytes = self.device.highest_bytes()
-        if self._limit_bytes is not None and held_bytes > self._limit_bytes:
-            self._stop(held_bytes)
+        self.device.sample()
+        device_bytes = self.device.highest_bytes()
+        if self._limit_bytes is not None and device_bytes > self._limit_bytes:
+            self._stop(device_bytes)
 
     def begin(self, phase: str) -> None:
         """A phase begins. Nothing is sampled while the steady calls are timed."""
         self._phase = phase
         self._host = HostPeak()
-        looks = []
+        callbacks = []
         if phase in SET_UP:
-            looks.append(self._host.look)
+            callbacks.append(self._host.sample)
         if self.device is not None:
             self.device.reset()
             if phase != "steady":
-                looks.append(self._look_at_device)
-        self._sampler.start(*looks)
+                callbacks.append(self._sample_device)
+        self._sampler.start(*callbacks)
 
     def end(self) -> list[Peak]:
         """The peaks of the phase; raises RuntimeError where there is no reading."""
         self._sampler.stop()
-        self._host.look()
+        self._host.sample()
         peaks = self._host.peaks(self._phase)
         if self.device is not None:
             peaks.append(self.device.peak(self._phase))

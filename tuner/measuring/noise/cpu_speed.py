@@ -60,7 +60,7 @@ RECENT_S = 0.05
 class SpeedProbe:
     """Times a fixed piece of work on these cores or, without any, where the thread is.
 
-    ``best_s`` is the shortest probe beside a call of this run. ``within`` probes while calls run.
+    ``best_s`` is the shortest probe of this run so far. ``within`` probes while calls run.
     """
 
     def __init__(
@@ -68,120 +68,129 @@ class SpeedProbe:
     ) -> None:
         self._cores = cores
         self._within = within or Within()
-        self._earlier_s = best_s
-        self._own_s: float | None = None
-        self._before_s: float | None = None
+        self._best_before_s = best_s
+        self._best_own_s: float | None = None
+        self._probe_before_s: float | None = None
         self._began_s = 0.0
         self._rounds = ROUNDS
-        self._taken: tuple[float, float | None] = (float("-inf"), None)
-        self._looks_s: list[float] = []
-        self._best_look_s: float | None = None
+        self._latest: tuple[float, float | None] = (float("-inf"), None)
+        self._within_s: list[float] = []
+        self._best_within_s: float | None = None
         self._calls = 0
 
     @property
     def best_s(self) -> float | None:
         """The shortest probe so far, in seconds."""
-        return shorter_s(self._earlier_s, self._own_s)
+        return shortest_s(self._best_before_s, self._best_own_s)
 
     def begin(self) -> None:
         """A call begins."""
-        taken_s, found_s = self._taken
-        self._before_s = found_s if time.monotonic() - taken_s < RECENT_S else self._take()
+        at_s, probe_s = self._latest
+        self._probe_before_s = probe_s if time.monotonic() - at_s < RECENT_S else self._probe()
         self._within.start()
         self._began_s = time.monotonic()
 
     def end(self) -> tuple[Condition, ...]:
         """The probe within the call, and the longer one of those before and after it."""
-        looks_s = self._within.stop()
+        within_s = self._within.stop()
         work_s = len(self._cores or [0]) * (self.best_s or 0.0)
-        self._rounds = rounds_beside(time.monotonic() - self._began_s, work_s)
-        return self.called(longer_s(self._before_s, self._take()), looks_s)
+        self._rounds = affordable_rounds(time.monotonic() - self._began_s, work_s)
+        return self.conditions_of_call(longest_s(self._probe_before_s, self._probe()), within_s)
 
-    def called(
-        self, probe_s: float | None, looks_s: Sequence[Sequence[float]]
+    def conditions_of_call(
+        self, probe_s: float | None, within_s: Sequence[Sequence[float]]
     ) -> tuple[Condition, ...]:
-        """What is known of a call, as conditions; other calls are held to the best looks in it."""
+        """The conditions of a call. Its best probes become the measure for other calls, too."""
         self._calls += 1
-        # The first call may compile, and leave most of the cores to the looks.
+        # The first call may compile, and leave most of the cores to the probes.
         if self._calls > 1:
-            self._looks_s += [look_s for of_core_s in looks_s for look_s in of_core_s]
-        if len(self._looks_s) >= LEAST_LOOKS:
-            self._best_look_s = quantiles(self._looks_s, n=10, method="inclusive")[0]
-        means_s = [fmean(of_core_s) for of_core_s in looks_s if len(of_core_s) >= LEAST_LOOKS]
-        return self.judged(told(((PROBE, probe_s), (WITHIN, longer_s(*means_s)))))
+            self._within_s += [each_s for of_core_s in within_s for each_s in of_core_s]
+        if len(self._within_s) >= LEAST_LOOKS:
+            self._best_within_s = quantiles(self._within_s, n=10, method="inclusive")[0]
+        means_s = [fmean(of_core_s) for of_core_s in within_s if len(of_core_s) >= LEAST_LOOKS]
+        return self.judge(conditions_of(((PROBE, probe_s), (WITHIN, longest_s(*means_s)))))
 
-    def resting(self, rest_s: float) -> tuple[Condition, ...]:
+    def probe_at_rest(self, rest_s: float) -> tuple[Condition, ...]:
         """The longest probe while no call runs, within ``rest_s`` seconds."""
         probes_s = []
         for _ in range(LOOKS_AT_REST):
             time.sleep(rest_s / LOOKS_AT_REST)
-            probes_s.append(self._now(ROUNDS))
-        return self.judged(told([(PROBE, longer_s(*probes_s))]))
+            probes_s.append(self._time_work(ROUNDS))
+        return self.judge(conditions_of([(PROBE, longest_s(*probes_s))]))
 
     def close(self) -> None:
         """No more calls are made."""
         self._within.close()
 
-    def judged(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """The conditions, those of the probe judged by the best ones that are known by now."""
+    def judge(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        """The conditions with their complaints: probes are compared with the best so far."""
         return tuple(
-            replace(seen, complaint=self._complaint(seen)) if seen.kind in (PROBE, WITHIN) else seen
-            for seen in conditions
+            replace(condition, complaint=self._complaint(condition))
+            if condition.kind in (PROBE, WITHIN)
+            else condition
+            for condition in conditions
         )
 
-    def own(self) -> tuple[Condition, ...]:
-        """The best of this trial, as conditions of the trial."""
-        return told(((BEST_PROBE, self._own_s), (BEST_WITHIN, self._best_look_s)))
+    def best_conditions(self) -> tuple[Condition, ...]:
+        """The best probes of this trial, as conditions of the trial."""
+        return conditions_of(((BEST_PROBE, self._best_own_s), (BEST_WITHIN, self._best_within_s)))
 
-    def _complaint(self, seen: Condition) -> str:
-        if seen.kind == PROBE:
-            return complaint(seen.value, self.best_s, SLOW)
-        within = complaint(seen.value, self._best_look_s, SLOW_WITHIN)
+    def _complaint(self, condition: Condition) -> str:
+        if condition.kind == PROBE:
+            return complaint(condition.value, self.best_s, SLOW)
+        within = complaint(condition.value, self._best_within_s, SLOW_WITHIN)
         return f"{within} within calls" if within else ""
 
-    def _take(self) -> float | None:
-        found_s = self._now(self._rounds)
-        self._own_s = shorter_s(found_s, self._own_s)
-        self._taken = (time.monotonic(), found_s)
-        return found_s
+    def _probe(self) -> float | None:
+        probe_s = self._time_work(self._rounds)
+        self._best_own_s = shortest_s(probe_s, self._best_own_s)
+        self._latest = (time.monotonic(), probe_s)
+        return probe_s
 
-    def _now(self, rounds: int) -> float | None:
+    def _time_work(self, rounds: int) -> float | None:
         return slowest_s(self._cores, WORK, rounds, ENOUGH * (self.best_s or 0.0))
 
 
-def rounds_beside(call_s: float, work_s: float) -> int:
-    """How often the work is done at most beside a call of so many seconds.
+def affordable_rounds(call_s: float, work_s: float) -> int:
+    """How many rounds of work a call of so many seconds does not feel.
 
-    ``work_s`` is how long it takes on all cores at the best speed, 0 where that is not known.
+    ``work_s`` is how long a round takes on all cores at the best speed, 0 where that is unknown.
     """
     affordable = int(COST * call_s / work_s) if work_s else ROUNDS
     return min(ROUNDS, max(LEAST_ROUNDS, affordable))
 
 
 def complaint(probe_s: float, best_s: float | None, slow: float) -> str:
-    """What a probe says against its call, or nothing."""
+    """What a slow probe says against its call, or an empty text."""
     if best_s is None or probe_s <= slow * best_s:
         return ""
     return f"the processor computed at {best_s / probe_s:.0%} of its best speed"
 
 
-def told(probes_s: Iterable[tuple[str, float | None]]) -> tuple[Condition, ...]:
-    """The conditions of these kinds, as far as they are known."""
+def conditions_of(probes_s: Iterable[tuple[str, float | None]]) -> tuple[Condition, ...]:
+    """The conditions of these kinds that were read."""
     return tuple(Condition(kind, probe_s) for kind, probe_s in probes_s if probe_s is not None)
 
 
-def shorter_s(*probes_s: float | None) -> float | None:
-    """The shortest of these, as far as they are known."""
+def shortest_s(*probes_s: float | None) -> float | None:
+    """The shortest of these, without those that were not read."""
     return min((probe_s for probe_s in probes_s if probe_s is not None), default=None)
 
 
-def longer_s(*probes_s: float | None) -> float | None:
-    """The longest of these, as far as they are known."""
+def longest_s(*probes_s: float | None) -> float | None:
+    """The longest of these, without those that were not read."""
     return max((probe_s for probe_s in probes_s if probe_s is not None), default=None)
 
 
 def best_probe_s(trials: Iterable[Trial]) -> float | None:
     """The shortest probe beside any call of these trials, in seconds."""
-    measured = [trial.measurement for trial in trials]
-    found = [seen for one in measured if one for seen in one.conditions]
-    return shorter_s(*(seen.value for seen in found if seen.kind == BEST_PROBE))
+    measurements = [trial.measurement for trial in trials]
+    conditions = [
+        condition
+        for measurement in measurements
+        if measurement
+        for condition in measurement.conditions
+    ]
+    return shortest_s(
+        *(condition.value for condition in conditions if condition.kind == BEST_PROBE)
+    )

@@ -1,4 +1,4 @@
-"""How fast the processor computes while a call runs, by looks between the call's own work.
+"""How fast the processor computes while a call runs, probed between the call's own work.
 
 What slows a virtual machine down from outside comes and goes within a second: within a call.
 """
@@ -26,12 +26,12 @@ LEAST_REST_S = 0.08
 
 
 class Within:
-    """Looks at these cores again and again when told to, by a thread on each."""
+    """Probes these cores again and again between ``start`` and ``stop``, by a thread on each."""
 
     def __init__(self, cores: Sequence[int] = ()) -> None:
-        self._looks_s: dict[int, list[float]] = {core: [] for core in cores}
-        self._wanted = threading.Event()
-        self._closed = threading.Event()
+        self._probes_s: dict[int, list[float]] = {core: [] for core in cores}
+        self._is_probing = threading.Event()
+        self._is_closed = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(core,), daemon=True) for core in cores
         ]
@@ -39,39 +39,39 @@ class Within:
             thread.start()
 
     def start(self) -> None:
-        """Begin to look."""
-        self._looks_s = {core: [] for core in self._looks_s}
-        self._wanted.set()
+        """Begin to probe."""
+        self._probes_s = {core: [] for core in self._probes_s}
+        self._is_probing.set()
 
     def stop(self) -> list[list[float]]:
-        """Look no more; what the looks at each core have seen, in seconds."""
-        self._wanted.clear()
-        return list(self._looks_s.values())
+        """End probing; the probes of each core, in seconds."""
+        self._is_probing.clear()
+        return list(self._probes_s.values())
 
     def close(self) -> None:
         """End the threads: whoever counts those of the process is to find none of ours."""
-        self._closed.set()
-        self._wanted.set()
+        self._is_closed.set()
+        self._is_probing.set()
         for thread in self._threads:
             thread.join()
 
     def _run(self, core: int) -> None:
-        # To go from core to core would cost the call more than the looks do.
+        # To go from core to core would cost the call more than the probes do.
         choose(core)
-        while self._wanted.wait() and not self._closed.is_set():
+        while self._is_probing.wait() and not self._is_closed.is_set():
             began_s = time.thread_time()
-            # A thread that dies of it would look no more; memory may be short for a moment.
+            # A thread that dies of it would probe no more; memory may be short for a moment.
             with suppress(MemoryError):
-                self._look(core)
+                self._probe(core)
             rest_s = max(LEAST_REST_S, (time.thread_time() - began_s) / SHARE)
             # All at the same moments: threads of the call that wait for each other wait once.
-            self._closed.wait(rest_s - time.monotonic() % rest_s)
+            self._is_closed.wait(rest_s - time.monotonic() % rest_s)
 
-    def _look(self, core: int) -> None:
-        looks_s, found_s = self._looks_s, best_s(WORK, ROUNDS)
-        # A look that began in one call and ended in another is no look at either.
-        if found_s is not None and self._wanted.is_set() and looks_s is self._looks_s:
-            looks_s[core].append(found_s)
+    def _probe(self, core: int) -> None:
+        probes_s, probe_s = self._probes_s, best_s(WORK, ROUNDS)
+        # A probe that began in one call and ended in another says nothing of either.
+        if probe_s is not None and self._is_probing.is_set() and probes_s is self._probes_s:
+            probes_s[core].append(probe_s)
 
 
 def may_be_shared(

@@ -49,39 +49,41 @@ MOST_WAIT_S = 30.0
 
 @dataclass(frozen=True)
 class Reading:
-    """What the counters of the machine say at one moment; all of them only grow.
+    """The counters of the machine at one moment; all of them only grow.
 
-    ``busy_s`` is the time that the cores were taken, by processes or by the hypervisor, ``ours_s``
-    what this run has used of it.
+    ``busy_s`` is the time that the cores were taken, by processes or by the hypervisor; ``own_s``
+    is this run's share of it.
     """
 
-    taken_s: float
+    read_at_s: float
     busy_s: float
-    ours_s: float
+    own_s: float
     heat_throttles: int = 0
     quota_throttles: int = 0
 
 
-def seen_between(before: Reading, after: Reading, cores: int) -> tuple[Condition, ...]:
-    """What happened between two readings on this many cores."""
-    spent_s = max(after.taken_s - before.taken_s, 1e-9)
-    others_s = max(0.0, (after.busy_s - before.busy_s) - (after.ours_s - before.ours_s))
-    others = others_s / spent_s
+def conditions_between(before: Reading, after: Reading, cores: int) -> tuple[Condition, ...]:
+    """The conditions between two readings, on this many cores."""
+    elapsed_s = max(after.read_at_s - before.read_at_s, 1e-9)
+    others_s = max(0.0, (after.busy_s - before.busy_s) - (after.own_s - before.own_s))
+    others_cores = others_s / elapsed_s
     limit = max(LEAST_CORES, LEAST_SHARE * cores)
-    busy = f"other processes took {others:.1f} cores" if others > limit else ""
-    found = [Condition(OTHERS_CORES, others, busy if others_s > RESOLUTION_S else "")]
-    hot = after.heat_throttles - before.heat_throttles
-    if hot:
-        found.append(Condition("heat_throttles", hot, "the processor was slowed down by its heat"))
-    held = after.quota_throttles - before.quota_throttles
-    if held:
+    busy = f"other processes took {others_cores:.1f} cores" if others_cores > limit else ""
+    conditions = [Condition(OTHERS_CORES, others_cores, busy if others_s > RESOLUTION_S else "")]
+    heat_throttles = after.heat_throttles - before.heat_throttles
+    if heat_throttles:
+        conditions.append(
+            Condition("heat_throttles", heat_throttles, "the processor was slowed down by its heat")
+        )
+    throttles = after.quota_throttles - before.quota_throttles
+    if throttles:
         # Whoever deploys within this quota meets it too: it is kept, and no reason to repeat.
-        found.append(Condition("quota_throttles", held))
-    return tuple(found)
+        conditions.append(Condition("quota_throttles", throttles))
+    return tuple(conditions)
 
 
-def taken_s(times: Any) -> float:
-    """How long a core was taken, of what psutil says of it."""
+def core_busy_s(times: Any) -> float:
+    """How long a core was busy, by psutil's times of it."""
     # Guests are counted as users as well.
     idle = ("idle", "iowait", "guest", "guest_nice")
     return float(sum(times) - sum(getattr(times, name, 0.0) for name in idle))
@@ -109,7 +111,7 @@ class Counters:
     def read(self) -> Reading:
         """The counters now."""
         heat, quota = heat_throttles(self._heat), quota_throttles(self._quota)
-        return Reading(time.monotonic(), self._busy_s(), self._ours_s(), heat, quota)
+        return Reading(time.monotonic(), self._busy_s(), self._own_s(), heat, quota)
 
     def _allowed(self) -> list[int]:
         import psutil
@@ -122,9 +124,9 @@ class Counters:
         import psutil
 
         cores = psutil.cpu_times(percpu=True)
-        return sum(taken_s(cores[place]) for place in self.places if place < len(cores))
+        return sum(core_busy_s(cores[place]) for place in self.places if place < len(cores))
 
-    def _ours_s(self) -> float:
+    def _own_s(self) -> float:
         import psutil
 
         if time.monotonic() - self._family_s > FAMILY_S:
@@ -159,38 +161,40 @@ class Guard:
 
     def begin(self) -> None:
         """A call begins."""
-        since_s = time.monotonic() - self._last.taken_s
+        since_s = time.monotonic() - self._last.read_at_s
         now = self._last if since_s < RECENT_S else self._counters.read()
-        if now.taken_s - self._readings[-1].taken_s > WINDOW_S:
+        if now.read_at_s - self._readings[-1].read_at_s > WINDOW_S:
             # The model was loaded since, or a neighbour waited out.
             self._readings.clear()
         self._readings.append(now)
-        while len(self._readings) > 1 and now.taken_s - self._readings[1].taken_s > WINDOW_S:
+        while len(self._readings) > 1 and now.read_at_s - self._readings[1].read_at_s > WINDOW_S:
             del self._readings[0]
         self._gpu.begin()
         self.probe.begin()
         self._page_faults = page_faults()
 
     def end(self) -> tuple[Condition, ...]:
-        """What was seen since the call began, or a little before where it was short."""
+        """The conditions since the call began, or since a little before where it was short."""
         faults = Condition("page_faults", page_faults() - self._page_faults)
         gpu, probe = self._gpu.end(), self.probe.end()
-        now = self._last = self._counters.read()
-        self._called_s += now.taken_s - self._readings[-1].taken_s
-        old = [seen for seen in self._readings if now.taken_s - seen.taken_s >= WINDOW_S]
-        before = old[-1] if old else self._readings[0]
-        return (*self._since(before, now), *gpu, *probe, faults)
+        last = self._last = self._counters.read()
+        self._called_s += last.read_at_s - self._readings[-1].read_at_s
+        settled_readings = [
+            reading for reading in self._readings if last.read_at_s - reading.read_at_s >= WINDOW_S
+        ]
+        first = settled_readings[-1] if settled_readings else self._readings[0]
+        return (*self._since(first, last), *gpu, *probe, faults)
 
-    def calm(self) -> bool:
-        """Wait until nothing disturbs; whether that came about within the trial's patience."""
+    def wait_until_calm(self) -> bool:
+        """Wait until nothing disturbs; False where that takes longer than a trial may wait."""
         patience_s = min(MOST_WAIT_S, max(LEAST_WAIT_S, self._called_s))
         while self._waited_s + CALM_S <= patience_s:
             self._waited_s += CALM_S
             before = self._counters.read()
             self._gpu.begin()
-            seen = self.probe.resting(CALM_S)
-            seen += (*self._gpu.end(), *self._since(before, self._counters.read()))
-            if not any(condition.complaint for condition in seen):
+            conditions = self.probe.probe_at_rest(CALM_S)
+            conditions += (*self._gpu.end(), *self._since(before, self._counters.read()))
+            if not any(condition.complaint for condition in conditions):
                 return True
         return False
 
@@ -198,27 +202,27 @@ class Guard:
         """No more calls are made."""
         self.probe.close()
 
-    def judged(self, seen: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """What was seen beside a call, judged by all that is known by now."""
-        return self.probe.judged(seen)
+    def judge(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+        """The conditions of a call with their complaints, by all that has been read by now."""
+        return self.probe.judge(conditions)
 
     def _since(self, before: Reading, now: Reading) -> tuple[Condition, ...]:
-        return seen_between(before, now, self._counters.cores)
+        return conditions_between(before, now, self._counters.cores)
 
 
-def standing() -> tuple[Condition, ...]:
-    """What holds for the whole trial: load, battery, governor."""
+def trial_conditions() -> tuple[Condition, ...]:
+    """The conditions of the whole trial: load, battery, governor."""
     import psutil
 
-    found = [Condition("load_average", psutil.getloadavg()[0])]
+    conditions = [Condition("load_average", psutil.getloadavg()[0])]
     # There is no function for it where psutil knows no battery at all.
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     if battery is not None and battery.power_plugged is False:
-        found.append(Condition("on_battery", 1.0, "the machine runs on its battery"))
+        conditions.append(Condition("on_battery", 1.0, "the machine runs on its battery"))
     if powersave(Path("/sys/devices/system/cpu/cpu0/cpufreq")):
-        saving = "the frequency governor is powersave"
-        found.append(Condition("powersave_governor", 1.0, saving))
-    return tuple(found)
+        complaint = "the frequency governor is powersave"
+        conditions.append(Condition("powersave_governor", 1.0, complaint))
+    return tuple(conditions)
 
 
 def powersave(folder: Path) -> bool:
@@ -241,15 +245,15 @@ def quota_files(
     groups: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
 ) -> list[Path]:
     """What tells of the processor quota of this process's group."""
-    found = []
+    files = []
     for line in _text(groups).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            found.append(system / path.lstrip("/") / "cpu.stat")
+            files.append(system / path.lstrip("/") / "cpu.stat")
         elif "cpu" in controllers.split(","):
-            found.append(system / controllers / path.lstrip("/") / "cpu.stat")
-            found.append(system / "cpu" / path.lstrip("/") / "cpu.stat")
-    return [path for path in found if os.path.exists(path)]
+            files.append(system / controllers / path.lstrip("/") / "cpu.stat")
+            files.append(system / "cpu" / path.lstrip("/") / "cpu.stat")
+    return [path for path in files if os.path.exists(path)]
 
 
 def quota_throttles(files: Iterable[Path]) -> int:

@@ -49,12 +49,12 @@ def choose(core: int) -> None:
 
 def best_s(work: bytes, rounds: int, enough_s: float = 0.0) -> float | None:
     """The seconds of the work where the thread is, the best of at most so many rounds."""
-    found_s = _hash_s(work)
+    shortest_s = _hash_s(work)
     for _ in range(rounds - 1):
-        if found_s <= enough_s:
+        if shortest_s <= enough_s:
             break
-        found_s = min(found_s, _hash_s(work))
-    return found_s or None
+        shortest_s = min(shortest_s, _hash_s(work))
+    return shortest_s or None
 
 
 def _hash_s(work: bytes) -> float:

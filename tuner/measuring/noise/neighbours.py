@@ -6,7 +6,7 @@ import os
 import time
 
 from search_space.trial import OTHERS_CORES
-from tuner.measuring.noise.guard import Counters, seen_between
+from tuner.measuring.noise.guard import Counters, conditions_between
 
 LOOK_S = 0.5
 """Long enough for the kernel's ticks of 10 ms to tell a twentieth of a core."""
@@ -17,8 +17,8 @@ def busy(look_s: float = LOOK_S) -> str | None:
     counters = Counters(os.getpid())
     before = counters.read()
     time.sleep(look_s)
-    for seen in seen_between(before, counters.read(), counters.cores):
-        if seen.kind == OTHERS_CORES and seen.complaint:
-            cores = f"{seen.value:.1f} of {counters.cores} cores"
+    for condition in conditions_between(before, counters.read(), counters.cores):
+        if condition.kind == OTHERS_CORES and condition.complaint:
+            cores = f"{condition.value:.1f} of {counters.cores} cores"
             return f"Other processes take {cores}: figures are rough."
     return None

@@ -46,19 +46,21 @@ class GpuReading:
     temperature_c: int
 
 
-def seen_on_gpu(readings: Sequence[GpuReading], ours: frozenset[int]) -> tuple[Condition, ...]:
-    """What these readings mean for a call of the processes ``ours``."""
+def gpu_conditions(
+    readings: Sequence[GpuReading], own_pids: frozenset[int]
+) -> tuple[Condition, ...]:
+    """What these readings mean for a call of the processes ``own_pids``."""
     if not readings:
         return ()
-    others = max(strangers(reading.pids, ours) for reading in readings)
+    other_processes = max(strangers(reading.pids, own_pids) for reading in readings)
     reasons = 0
     for reading in readings:
         reasons |= reading.reasons
     causes = [cause for bit, cause in SLOWDOWNS.items() if reasons & bit]
     slowed = f"the GPU was slowed down by {' and '.join(causes)}" if causes else ""
-    shared = f"{others} other processes were on the GPU" if others else ""
+    shared = f"{other_processes} other processes were on the GPU" if other_processes else ""
     return (
-        Condition("gpu_others", others, shared),
+        Condition("gpu_others", other_processes, shared),
         Condition("gpu_clock_reasons", reasons, slowed),
         Condition("gpu_power_capped", float(bool(reasons & POWER_CAP))),
         Condition("gpu_sm_clock_mhz", min(reading.sm_clock_mhz for reading in readings)),
@@ -66,10 +68,10 @@ def seen_on_gpu(readings: Sequence[GpuReading], ours: frozenset[int]) -> tuple[C
     )
 
 
-def strangers(pids: frozenset[int], ours: frozenset[int]) -> int:
+def strangers(pids: frozenset[int], own_pids: frozenset[int]) -> int:
     """How many processes are not ours; in a container we see ourselves under another number."""
-    unknown = len(pids - ours)
-    return unknown if pids & ours else max(0, unknown - 1)
+    unknown = len(pids - own_pids)
+    return unknown if pids & own_pids else max(0, unknown - 1)
 
 
 class GpuWatch:
@@ -79,7 +81,7 @@ class GpuWatch:
         self._device = device
         self._read = (read or reader()) if device == "cuda" else None
         self._readings: list[GpuReading] = []
-        self._ended = threading.Event()
+        self._call_has_ended = threading.Event()
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -87,7 +89,7 @@ class GpuWatch:
         if self._read is None:
             return
         self._readings.clear()
-        self._ended.clear()
+        self._call_has_ended.clear()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
@@ -95,13 +97,13 @@ class GpuWatch:
         """What was seen since ``begin``."""
         if self._thread is None:
             return UNWATCHED if self._device == "cuda" else ()
-        self._ended.set()
+        self._call_has_ended.set()
         self._thread.join()
         self._take()
-        return seen_on_gpu(self._readings, frozenset((os.getpid(),))) or UNWATCHED
+        return gpu_conditions(self._readings, frozenset((os.getpid(),))) or UNWATCHED
 
     def _look(self) -> None:
-        while not self._ended.wait(EVERY_S):
+        while not self._call_has_ended.wait(EVERY_S):
             self._take()
 
     def _take(self) -> None:
@@ -145,7 +147,7 @@ def handle_of(nvml: Any, name: str) -> Any:
 def by_library(nvml: Any, handle: Any) -> GpuReading:
     """One look by NVML."""
     return GpuReading(
-        frozenset(found.pid for found in nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
+        frozenset(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
         int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
         int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
         int(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
