@@ -1,4 +1,4 @@
-"""What is kept: every machine, workload, study and trial, in one database."""
+"""The ledger: every machine, workload, study and trial, in one database."""
 
 from storage.place import default_url
 from storage.rows import StoredTrial

@@ -42,5 +42,5 @@ def _copy(file: Path, target: Path) -> None:
     target.touch()
     # It holds what the file holds: nobody else may read it either.
     shutil.copymode(file, target)
-    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as made:
-        source.backup(made)
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)

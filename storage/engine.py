@@ -1,4 +1,4 @@
-"""Connections: what every one of them is told, and how a transaction begins."""
+"""Connections: their options, and how a transaction begins."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def make_engine(place: Place) -> Engine:
             f"{place} needs a driver: run 'pip install psycopg psycopg-binary'"
         ) from error
     except (ArgumentError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise StoreError(f"{place} is not a valid URL: {said}") from error
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{place} is not a valid URL: {reason}") from error
     if place.is_sqlite:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)

@@ -1,4 +1,4 @@
-"""What a database says, as one line that tells the user what to do."""
+"""An error of the database as one line that says what to do next."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def explained(place: Place) -> Iterator[None]:
 
 def sentence(place: Place, error: DBAPIError) -> str:
     """The line for one error of the driver."""
-    said = " ".join(str(error.orig).split())
+    message = " ".join(str(error.orig).split())
     for part, meaning in SENTENCES.items():
-        if place.is_sqlite and part in said:
+        if place.is_sqlite and part in message:
             return f"{place} {meaning}"
-    return f"{place} refused: {said}; check that it is reachable and not changed by hand"
+    return f"{place} refused: {message}; check that it is reachable and not changed by hand"

@@ -66,10 +66,10 @@ def migrate(connection: Connection, place: Place, last: str | None) -> None:
 
     scripts = ScriptDirectory(FOLDERS[0], version_locations=FOLDERS)
 
-    def missing(heads: Any, _context: MigrationContext) -> Iterable[RevisionStep]:
+    def later_revisions(heads: Any, _context: MigrationContext) -> Iterable[RevisionStep]:
         return scripts._upgrade_revs("head", heads)
 
-    options = {"version_table": autotune_version.name, "fn": missing}
+    options = {"version_table": autotune_version.name, "fn": later_revisions}
     context = MigrationContext.configure(connection, opts=options)
     if last is not None and inspect(connection).has_table(BEFORE_ALEMBIC.name):
         context.stamp(scripts, last)

@@ -105,8 +105,8 @@ def _look(place: Place) -> str | None:
 def _without_locks(place: Place, error: OperationalError) -> Place:
     # In a folder that cannot be written, SQLite cannot make its files for locks. It can do without
     # them only if no writer left anything beside the file, which would be passed over.
-    beside = [Path(f"{place.file}{ending}") for ending in ("-wal", "-journal")]
-    if place.file is None or any(path.exists() and path.stat().st_size for path in beside):
+    logs = [Path(f"{place.file}{ending}") for ending in ("-wal", "-journal")]
+    if place.file is None or any(path.exists() and path.stat().st_size for path in logs):
         raise error
     return place.immutable
 

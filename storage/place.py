@@ -39,9 +39,9 @@ class Place:
         try:
             url = make_url(text)
         except (ArgumentError, ValueError) as error:
-            shown = re.sub("//[^/]*@", "//***@", text)
+            safe_text = re.sub("//[^/]*@", "//***@", text)
             raise StoreError(
-                f"{shown!r} names no store: give a file such as history.db or a URL such as "
+                f"{safe_text!r} names no store: give a file such as history.db or a URL such as "
                 "postgresql://user@host/name"
             ) from error
         return cls(url.set(drivername=DEFAULT_DRIVERS.get(url.drivername, url.drivername)))

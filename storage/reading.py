@@ -41,11 +41,11 @@ def read_trials(
     connection: Connection, conditions: list[ColumnElement[bool]], place: Place
 ) -> list[StoredTrial]:
     """The trials for which every condition holds; raises StoreError if one cannot be read."""
-    chosen = select(*COLUMNS).select_from(TRIALS).where(*conditions).order_by(trial.c.number)
+    trial_rows = select(*COLUMNS).select_from(TRIALS).where(*conditions).order_by(trial.c.number)
     numbers = select(trial.c.number).select_from(TRIALS).where(*conditions)
-    rows = connection.execute(chosen).mappings().all()
+    rows = connection.execute(trial_rows).mappings().all()
     parts = Parts()
     for table in PARTS:
-        mine = select(table).where(table.c.trial_number.in_(numbers))
-        parts.add(table, connection.execute(mine.order_by(*table.primary_key)).mappings())
+        part_rows = select(table).where(table.c.trial_number.in_(numbers))
+        parts.add(table, connection.execute(part_rows.order_by(*table.primary_key)).mappings())
     return [stored_trial(row, parts, place) for row in rows]

@@ -23,7 +23,7 @@ from storage.schema import condition, failure, fidelity, memory, sample, work
 
 Values = dict[str, Any]
 PARTS = (sample, memory, fidelity, condition, work, failure)
-"""The tables that hold what became of a trial."""
+"""The tables that hold the outcome of a trial."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +41,27 @@ class StoredTrial:
     """The space of its study: knob to choices; pins leave one."""
 
 
-def machine_values(found: Machine) -> Values:
+def machine_values(machine: Machine) -> Values:
     """The row of the hardware."""
     return {
-        "fingerprint": found.fingerprint,
-        "device": found.device,
-        "device_name": found.device_name,
-        "facts": canonical_json(found.hardware),
+        "fingerprint": machine.fingerprint,
+        "device": machine.device,
+        "device_name": machine.device_name,
+        "facts": canonical_json(machine.hardware),
     }
 
 
-def software_values(found: Machine) -> Values:
+def software_values(machine: Machine) -> Values:
     """The row of the installed versions."""
-    versions = canonical_json(dict(found.packages))
-    return {"fingerprint": found.software_fingerprint, "versions": versions}
+    versions = canonical_json(dict(machine.packages))
+    return {"fingerprint": machine.software_fingerprint, "versions": versions}
 
 
-def workload_values(asked: Workload) -> Values:
+def workload_values(workload: Workload) -> Values:
     """The row of the workload; the model's name is no part of its facts."""
-    facts = asdict(asked)
+    facts = asdict(workload)
     model = facts.pop("model")
-    return {"fingerprint": asked.fingerprint, "model": model, "facts": canonical_json(facts)}
+    return {"fingerprint": workload.fingerprint, "model": model, "facts": canonical_json(facts)}
 
 
 def config_values(trial: Trial) -> Values:
@@ -78,9 +78,11 @@ def trial_values(trial: Trial) -> Values:
 
 
 def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
-    """The rows of what became of the trial, for each of PARTS that has any."""
+    """The rows of the trial's outcome, for each of PARTS that has any."""
     outcome, of_trial = trial.outcome, {"trial_number": trial.number}
-    conditions = [of_trial | {"position": i} | _seen(c) for i, c in enumerate(outcome.conditions)]
+    conditions = [
+        of_trial | {"position": i} | _condition_values(c) for i, c in enumerate(outcome.conditions)
+    ]
     if isinstance(outcome, Failure):
         facts = asdict(outcome) | {"kind": outcome.kind.value}
         del facts["conditions"]
@@ -97,14 +99,14 @@ def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
     fidelities = [
         of_trial | {"metric": metric, "value": value} for metric, value in outcome.fidelity.items()
     ]
-    asked = [of_trial | {"metric": name, "value": value} for name, value in outcome.work.items()]
-    parts = [(sample, samples), (memory, peaks), (fidelity, fidelities), (work, asked)]
+    figures = [of_trial | {"metric": name, "value": value} for name, value in outcome.work.items()]
+    parts = [(sample, samples), (memory, peaks), (fidelity, fidelities), (work, figures)]
     parts.append((condition, conditions))
     return [(table, rows) for table, rows in parts if rows]
 
 
-def _seen(found: Condition) -> Values:
-    facts = asdict(found)
+def _condition_values(condition: Condition) -> Values:
+    facts = asdict(condition)
     return facts | {"sample_kind": facts.pop("sample"), "sample_position": facts.pop("position")}
 
 
@@ -135,8 +137,8 @@ class Parts:
         turns = {kind: tuple(series) for kind, series in numbers.items()}
         peaks = tuple(_peak(row) for row in self._of(memory, number))
         metrics = {row["metric"]: row["value"] for row in self._of(fidelity, number)}
-        asked = {row["metric"]: row["value"] for row in self._of(work, number)}
-        return Measurement(seconds, peaks, metrics, conditions, asked, images, counted, turns)
+        figures = {row["metric"]: row["value"] for row in self._of(work, number)}
+        return Measurement(seconds, peaks, metrics, conditions, figures, images, counted, turns)
 
     def _of(self, table: Table, number: int) -> list[RowMapping]:
         return self._rows.get((table.name, number), [])
@@ -171,8 +173,8 @@ def _peak(row: RowMapping) -> Peak:
 
 
 def _condition(row: RowMapping) -> Condition:
-    seen = (row["kind"], row["value"], row["complaint"])
-    return Condition(*seen, row["sample_kind"], row["sample_position"])
+    values = (row["kind"], row["value"], row["complaint"])
+    return Condition(*values, row["sample_kind"], row["sample_position"])
 
 
 def machine_of(row: RowMapping) -> Machine:

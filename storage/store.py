@@ -1,4 +1,4 @@
-"""The ledger: what was tried, and what became of it."""
+"""The ledger: every trial and its outcome."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ class Store:
             config_id = identify(connection, schema.config, config_values(trial))
             row = trial_values(trial) | {"study_id": study_id, "config_id": config_id}
             key: Any = connection.execute(insert(schema.trial).values(row)).inserted_primary_key
-            numbered = replace(trial, number=key.number, study_id=study_id, budget=budget)
-            for table, rows in part_values(numbered):
+            stored = replace(trial, number=key.number, study_id=study_id, budget=budget)
+            for table, rows in part_values(stored):
                 connection.execute(insert(table), rows)
-        return numbered
+        return stored
 
     def of_workload(self, machine: Machine, workload: Workload) -> list[Trial]:
         """Every trial of this hardware, software and workload, within whatever budget and space."""
@@ -135,18 +135,18 @@ class Store:
     def elsewhere(self, machine: Machine, workload: Workload) -> list[tuple[Machine, int]]:
         """Other machines or versions that have trials of the workload, and how many each."""
         facts, versions = schema.machine.c.facts, schema.software.c.versions
-        mine = (schema.machine.c.fingerprint == machine.fingerprint) & (
+        is_this_machine = (schema.machine.c.fingerprint == machine.fingerprint) & (
             schema.software.c.fingerprint == machine.software_fingerprint
         )
-        counted = (
+        query = (
             select(facts.label("machine_facts"), versions, func.count().label("trials"))
             .select_from(TRIALS)
-            .where(schema.workload.c.fingerprint == workload.fingerprint, ~mine)
+            .where(schema.workload.c.fingerprint == workload.fingerprint, ~is_this_machine)
             .group_by(facts, versions)
             .order_by(func.max(schema.trial.c.number))
         )
         with explained(self._place), transaction(self._engine) as connection:
-            rows = connection.execute(counted).mappings().all()
+            rows = connection.execute(query).mappings().all()
         return [(machine_of(row), row["trials"]) for row in rows]
 
     def trials(self, model: str | None = None, study_id: int | None = None) -> list[StoredTrial]:
@@ -165,10 +165,10 @@ class Store:
         raise UsageError(f"no trial {number} in {self._place}: list them with 'tune trials'")
 
     def _budget(self, connection: Connection, study_id: int) -> Budget:
-        known = schema.study.c
-        columns = (known.memory_bytes, known.host_memory_bytes, known.quality)
-        limits = select(*columns).where(known.id == study_id)
-        row = connection.execute(limits).mappings().one_or_none()
+        columns = schema.study.c
+        limits = (columns.memory_bytes, columns.host_memory_bytes, columns.quality)
+        query = select(*limits).where(columns.id == study_id)
+        row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise StoreError(f"no study {study_id} in {self._place}: open it before adding trials")
         return budget_of(row)

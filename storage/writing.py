@@ -15,13 +15,13 @@ INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.
 
 def identify(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
     """The id of the row with this fingerprint, which is inserted if there is none."""
-    known = select(table.c.id).where(table.c.fingerprint == values["fingerprint"])
-    number: int | None = connection.scalar(known)
+    query = select(table.c.id).where(table.c.fingerprint == values["fingerprint"])
+    number: int | None = connection.scalar(query)
     if number is None:
         # Another process may be first, where SQLite's lock does not keep it out.
         new = INSERTS[connection.dialect.name](table).values(values).on_conflict_do_nothing()
         connection.execute(new)
-        number = connection.execute(known).scalar_one()
+        number = connection.execute(query).scalar_one()
     return number
 
 

@@ -33,7 +33,7 @@ def upgrade(connection: Connection) -> None:
         workload = json.loads(facts)
         batch = json.loads(choices).get("batch", "as-asked")
         times = int(batch.removeprefix("times-")) if batch.startswith("times-") else 1
-        known = {"number": number, "images": workload["batch_size"] * times}
-        connection.execute(text("UPDATE trial SET images = :images WHERE number = :number"), known)
+        values = {"number": number, "images": workload["batch_size"] * times}
+        connection.execute(text("UPDATE trial SET images = :images WHERE number = :number"), values)
         for statement in UNDIVIDED if workload.get("throughput") else ():
-            connection.execute(text(statement), known)
+            connection.execute(text(statement), values)

@@ -36,8 +36,8 @@ def upgrade(connection: Connection) -> None:
     for calls in rounds.values():
         times = sorted({began_s for began_s, *_ in calls})
         for began_s, number, kind, position in calls:
-            known = {"number": number, "kind": kind, "position": position}
-            connection.execute(text(NUMBERED), known | {"turn": times.index(began_s)})
+            values = {"number": number, "kind": kind, "position": position}
+            connection.execute(text(NUMBERED), values | {"turn": times.index(began_s)})
     connection.exec_driver_sql("DELETE FROM condition WHERE kind = 'turn_unix_s'")
     close_gaps(connection)
 
@@ -48,6 +48,6 @@ def close_gaps(connection: Connection) -> None:
     # In order, so that none is moved to where another still is.
     for number, position in connection.execute(text(LEFT)).all():
         if position != places[number]:
-            known = {"number": number, "position": position, "place": places[number]}
-            connection.execute(text(MOVED), known)
+            values = {"number": number, "position": position, "place": places[number]}
+            connection.execute(text(MOVED), values)
         places[number] += 1
