@@ -9,7 +9,7 @@ from search_space.budget import Budget
 from search_space.hardware.detect import usable_host_bytes
 from tuner.measuring.memory.device import COUNTERS, Counters, DeviceMemory, DeviceReading
 from tuner.measuring.memory.gauge import highest, most_kept
-from tuner.measuring.memory.host import Held, parse_status
+from tuner.measuring.memory.host import HostReading, parse_status
 from tuner.measuring.memory.limits import STOP, STOP_SLACK_BYTES, file_bytes, fraction, stop_bytes
 
 MIB = 2**20
@@ -18,12 +18,12 @@ GIB = 2**30
 
 def account(anonymous, files, swapped=0, highest_bytes=None):
     resident = anonymous + files
-    return Held(highest_bytes or resident, resident, files, swapped)
+    return HostReading(highest_bytes or resident, resident, files, swapped)
 
 
 def test_a_status_is_read_in_bytes():
     text = "Name:\tx\nVmHWM:\t 30 kB\nVmRSS:\t 20 kB\nRssFile:\t 5 kB\nVmSwap:\t 2 kB\n"
-    assert parse_status(text) == Held(30 * 1024, 20 * 1024, 5 * 1024, 2 * 1024)
+    assert parse_status(text) == HostReading(30 * 1024, 20 * 1024, 5 * 1024, 2 * 1024)
     assert parse_status(text).kept_bytes == 17 * 1024
 
 

@@ -10,7 +10,13 @@ from collections.abc import Callable
 
 from search_space.trial import Peak
 from tuner.measuring.memory.device import DeviceMemory
-from tuner.measuring.memory.host import FAULT_BYTES, Held, held, page_faults, reset_highest
+from tuner.measuring.memory.host import (
+    FAULT_BYTES,
+    HostReading,
+    page_faults,
+    read_host,
+    reset_highest,
+)
 
 SET_UP = ("load", "record", "engine", "export", "calibrate", "quantize", "session")
 """The phases before the calls: their files are read once."""
@@ -29,13 +35,13 @@ class HostPeak:
 
     def __init__(self) -> None:
         reset_highest()
-        self._last, self._faults = held(), page_faults()
+        self._last, self._faults = read_host(), page_faults()
         self.resident_bytes = 0
         self.kept_bytes = 0
 
     def sample(self) -> None:
         """End an interval and begin the next."""
-        now, faults = held(), page_faults()
+        now, faults = read_host(), page_faults()
         reset_highest()
         self.resident_bytes = max(self.resident_bytes, highest(self._last, now))
         kept_bytes = most_kept(self._last, now, (faults - self._faults) * FAULT_BYTES)
@@ -56,17 +62,17 @@ class HostPeak:
 def counted_bytes(process: int, phase: str) -> int:
     """What a process holds now of what counts in the phase, 0 when it has gone."""
     with contextlib.suppress(OSError, RuntimeError):
-        now = held(process)
+        now = read_host(process)
         return now.kept_bytes if phase in SET_UP else now.resident_bytes + now.swapped_bytes
     return 0
 
 
-def highest(before: Held, after: Held) -> int:
+def highest(before: HostReading, after: HostReading) -> int:
     """The most that was resident or swapped out between two samples."""
     return after.highest_bytes + max(before.swapped_bytes, after.swapped_bytes)
 
 
-def most_kept(before: Held, after: Held, faulted_bytes: int) -> int:
+def most_kept(before: HostReading, after: HostReading, faulted_bytes: int) -> int:
     """The most that the kernel could not have dropped between two samples.
 
     ``faulted_bytes`` is the most memory that came in by page faults.

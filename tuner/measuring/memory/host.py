@@ -15,7 +15,7 @@ YOUNG_S = 0.1
 
 
 @dataclass(frozen=True)
-class Held:
+class HostReading:
     """What one process holds now, and the most it was resident with since the last reset.
 
     Of what is resident, ``file_bytes`` are pages of mapped files.
@@ -32,7 +32,7 @@ class Held:
         return self.resident_bytes - self.file_bytes + self.swapped_bytes
 
 
-def held(process: int | str = "self") -> Held:
+def read_host(process: int | str = "self") -> HostReading:
     """The account of one process; raises RuntimeError where the host gives none.
 
     Never ``ru_maxrss`` on Linux: a child inherits it from its parent.
@@ -44,15 +44,15 @@ def held(process: int | str = "self") -> Held:
 
     memory = psutil.Process(None if process == "self" else int(process)).memory_info()
     if platform.system() == "Windows":
-        return Held(memory.peak_wset, memory.rss, 0, 0)
+        return HostReading(memory.peak_wset, memory.rss, 0, 0)
     import resource
 
     # macOS counts it in bytes.
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if process == "self" else 0
-    return Held(max(highest, memory.rss), memory.rss, 0, 0)
+    highest_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if process == "self" else 0
+    return HostReading(max(highest_bytes, memory.rss), memory.rss, 0, 0)
 
 
-def parse_status(text: str) -> Held:
+def parse_status(text: str) -> HostReading:
     """The account in the words of Linux's ``/proc/PID/status``; raises RuntimeError."""
     lines = (line.partition(":") for line in text.splitlines())
     values = {name: value.split() for name, _, value in lines}
@@ -60,7 +60,7 @@ def parse_status(text: str) -> Held:
         sizes = (
             int(values[name][0]) * KILOBYTE for name in ("VmHWM", "VmRSS", "RssFile", "VmSwap")
         )
-        return Held(*sizes)
+        return HostReading(*sizes)
     except KeyError as error:
         raise RuntimeError(f"the kernel gives no {error.args[0]}: no peak to be measured") from None
 
@@ -100,7 +100,7 @@ def kept_bytes(process: int) -> int:
 
     # The account of a process that is ending has no sizes left.
     with contextlib.suppress(OSError, RuntimeError, psutil.Error):
-        return held(process).kept_bytes
+        return read_host(process).kept_bytes
     return 0
 
 
