@@ -41,7 +41,10 @@ class Budget:
             (self.memory_bytes, other.memory_bytes),
             (self.host_bytes, other.host_bytes),
         )
-        return all(mine is None or (its is not None and its <= mine) for mine, its in pairs)
+        return all(
+            own_bytes is None or (other_bytes is not None and other_bytes <= own_bytes)
+            for own_bytes, other_bytes in pairs
+        )
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Budget:

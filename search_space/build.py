@@ -28,8 +28,8 @@ class Entry:
     @property
     def function(self) -> Callable[..., Any]:
         """What the pipeline calls."""
-        found: Callable[..., Any] = getattr(self.owner, self.attribute)
-        return found
+        function: Callable[..., Any] = getattr(self.owner, self.attribute)
+        return function
 
     def replace(self, function: Callable[..., Any]) -> Callable[[], None]:
         """Have the pipeline call another function; returns what takes that back.
@@ -126,8 +126,8 @@ class Build:
         if part == "vae_engine":
             vae = getattr(self.pipe, "vae", None)
             return [] if vae is None else [Entry("vae", vae, "decode")]
-        found = self.denoisers() if part == "engine" else self.text_encoders()
-        return [Entry(name, model, "forward") for name, model in found.items()]
+        models = self.denoisers() if part == "engine" else self.text_encoders()
+        return [Entry(name, model, "forward") for name, model in models.items()]
 
     def record(self) -> dict[str, Example]:
         """What each model of the pipeline is called with, by name, from one call.
@@ -139,27 +139,29 @@ class Build:
         self.enter("record")
         entries = [entry for part in PARTS for entry in self.entries(part)]
         outputs: dict[str, Any] = {}
-        undo = [entry.replace(self._once(entry.name, entry.function, outputs)) for entry in entries]
+        restores = [
+            entry.replace(self._once(entry.name, entry.function, outputs)) for entry in entries
+        ]
         try:
             self.pipe(**self.call)
         finally:
-            for restore in undo:
+            for restore in restores:
                 restore()
         return self.examples
 
     @contextmanager
     def recorded_inputs(
         self,
-        kept: dict[str, list[tuple[Any, Any]]],
+        calls: dict[str, list[tuple[Any, Any]]],
         parts: tuple[str, ...] = ("engine", "vae_engine"),
     ) -> Iterator[None]:
-        """Add the arguments of every call of the first model of each part to ``kept`` by name."""
+        """Add the arguments of every call of the first model of each part to ``calls`` by name."""
         entries = [entry for part in parts for entry in self.entries(part)[:1]]
-        undo = [keeping(entry, kept.setdefault(entry.name, [])) for entry in entries]
+        restores = [keeping(entry, calls.setdefault(entry.name, [])) for entry in entries]
         try:
             yield
         finally:
-            for restore in undo:
+            for restore in restores:
                 restore()
 
     def _once(
@@ -193,11 +195,11 @@ def keeping(entry: Entry, calls: list[tuple[Any, Any]]) -> Callable[[], None]:
     decode = entry.function
 
     @functools.wraps(decode, updated=())
-    def kept(*args: Any, **kwargs: Any) -> Any:
+    def recording(*args: Any, **kwargs: Any) -> Any:
         calls.append((args, kwargs))
         return decode(*args, **kwargs)
 
-    return entry.replace(kept)
+    return entry.replace(recording)
 
 
 def without_data(leaf: Any) -> Any:

@@ -16,18 +16,18 @@ from search_space.knob import Knob, MoreChoices, Probe
 @cache
 def all_knobs() -> tuple[Knob, ...]:
     """Every knob of the package ``search_space.knobs``, in the order in which they act."""
-    names = [found.name for found in pkgutil.iter_modules(knob_files.__path__)]
+    names = [module.name for module in pkgutil.iter_modules(knob_files.__path__)]
     modules = [importlib.import_module(f"{knob_files.__name__}.{name}") for name in names]
     parts = [part for module in modules for part in vars(module).values()]
     more = [part for part in parts if isinstance(part, MoreChoices)]
-    found = [_joined(part, more) for part in parts if isinstance(part, Knob)]
-    return tuple(sorted(found, key=lambda knob: (knob.stage, knob.name)))
+    knobs = [_joined(part, more) for part in parts if isinstance(part, Knob)]
+    return tuple(sorted(knobs, key=lambda knob: (knob.stage, knob.name)))
 
 
 def _joined(knob: Knob, more: Sequence[MoreChoices]) -> Knob:
-    mine = [part for part in more if part.knob == knob.name]
-    choices = knob.choices + tuple(choice for part in mine for choice in part.choices)
-    parts: tuple[Knob | MoreChoices, ...] = (knob, *mine)
+    additions = [part for part in more if part.knob == knob.name]
+    choices = knob.choices + tuple(choice for part in additions for choice in part.choices)
+    parts: tuple[Knob | MoreChoices, ...] = (knob, *additions)
     probes = {name: probe for part in parts for name, probe in part.probes.items()}
     return Knob(knob.name, knob.stage, choices, knob.doc, probes)
 

@@ -75,8 +75,8 @@ BASELINE = Config()
 
 def environment(config: Mapping[str, str]) -> dict[str, str]:
     """The variables that must be set before the process of this config starts."""
-    wanted = [step.choice.environment(step.choice.value) for step in steps(config)]
-    return {name: value for variables in wanted for name, value in variables.items()}
+    variable_sets = [step.choice.environment(step.choice.value) for step in steps(config)]
+    return {name: value for variables in variable_sets for name, value in variables.items()}
 
 
 def final_call(config: Mapping[str, str], call: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Step:
         self.choice.apply(build, self.choice.value)
 
     def effect(self, build: Build) -> str | None:
-        """None where the choice is seen to act, otherwise what was seen instead."""
+        """None where the choice acts, otherwise the sentence that says why it does not."""
         return self.choice.effect(build, self.choice.value)
 
 

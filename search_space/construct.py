@@ -18,9 +18,9 @@ def construct(build: Build, config: Mapping[str, str], before: Before | None = N
     ``before`` is called ahead of each step with its stage. Raises what diffusers and the knobs
     raise.
     """
-    todo = steps(config)
+    steps_to_run = steps(config)
     for stage in Stage:
-        for step in todo:
+        for step in steps_to_run:
             if step.stage is stage:
                 if before is not None:
                     before(stage)
@@ -33,9 +33,9 @@ def construct(build: Build, config: Mapping[str, str], before: Before | None = N
 
 
 def no_effect(build: Build, config: Mapping[str, str]) -> str | None:
-    """The first choice of the config that is not seen to act, with what was seen; or None."""
+    """The first choice of the config that does not act, and how that shows; or None."""
     for step in steps(config):
-        seen = step.effect(build)
-        if seen:
-            return f"{step.name}={step.choice.value} had no effect: {seen}"
+        reason = step.effect(build)
+        if reason:
+            return f"{step.name}={step.choice.value} had no effect: {reason}"
     return None

@@ -45,8 +45,8 @@ def excess(fidelity: Fidelity, tier: Tier) -> float:
     limits = {name: limit for name, limit in LIMITS[tier].items() if name in fidelity}
     if tier is not Tier.EXACT:
         limits = {name: eased(name, limit, fidelity) for name, limit in limits.items()}
-    beyond = (_excess_of(name, fidelity[name], limit) for name, limit in limits.items())
-    return max(beyond, default=-1.0)
+    excesses = (_excess_of(name, fidelity[name], limit) for name, limit in limits.items())
+    return max(excesses, default=-1.0)
 
 
 def eased(name: str, limit: float, fidelity: Fidelity) -> float:

@@ -82,11 +82,11 @@ class Need:
     @property
     def each(self) -> tuple[Need, ...]:
         """The needs that join no others, in the order in which they are looked at."""
-        return tuple(one for part in self.parts for one in part.each) or (self,)
+        return tuple(need for part in self.parts for need in part.each) or (self,)
 
     def unmet(self, context: Context) -> Need | None:
         """The first of ``each`` that is missing: what choices that cannot be had are grouped by."""
-        return next((one for one in self.each if one(context)), None)
+        return next((need for need in self.each if need(context)), None)
 
 
 Note = Callable[[Context], "str | None"]
@@ -140,10 +140,10 @@ class Conflict:
     where: Need = nothing
     only: tuple[str, ...] = ()
 
-    def between(self, mine: str, theirs: str, context: Context) -> str | None:
+    def between(self, value: str, other_value: str, context: Context) -> str | None:
         """The reason why the two values exclude each other, or None."""
-        excluded = theirs not in self.only if self.only else theirs in self.others
-        if not excluded or (self.choices and mine not in self.choices):
+        excluded = other_value not in self.only if self.only else other_value in self.others
+        if not excluded or (self.choices and value not in self.choices):
             return None
         return None if self.where(context) else self.reason
 

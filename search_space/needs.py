@@ -22,14 +22,14 @@ def need(what: str) -> Callable[[Callable[[Context], str | None]], Need]:
 
 def every(*needs: Need) -> Need:
     """All of the needs, in order: the first that is missing is the answer."""
-    each = tuple(one for joined in needs for one in joined.each if one is not nothing)
-    if len(each) < 2:
-        return each[0] if each else nothing
+    parts = tuple(part for joined in needs for part in joined.each if part is not nothing)
+    if len(parts) < 2:
+        return parts[0] if parts else nothing
 
     def first_missing(context: Context) -> str | None:
-        return next((reason for one in each if (reason := one(context))), None)
+        return next((reason for part in parts if (reason := part(context))), None)
 
-    return Need(listed(one.what for one in each), first_missing, each)
+    return Need(listed(part.what for part in parts), first_missing, parts)
 
 
 def listed(words: Iterable[str], joint: str = "and") -> str:
@@ -57,10 +57,10 @@ def device(*kinds: str, what: str = "it") -> Need:
 
     @need(named)
     def device_of_a_kind(context: Context) -> str | None:
-        found = context.machine.device
-        if found in kinds:
+        kind = context.machine.device
+        if kind in kinds:
             return None
-        return f"{what} needs {named}; this machine's device is {found}"
+        return f"{what} needs {named}; this machine's device is {kind}"
 
     return device_of_a_kind
 

@@ -64,25 +64,27 @@ def portfolio(space: Space) -> list[Config]:
     out.
     """
     seeds: list[Config] = []
-    for known in KNOWN_GOOD.get(space.context.machine.device, ANYWHERE):
-        kept = {name: value for name, value in known.items() if value in space.choices[name]}
-        seed = Config({**kept, **space.fix})
-        if seed and seed not in seeds and _promising(known, kept, space) and space.holds(seed):
+    for good in KNOWN_GOOD.get(space.context.machine.device, ANYWHERE):
+        available = {name: value for name, value in good.items() if value in space.choices[name]}
+        seed = Config({**available, **space.fix})
+        if seed and seed not in seeds and _promising(good, available, space) and space.holds(seed):
             seeds.append(seed)
     return seeds
 
 
 def sparing(space: Space) -> list[Config]:
     """The sparing configs that the space holds, with the pins applied."""
-    seeds = [Config({**known, **space.fix}) for known in SPARING if _possible(known, space)]
+    seeds = [Config({**config, **space.fix}) for config in SPARING if _possible(config, space)]
     return [seed for seed in seeds if space.holds(seed)]
 
 
-def _possible(known: Mapping[str, str], space: Space) -> bool:
-    return all(value in space.choices[name] for name, value in known.items())
+def _possible(config: Mapping[str, str], space: Space) -> bool:
+    return all(value in space.choices[name] for name, value in config.items())
 
 
-def _promising(known: Mapping[str, str], kept: Mapping[str, str], space: Space) -> bool:
-    lost = known.keys() - kept.keys() - space.fix.keys()
+def _promising(good: Mapping[str, str], available: Mapping[str, str], space: Space) -> bool:
+    lost = good.keys() - available.keys() - space.fix.keys()
     native = ("fp32", *space.context.machine.native_dtypes)
-    return not lost & {"precision", "cache", *PARTS} and kept.get("precision", "fp32") in native
+    return (
+        not lost & {"precision", "cache", *PARTS} and available.get("precision", "fp32") in native
+    )

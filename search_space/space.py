@@ -67,14 +67,14 @@ class Space:
 
     def clash(self, config: Mapping[str, str]) -> str | None:
         """Why two choices of the config exclude each other, or None."""
-        chosen = completed(config)
+        choices = completed(config)
         for step in steps(config):
             for conflict in step.choice.conflicts:
-                theirs = chosen.get(conflict.knob, "")
-                reason = conflict.between(step.choice.value, theirs, self.context)
+                other = choices.get(conflict.knob, "")
+                reason = conflict.between(step.choice.value, other, self.context)
                 if reason:
-                    mine = f"{step.name}={step.choice.value}"
-                    return f"{mine} does not go with {conflict.knob}={theirs}: {reason}"
+                    choice = f"{step.name}={step.choice.value}"
+                    return f"{choice} does not go with {conflict.knob}={other}: {reason}"
         return None
 
     def supported(self, config: Mapping[str, str]) -> dict[str, str]:
@@ -84,20 +84,20 @@ class Space:
         """
         for step in steps(config):
             for conflict in step.choice.conflicts:
-                mine = not conflict.choices or step.choice.value in conflict.choices
-                asked = [one for one in conflict.only if one in self.choices[conflict.knob]]
-                stands = completed(config)[conflict.knob] in asked
-                if mine and asked and not stands and conflict.knob not in config:
-                    return self.supported({**config, conflict.knob: asked[0]})
+                applies = not conflict.choices or step.choice.value in conflict.choices
+                choices = self.choices[conflict.knob]
+                available = [value for value in conflict.only if value in choices]
+                stands = completed(config)[conflict.knob] in available
+                if applies and available and not stands and conflict.knob not in config:
+                    return self.supported({**config, conflict.knob: available[0]})
         return dict(config)
 
     def holds(self, config: Mapping[str, str]) -> bool:
         """Whether the config lies in this space: pins kept, choices available, no clash."""
-        chosen = completed(config)
-        known = set(self.choices) >= set(chosen)
+        choices = completed(config)
         return (
-            known
-            and all(chosen[name] in values for name, values in self.choices.items())
+            set(self.choices) >= set(choices)
+            and all(choices[name] in values for name, values in self.choices.items())
             and self.clash(config) is None
         )
 

@@ -88,9 +88,9 @@ def complaints(conditions: Iterable[Condition]) -> str | None:
         if condition.complaint:
             kinds.setdefault(condition.kind, []).append(condition)
     sentences = []
-    for found in kinds.values():
-        worst = max(found, key=lambda condition: condition.value)
-        where = f" ({len(found)} x {worst.sample})" if worst.sample else ""
+    for group in kinds.values():
+        worst = max(group, key=lambda condition: condition.value)
+        where = f" ({len(group)} x {worst.sample})" if worst.sample else ""
         sentences.append(worst.complaint + where)
     return "; ".join(sentences) or None
 
@@ -130,13 +130,14 @@ class Measurement:
     @property
     def unstable(self) -> str | None:
         """Why the config had not come to rest when it was timed, or None."""
-        return complaints(found for found in self.conditions if found.kind == RECOMPILES)
+        return complaints(each for each in self.conditions if each.kind == RECOMPILES)
 
     @property
     def others_cores(self) -> float:
         """How many cores other processes took on average while calls were timed."""
-        seen = [one.value for one in self.conditions if one.kind == OTHERS_CORES and one.sample]
-        return fmean(seen) if seen else 0.0
+        of_calls = [condition for condition in self.conditions if condition.sample]
+        values = [each.value for each in of_calls if each.kind == OTHERS_CORES]
+        return fmean(values) if values else 0.0
 
     @property
     def psnr_db(self) -> float | None:
@@ -165,7 +166,7 @@ class Measurement:
 
     def turns_s(self, calm: bool = False) -> dict[int, float]:
         """The seconds of each call that was interleaved, or of the calm ones, by the turn."""
-        busy = {(seen.sample, seen.position) for seen in self.conditions if seen.complaint}
+        busy = {(each.sample, each.position) for each in self.conditions if each.complaint}
         return {
             turn: self.seconds[kind][position]
             for kind, turns in self.turns.items()
@@ -268,15 +269,15 @@ class Trial:
         return failure is not None and failure.kind in kinds and self.counts(budget)
 
 
-def too_far(measured: Measurement, quality: Tier) -> Failure | None:
+def too_far(measurement: Measurement, quality: Tier) -> Failure | None:
     """Why the output is further from the reference than ``quality`` allows, or None."""
-    if not measured.compared or excess(measured.fidelity, quality) <= 0:
+    if not measurement.compared or excess(measurement.fidelity, quality) <= 0:
         return None
-    tier = measured.tier
-    found = f"the image is {tier.value if tier else 'further than lossy'}, not {quality.value}"
-    metrics = f"PSNR {measured.fidelity['psnr_db']:.1f} dB"
-    if "ssim" in measured.fidelity:
-        metrics += f", SSIM {measured.fidelity['ssim']:.3f}"
-    if "lpips" in measured.fidelity:
-        metrics += f", LPIPS {measured.fidelity['lpips']:.3f}"
-    return Failure(FailureKind.TOO_FAR, f"{found}: {metrics}", peak_bytes=measured.peak_bytes)
+    tier = measurement.tier
+    sentence = f"the image is {tier.value if tier else 'further than lossy'}, not {quality.value}"
+    metrics = f"PSNR {measurement.fidelity['psnr_db']:.1f} dB"
+    if "ssim" in measurement.fidelity:
+        metrics += f", SSIM {measurement.fidelity['ssim']:.3f}"
+    if "lpips" in measurement.fidelity:
+        metrics += f", LPIPS {measurement.fidelity['lpips']:.3f}"
+    return Failure(FailureKind.TOO_FAR, f"{sentence}: {metrics}", peak_bytes=measurement.peak_bytes)

@@ -90,13 +90,13 @@ def check_workload(workload: Workload, spec: PipelineSpec) -> None:
     frames = workload.num_frames
     if frames is not None and "num_frames" not in spec.call_parameters:
         raise UsageError(f"{spec.class_name} makes images: leave --num-frames out")
-    asked = {
+    options = {
         "--height": ("height", workload.height_px),
         "--width": ("width", workload.width_px),
         "--steps": ("num_inference_steps", workload.steps),
         "--guidance-scale": ("guidance_scale", workload.guidance_scale),
     }
-    for option, (argument, value) in asked.items():
+    for option, (argument, value) in options.items():
         if value is not None and argument not in spec.call_parameters:
             raise UsageError(f"{spec.class_name} takes no {argument}: leave {option} out")
     if frames is not None and (frames - 1) % spec.frame_multiple:

@@ -24,13 +24,13 @@ def memory_limit(process: Path = Path("/proc/self")) -> int | None:
 
 def memory_left(process: Path = Path("/proc/self")) -> int | None:
     """The least that these groups still give, None without a limit."""
-    left = []
+    rests_bytes = []
     for kind, place, limit_bytes in _limited(process):
         with contextlib.suppress(OSError, ValueError):
-            held_bytes = int((place / HELD[kind]).read_text())
+            used_bytes = int((place / HELD[kind]).read_text())
             stat = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
-            left.append(limit_bytes - held_bytes + int(stat.get(DROPPED[kind], 0)))
-    return min(left, default=None)
+            rests_bytes.append(limit_bytes - used_bytes + int(stat.get(DROPPED[kind], 0)))
+    return min(rests_bytes, default=None)
 
 
 def _limited(process: Path) -> Iterator[tuple[str, Path, int]]:

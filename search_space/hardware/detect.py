@@ -57,25 +57,25 @@ def detect(device: str | None) -> Machine:
 
     Its probes are not tried. Raises UsageError where the device asked for is not there.
     """
-    found = device or next(kind for kind in KINDS if absent(kind) is None)
-    reason = absent(found)
+    kind = device or next(kind for kind in KINDS if absent(kind) is None)
+    reason = absent(kind)
     if reason:
-        raise UsageError(f"the device {found!r} cannot be used: {reason}")
+        raise UsageError(f"the device {kind!r} cannot be used: {reason}")
     import torch
 
     host_bytes = usable_host_bytes()
-    name, device_bytes = _device(found)
+    name, device_bytes = _device(kind)
     return Machine(
-        device=found,
+        device=kind,
         device_name=name,
         device_bytes=device_bytes or host_bytes,
         host_bytes=host_bytes,
         cores=logical_cores(),
         system=f"{platform.system()} {platform.machine()}",
-        native_dtypes=native_dtypes(found),
-        device_count=_device_count(found),
+        native_dtypes=native_dtypes(kind),
+        device_count=_device_count(kind),
         threads=torch.get_num_threads(),
-        int8_saturates=int8_saturates(found),
+        int8_saturates=int8_saturates(kind),
         packages=_packages(),
     )
 
@@ -204,11 +204,11 @@ def int8_saturates(kind: str) -> bool:
 
 
 def _packages() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found | {name: version for name, version in _runtime().items() if version}
+            versions[package] = metadata.version(package)
+    return versions | {name: version for name, version in _runtime().items() if version}
 
 
 def _runtime() -> dict[str, str | None]:

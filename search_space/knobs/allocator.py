@@ -25,20 +25,20 @@ def allocator_library(choice: str) -> str | None:
 
 def preloaded(choice: str) -> dict[str, str]:
     """The variable by which the allocator is loaded ahead of what is so already."""
-    wanted = (allocator_library(choice), os.environ.get("LD_PRELOAD"))
-    return {"LD_PRELOAD": ":".join(filter(None, wanted))}
+    libraries = (allocator_library(choice), os.environ.get("LD_PRELOAD"))
+    return {"LD_PRELOAD": ":".join(filter(None, libraries))}
 
 
 def allocator_probe(choice: str) -> Probe:
     """A probe for the library of an allocator."""
 
-    def found(device: str, head_size: int) -> str | None:
+    def library_installed(device: str, head_size: int) -> str | None:
         library, package = ALLOCATORS[choice]
         if allocator_library(choice):
             return None
         return f"the library {library} is not installed: apt install {package}"
 
-    return found
+    return library_installed
 
 
 def is_loaded(choice: str) -> bool:

@@ -63,9 +63,9 @@ def processors_in_use(denoiser: Any) -> set[str]:
 
 def plain_effect(build: Build, choice: str) -> str | None:
     for name, denoiser in build.denoisers().items():
-        found = processors_in_use(denoiser)
-        if found != {"AttnProcessor"}:
-            return f"the attention processors of {name} are {', '.join(sorted(found))}"
+        processors = processors_in_use(denoiser)
+        if processors != {"AttnProcessor"}:
+            return f"the attention processors of {name} are {', '.join(sorted(processors))}"
     return None
 
 

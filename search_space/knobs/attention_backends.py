@@ -86,8 +86,8 @@ def backend_probe(
             return f"the installed {name} is too old for diffusers: {how}"
         dtype = torch.float32 if device_name == "cpu" else torch.float16
         query = torch.randn(1, 64, 2, head_size, device=device_name, dtype=dtype)
-        made = dispatch.dispatch_attention_fn(query, query, query, backend=backend)
-        return None if made.isfinite().all() else f"{choice} gives NaN or infinity here"
+        output = dispatch.dispatch_attention_fn(query, query, query, backend=backend)
+        return None if output.isfinite().all() else f"{choice} gives NaN or infinity here"
 
     return backend_works
 
@@ -97,9 +97,9 @@ def backends_effect(build: Build, choice: str) -> str | None:
     for name, denoiser in build.denoisers().items():
         layers = [layer for layer in attention_layers(denoiser) if dispatches(layer)]
         backends = [layer.processor._attention_backend for layer in layers]
-        found = {str(getattr(backend, "value", "native")) for backend in backends}
-        if found != {registry_name(choice)}:
-            return f"the attention backends of {name} are {sorted(found)}"
+        names = {str(getattr(backend, "value", "native")) for backend in backends}
+        if names != {registry_name(choice)}:
+            return f"the attention backends of {name} are {sorted(names)}"
     family, _, kernel = choice.partition("-")
     if family == "native" and kernel not in sdpa_kernels(denoiser_operators(build)):
         return f"the {kernel} kernel of PyTorch was not run"

@@ -57,10 +57,10 @@ def sdpa_probe(choice: str) -> Callable[[str, int], str | None]:
                 raise
             kernel = choice.removeprefix("sdpa-")
             return f"PyTorch has no {kernel} kernel for heads of {head_size} on {device_name}"
-        taken = sdpa_kernels(event.key for event in profiled.key_averages())
-        if taken == {choice.removeprefix("sdpa-")}:
+        kernels = sdpa_kernels(event.key for event in profiled.key_averages())
+        if kernels == {choice.removeprefix("sdpa-")}:
             return None
-        return f"asked for {choice}, PyTorch took {', '.join(taken) or 'a kernel of its own'}"
+        return f"asked for {choice}, PyTorch took {', '.join(kernels) or 'a kernel of its own'}"
 
     return kernel_works
 
@@ -69,10 +69,10 @@ def sdpa_effect(build: Build, choice: str) -> str | None:
     """The choice must have been applied, and the profiler must see that kernel and no other."""
     if build.evidence.get("sdpa") != choice:
         return "the denoiser is free to take any kernel"
-    found = sdpa_kernels(denoiser_operators(build))
-    if found == {choice.removeprefix("sdpa-")}:
+    kernels = sdpa_kernels(denoiser_operators(build))
+    if kernels == {choice.removeprefix("sdpa-")}:
         return None
-    return f"the attention kernel is {', '.join(sorted(found)) or 'not one of PyTorch'}"
+    return f"the attention kernel is {', '.join(sorted(kernels)) or 'not one of PyTorch'}"
 
 
 def bound_to(backend: str, forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,9 +42,9 @@ def xformers_works(device_name: str, head_size: int) -> str | None:
 
 def xformers_effect(build: Build, choice: str) -> str | None:
     for name, denoiser in build.denoisers().items():
-        found = processors_in_use(denoiser)
-        if not found <= {"XFormersAttnProcessor", "xformers"}:
-            return f"the attention processors of {name} are {', '.join(sorted(found))}"
+        processors = processors_in_use(denoiser)
+        if not processors <= {"XFormersAttnProcessor", "xformers"}:
+            return f"the attention processors of {name} are {', '.join(sorted(processors))}"
     return None
 
 

@@ -28,9 +28,9 @@ def times(choice: str) -> int:
 
 
 def batch_effect(build: Build, choice: str) -> str | None:
-    prompts, asked = build.call["prompt"], build.evidence.get("batch")
+    prompts, count_before = build.call["prompt"], build.evidence.get("batch")
     count = len(prompts) if isinstance(prompts, list) else 1
-    if asked is not None and count == asked * times(choice):
+    if count_before is not None and count == count_before * times(choice):
         return None
     return f"the call holds {count} prompts, not {times(choice)} times those asked for"
 
@@ -48,7 +48,7 @@ def batch_effect(build: Build, choice: str) -> str | None:
 )
 def batch(build: Build, choice: str) -> None:
     """Several times as many prompts in one call, where seconds per image are what counts."""
-    prompts = build.call["prompt"]
-    asked = prompts if isinstance(prompts, list) else [prompts]
-    build.evidence["batch"] = len(asked)
-    build.call["prompt"] = asked * times(choice)
+    prompt = build.call["prompt"]
+    prompts = prompt if isinstance(prompt, list) else [prompt]
+    build.evidence["batch"] = len(prompts)
+    build.call["prompt"] = prompts * times(choice)

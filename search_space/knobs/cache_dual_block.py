@@ -75,7 +75,7 @@ def skipped_steps(build: Build) -> list[int]:
     import cache_dit
 
     stats = cache_dit.summary(build.pipe, logging=False)
-    return [step for one in stats for step in (*one.cached_steps, *one.cfg_cached_steps)]
+    return [step for model in stats for step in (*model.cached_steps, *model.cfg_cached_steps)]
 
 
 def dual_block_effect(build: Build, choice: str) -> str | None:

@@ -84,8 +84,8 @@ def kept_ratios(build: Build) -> dict[str, list[float]]:
         unfinished = path.with_suffix(f".{os.getpid()}")
         unfinished.write_text(json.dumps(ratios), encoding="utf-8")
         os.replace(unfinished, path)
-    known: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
-    return known
+    kept: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
+    return kept
 
 
 @more_choices(

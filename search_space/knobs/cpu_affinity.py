@@ -27,11 +27,11 @@ def bound(choice: str) -> dict[str, str]:
 
 def cores_of_threads() -> list[str]:
     """The cores that each thread of this process may use, as the kernel writes them."""
-    found = []
+    masks = []
     for path in Path("/proc/self/task").glob("*/status"):
         lines = path.read_text(encoding="utf-8").splitlines()
-        found += [line for line in lines if line.startswith("Cpus_allowed_list:")]
-    return found
+        masks += [line for line in lines if line.startswith("Cpus_allowed_list:")]
+    return masks
 
 
 def cpu_affinity_effect(build: Build, choice: str) -> str | None:
@@ -75,8 +75,8 @@ def cpu_affinity_effect(build: Build, choice: str) -> str | None:
 def cpu_affinity(build: Build, choice: str) -> None:
     """Each thread of PyTorch kept to a core: to neighbours, or as far from each other as can be."""
     if os.environ.get("OMP_PROC_BIND") != choice:
-        wanted = " ".join(f"{name}={value}" for name, value in bound(choice).items())
+        variables = " ".join(f"{name}={value}" for name, value in bound(choice).items())
         warnings.warn(
-            f"this was tuned with bound threads: start Python with {wanted} to have them",
+            f"this was tuned with bound threads: start Python with {variables} to have them",
             stacklevel=2,
         )

@@ -23,8 +23,8 @@ def cudnn_benchmark_effect(build: Build, choice: str) -> str | None:
         return "cuDNN does not search for the fastest convolution"
     for model in build.models().values():
         for part in model.modules():
-            found = isinstance(part, torch.nn.modules.conv._ConvNd) and part.weight.is_cuda
-            if found and part.weight.numel():
+            is_convolution = isinstance(part, torch.nn.modules.conv._ConvNd) and part.weight.is_cuda
+            if is_convolution and part.weight.numel():
                 return None
     return "no convolution is left to cuDNN"
 

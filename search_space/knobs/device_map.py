@@ -15,9 +15,9 @@ def several_devices(context: Context) -> str | None:
 
 
 def device_map_effect(build: Build, choice: str) -> str | None:
-    known = build.pipe.hf_device_map
-    missing = [name for name in build.models() if name not in (known or {})]
-    return f"{', '.join(missing)} is on no device of the map" if missing else None
+    device_of = build.pipe.hf_device_map
+    unplaced = [name for name in build.models() if name not in (device_of or {})]
+    return f"{', '.join(unplaced)} is on no device of the map" if unplaced else None
 
 
 @knob(

@@ -26,8 +26,8 @@ def openvino_backend_effect(build: Build, choice: str) -> str | None:
     if any(getattr(part, "perm_fallback", False) for part in parts):
         return "OpenVINO left a part of the denoiser to PyTorch"
     compiled = execute.compiled_cache.values()
-    found = {one.get_property("INFERENCE_PRECISION_HINT").to_string() for one in compiled}
-    return None if found == {"f32"} else f"OpenVINO computes in {sorted(found)}"
+    precisions = {model.get_property("INFERENCE_PRECISION_HINT").to_string() for model in compiled}
+    return None if precisions == {"f32"} else f"OpenVINO computes in {sorted(precisions)}"
 
 
 def with_outputs_of_its_own(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,8 +36,8 @@ def with_outputs_of_its_own(function: Callable[..., Any]) -> Callable[..., Any]:
     from torch.utils import _pytree as pytree
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        made = function(*args, **kwargs)
-        return pytree.tree_map_only(torch.Tensor, torch.clone, made)
+        outputs = function(*args, **kwargs)
+        return pytree.tree_map_only(torch.Tensor, torch.clone, outputs)
 
     return call
 
@@ -54,11 +54,11 @@ def torch_compile_openvino(build: Build, choice: str) -> None:
     import torch
     from openvino.frontend.pytorch.torchdynamo import backend
 
-    left: list[Any] = build.evidence.setdefault("left_to_inductor", [])
+    graphs: list[Any] = build.evidence.setdefault("left_to_inductor", [])
     inductor = backend.compile_fx
 
     def left_to_inductor(graph: Any, inputs: Any) -> Any:
-        left.append(type(graph).__name__)
+        graphs.append(type(graph).__name__)
         return inductor(graph, inputs)
 
     backend.compile_fx = left_to_inductor

@@ -70,7 +70,7 @@ def on_system(name: str, called: str, what: str) -> Need:
 def provider_probe(provider: str) -> Callable[[str, int], str | None]:
     """A probe that has a provider add two numbers: a build may name one that it cannot load."""
 
-    def tried(device_name: str, head_size: int) -> str | None:
+    def provider_works(device_name: str, head_size: int) -> str | None:
         import onnxruntime
         from onnx import TensorProto, helper
 
@@ -84,10 +84,10 @@ def provider_probe(provider: str) -> Callable[[str, int], str | None]:
         # onnx writes a newer form than older builds of ONNX Runtime read.
         model = helper.make_model(graph, opset_imports=opset, ir_version=10)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[provider])
-        found = session.get_providers()[0]
-        return None if found == provider else f"ONNX Runtime takes {found} for {provider}"
+        first = session.get_providers()[0]
+        return None if first == provider else f"ONNX Runtime takes {first} for {provider}"
 
-    return tried
+    return provider_works
 
 
 def sessions_effect(part: str) -> Effect:

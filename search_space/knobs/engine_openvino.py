@@ -32,12 +32,12 @@ def capability_probe(device_name: str, capability: str) -> Callable[[str, int], 
 
 def runs_on(device_name: str, capability: str, *more: Need) -> Need:
     """OpenVINO must be installed and its device must have the arithmetic."""
-    found = probe(f"OpenVINO {device_name} {capability}")
+    arithmetic = probe(f"OpenVINO {device_name} {capability}")
     return every(
         installed("openvino", "openvino"),
         device("cpu", what="OpenVINO, which takes its tensors from the host,"),
         *more,
-        found,
+        arithmetic,
     )
 
 
@@ -55,12 +55,12 @@ def openvino_effect(part: str) -> Effect:
     def effect(build: Build, choice: str) -> str | None:
         mode = OPENVINO[choice]
         for entry in build.entries(part):
-            found = build.evidence.get("openvino", {}).get(entry.name)
-            if found is None:
+            facts = build.evidence.get("openvino", {}).get(entry.name)
+            if facts is None:
                 return f"{entry.name} runs on PyTorch"
-            if found["device"] != mode.device or mode.precision not in ("", found["precision"]):
-                return f"OpenVINO runs {entry.name} on {found['device']} in {found['precision']}"
-            if mode.quantized and not found["int8"]:
+            if facts["device"] != mode.device or mode.precision not in ("", facts["precision"]):
+                return f"OpenVINO runs {entry.name} on {facts['device']} in {facts['precision']}"
+            if mode.quantized and not facts["int8"]:
                 return f"OpenVINO runs nothing of {entry.name} in int8"
         return None
 

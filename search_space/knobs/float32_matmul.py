@@ -29,8 +29,8 @@ def matmul_error(device: str) -> float:
     draw = torch.Generator().manual_seed(0)
     left, right = (torch.randn(512, 512, generator=draw) for _ in range(2))
     exact = left.double() @ right.double()
-    found = (left.to(device) @ right.to(device)).cpu().double()
-    return float((found - exact).norm() / exact.norm())
+    product = (left.to(device) @ right.to(device)).cpu().double()
+    return float((product - exact).norm() / exact.norm())
 
 
 def rounds_to_bf16(device: str, head_size: int) -> str | None:

@@ -30,8 +30,8 @@ def group_offload_effect(build: Build, choice: str) -> str | None:
     """Layers of each model must have the hooks of diffusers, of the kind that was asked for."""
     for name, model in {**build.models(), **build.text_encoders()}.items():
         registries = [getattr(part, "_diffusers_hook", None) for part in model.modules()]
-        found = [known.get_hook("group_offloading") for known in registries if known is not None]
-        hooks = [hook for hook in found if hook is not None]
+        present = [registry for registry in registries if registry is not None]
+        hooks = [hook for each in present if (hook := each.get_hook("group_offloading"))]
         if not hooks:
             return f"nothing moves the layers of {name}"
         by_block = hooks[0].config.offload_type.value == "block_level"

@@ -12,9 +12,9 @@ FLOAT8 = {"fp8-e4m3": "float8_e4m3fn", "fp8-e5m2": "float8_e5m2"}
 def layerwise_casting_effect(build: Build, choice: str) -> str | None:
     """After the calls some weights of each denoiser must be in the 8-bit format again."""
     for name, denoiser in build.denoisers().items():
-        found = {str(weight.dtype).removeprefix("torch.") for weight in denoiser.parameters()}
-        if FLOAT8[choice] not in found:
-            return f"the weights of {name} are stored as {', '.join(sorted(found))}"
+        dtypes = {str(weight.dtype).removeprefix("torch.") for weight in denoiser.parameters()}
+        if FLOAT8[choice] not in dtypes:
+            return f"the weights of {name} are stored as {', '.join(sorted(dtypes))}"
     return None
 
 

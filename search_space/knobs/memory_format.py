@@ -31,8 +31,8 @@ def any_convolutional(context: Context) -> str | None:
 # Where the denoiser has convolutions, it is the one that gains; otherwise the VAE is.
 @need("a denoiser with 2-D convolutions")
 def of_the_denoiser(context: Context) -> str | None:
-    found = [convolutional(part) for part in context.spec.denoisers]
-    return None if None in found else "the denoiser has no convolutions"
+    reasons = [convolutional(part) for part in context.spec.denoisers]
+    return None if None in reasons else "the denoiser has no convolutions"
 
 
 @need("2-D convolutions in the VAE alone")

@@ -35,11 +35,11 @@ def offload_sequence(context: Context) -> str | None:
 
 def placement_effect(build: Build, choice: str) -> str | None:
     """Each model must have the hook of accelerate that brings it to the device, or its layers."""
-    wanted = {"model-offload": "CpuOffload", "sequential-offload": "AlignDevicesHook"}[choice]
+    hook_name = {"model-offload": "CpuOffload", "sequential-offload": "AlignDevicesHook"}[choice]
     for name, model in build.models().items():
         hooks = [getattr(part, "_hf_hook", None) for part in model.modules()]
-        if wanted not in {type(hook).__name__ for hook in hooks}:
-            return f"no {wanted} of accelerate stands on {name}"
+        if hook_name not in {type(hook).__name__ for hook in hooks}:
+            return f"no {hook_name} of accelerate stands on {name}"
     return None
 
 

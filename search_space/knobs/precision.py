@@ -41,11 +41,11 @@ def dtype_of_most(model: Any) -> str | None:
 
     None where no weight is left to count. Released weights have no elements, but a dtype.
     """
-    kept = kept_in_fp32(model)
+    fp32_names = kept_in_fp32(model)
     counts: dict[str, int] = {}
     for name, weight in model.named_parameters():
         dtype = str(weight.dtype).removeprefix("torch.")
-        if dtype in FLOATS and not any(part in name for part in kept):
+        if dtype in FLOATS and not any(part in name for part in fp32_names):
             counts[dtype] = counts.get(dtype, 0) + weight.nelement() + 1
     return max(counts, key=lambda dtype: counts[dtype], default=None)
 
@@ -60,9 +60,9 @@ def precision_effect(build: Build, choice: str) -> str | None:
     if "decoded_in" in build.evidence:
         del models["vae"]
     for name, model in models.items():
-        found = dtype_of_most(model)
-        if found not in (None, {"bf16": "bfloat16", "fp16": "float16"}[choice]):
-            return f"the weights of {name} are {found}"
+        dtype = dtype_of_most(model)
+        if dtype not in (None, {"bf16": "bfloat16", "fp16": "float16"}[choice]):
+            return f"the weights of {name} are {dtype}"
     return None
 
 

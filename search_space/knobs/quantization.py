@@ -34,12 +34,12 @@ def quantizable(model: Any, choice: str) -> Callable[[Any, str], bool]:
     width = 128 if "int4" in choice else 16
     excluded = (*kept_in_fp32(model), *(PER_SAMPLE if "dynamic" in choice else ()))
 
-    def chosen(layer: Any, name: str) -> bool:
+    def is_quantizable(layer: Any, name: str) -> bool:
         if type(layer) is not torch.nn.Linear or any(part in name for part in excluded):
             return False
         return layer.in_features % width == 0 and layer.out_features % 16 == 0
 
-    return chosen
+    return is_quantizable
 
 
 def torchao_config(choice: str, device_name: str) -> Any:
@@ -66,7 +66,7 @@ def torchao_config(choice: str, device_name: str) -> Any:
 def torchao_probe(choice: str) -> Callable[[str, int], str | None]:
     """A probe that quantizes a layer and calls it: there are kernels for few devices alone."""
 
-    def tried(device_name: str, head_size: int) -> str | None:
+    def quantized_layer_works(device_name: str, head_size: int) -> str | None:
         if device_name not in ("cuda", "xpu"):
             return f"{choice} needs cuda or xpu, this machine's device is {device_name}"
         import torch
@@ -75,10 +75,10 @@ def torchao_probe(choice: str) -> Callable[[str, int], str | None]:
         layer = torch.nn.Linear(1024, 1024, dtype=torch.bfloat16, device=device_name)
         quantize_(layer, torchao_config(choice, device_name))
         with torch.no_grad():
-            made = layer(torch.randn(64, 1024, dtype=torch.bfloat16, device=device_name))
-        return None if made.isfinite().all() else f"{choice} gives NaN or infinity here"
+            output = layer(torch.randn(64, 1024, dtype=torch.bfloat16, device=device_name))
+        return None if output.isfinite().all() else f"{choice} gives NaN or infinity here"
 
-    return tried
+    return quantized_layer_works
 
 
 def torchao_effect(build: Build, choice: str) -> str | None:
@@ -86,18 +86,18 @@ def torchao_effect(build: Build, choice: str) -> str | None:
     from collections import Counter
 
     kind = {"int8": "Int8", "fp8": "Float8", "int4": "Int4"}[choice.split("-")[1]]
-    found: Counter[bool] = Counter()
+    counts: Counter[bool] = Counter()
     for denoiser in build.denoisers().values():
-        chosen = quantizable(denoiser, choice)
+        is_quantizable = quantizable(denoiser, choice)
         for name, layer in denoiser.named_modules():
-            if chosen(layer, name):
+            if is_quantizable(layer, name):
                 dynamic = getattr(layer.weight, "act_quant_kwargs", None) is not None
                 right = type(layer.weight).__name__.startswith(kind)
-                found[right and dynamic == ("dynamic" in choice)] += 1
-    if not found:
+                counts[right and dynamic == ("dynamic" in choice)] += 1
+    if not counts:
         return "no linear layer has the sizes that can be quantized"
-    if found[False]:
-        return f"{found[False]} of {found.total()} linear layers are not quantized"
+    if counts[False]:
+        return f"{counts[False]} of {counts.total()} linear layers are not quantized"
     return None
 
 

@@ -21,21 +21,21 @@ def bitsandbytes_layer(linear: Any, choice: str, device_name: str) -> Any:
     sides = (linear.in_features, linear.out_features, linear.bias is not None)
     if choice == "bnb-int8":
         # The threshold of the LLM.int8() paper: larger inputs are not quantized.
-        made = bitsandbytes.nn.Linear8bitLt(
+        layer = bitsandbytes.nn.Linear8bitLt(
             *sides, has_fp16_weights=False, threshold=6.0, device="meta"
         )
-        made.weight = bitsandbytes.nn.Int8Params(
+        layer.weight = bitsandbytes.nn.Int8Params(
             linear.weight.data, requires_grad=False, has_fp16_weights=False
         )
     else:
-        made = bitsandbytes.nn.Linear4bit(
+        layer = bitsandbytes.nn.Linear4bit(
             *sides, compute_dtype=linear.weight.dtype, quant_type="nf4", device="meta"
         )
-        made.weight = bitsandbytes.nn.Params4bit(
-            linear.weight.data, requires_grad=False, quant_type="nf4", module=made
+        layer.weight = bitsandbytes.nn.Params4bit(
+            linear.weight.data, requires_grad=False, quant_type="nf4", module=layer
         )
-    made.bias = linear.bias
-    return made.eval().to(device_name)
+    layer.bias = linear.bias
+    return layer.eval().to(device_name)
 
 
 def bitsandbytes_works(device_name: str, head_size: int) -> str | None:
@@ -49,8 +49,8 @@ def bitsandbytes_works(device_name: str, head_size: int) -> str | None:
         linear = torch.nn.Linear(256, 256, dtype=torch.bfloat16)
         layer = bitsandbytes_layer(linear, choice, device_name)
         with torch.no_grad():
-            made = layer(torch.randn(32, 256, dtype=torch.bfloat16, device=device_name))
-        if not made.isfinite().all():
+            output = layer(torch.randn(32, 256, dtype=torch.bfloat16, device=device_name))
+        if not output.isfinite().all():
             return f"{choice} gives NaN or infinity here"
     return None
 
@@ -76,10 +76,10 @@ def bitsandbytes_effect(build: Build, choice: str) -> str | None:
 
     stored = 0
     for name, denoiser in build.denoisers().items():
-        chosen = quantizable(denoiser, choice)
-        left = sum(chosen(layer, place) for place, layer in denoiser.named_modules())
-        if left:
-            return f"{left} linear layers of {name} are not quantized"
+        is_quantizable = quantizable(denoiser, choice)
+        unquantized = sum(is_quantizable(layer, place) for place, layer in denoiser.named_modules())
+        if unquantized:
+            return f"{unquantized} linear layers of {name} are not quantized"
         for layer in denoiser.modules():
             small = type(layer).__name__ == BITSANDBYTES[choice]
             stored += small and layer.weight.dtype in (torch.int8, torch.uint8)
@@ -111,8 +111,8 @@ def quantization_bitsandbytes(build: Build, choice: str) -> None:
     # LLM.int8() multiplies in fp16; where the model is not, each call of each layer says so.
     logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
     for denoiser in build.denoisers().values():
-        chosen = quantizable(denoiser, choice)
-        found = [name for name, layer in denoiser.named_modules() if chosen(layer, name)]
-        for name in found:
+        is_quantizable = quantizable(denoiser, choice)
+        names = [name for name, layer in denoiser.named_modules() if is_quantizable(layer, name)]
+        for name in names:
             layer = bitsandbytes_layer(denoiser.get_submodule(name), choice, build.device)
             denoiser.set_submodule(name, layer)

@@ -25,10 +25,10 @@ def standing_in(choice: str) -> Choice:
 
     @need("a pipeline with another scheduler that it can stand in for")
     def compatible(context: Context) -> str | None:
-        own, *others = context.spec.schedulers or ("no scheduler",)
+        own, *alternatives = context.spec.schedulers or ("no scheduler",)
         if SCHEDULERS[choice] == own:
             return f"{own} is the pipeline's own scheduler"
-        if SCHEDULERS[choice] not in others:
+        if SCHEDULERS[choice] not in alternatives:
             return f"{SCHEDULERS[choice]} cannot stand in for {own}"
         if context.spec.predicts_flow and choice in WITHOUT_FLOW:
             return f"{SCHEDULERS[choice]} does not work with flow, which the denoiser predicts"
@@ -38,8 +38,8 @@ def standing_in(choice: str) -> Choice:
 
 
 def scheduler_effect(build: Build, choice: str) -> str | None:
-    found = type(build.pipe.scheduler).__name__
-    return None if found == SCHEDULERS[choice] else f"the scheduler of the pipeline is {found}"
+    name = type(build.pipe.scheduler).__name__
+    return None if name == SCHEDULERS[choice] else f"the scheduler of the pipeline is {name}"
 
 
 @knob(

@@ -14,30 +14,30 @@ FEWEST_STEPS = 4
 """A share of fewer saves little time, and only distilled models make an image in so few."""
 
 
-def fewer_steps(asked: int, choice: str) -> int:
+def fewer_steps(step_count: int, choice: str) -> int:
     """The share of the steps, rounded up."""
-    return -int(-asked * SHARES[choice] // 1)
+    return -int(-step_count * SHARES[choice] // 1)
 
 
 def steps_to_spare(choice: str) -> Need:
     @need(f"{FEWEST_STEPS} steps or more that are left")
     def steps_left(context: Context) -> str | None:
-        asked = context.workload.steps
-        if asked is None:
+        step_count = context.workload.steps
+        if step_count is None:
             return "the workload does not say how many steps there are"
-        if fewer_steps(asked, choice) >= FEWEST_STEPS:
+        if fewer_steps(step_count, choice) >= FEWEST_STEPS:
             return None
-        return f"of {asked} steps fewer than {FEWEST_STEPS} would be left"
+        return f"of {step_count} steps fewer than {FEWEST_STEPS} would be left"
 
     return every(steps_left, lossy_steps)
 
 
 def steps_effect(build: Build, choice: str) -> str | None:
-    chosen = build.evidence.get("steps_chosen")
-    made = build.pipe.scheduler.num_inference_steps
-    if chosen is None:
-        return f"the scheduler made the {made} steps that were asked for"
-    return None if made == chosen else f"the scheduler made {made} steps, not {chosen}"
+    target = build.evidence.get("steps_chosen")
+    actual = build.pipe.scheduler.num_inference_steps
+    if target is None:
+        return f"the scheduler made the {actual} steps that were asked for"
+    return None if actual == target else f"the scheduler made {actual} steps, not {target}"
 
 
 @knob(
@@ -54,5 +54,5 @@ def steps_effect(build: Build, choice: str) -> str | None:
 )
 def steps(build: Build, choice: str) -> None:
     """A share of the steps that the workload asks for: by design another image."""
-    chosen = fewer_steps(build.call["num_inference_steps"], choice)
-    build.call["num_inference_steps"] = build.evidence["steps_chosen"] = chosen
+    target = fewer_steps(build.call["num_inference_steps"], choice)
+    build.call["num_inference_steps"] = build.evidence["steps_chosen"] = target

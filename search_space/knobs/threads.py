@@ -29,8 +29,8 @@ def not_by_itself(choice: str) -> Need:
 def threads_effect(build: Build, choice: str) -> str | None:
     import torch
 
-    found = torch.get_num_threads()
-    return None if found == build.evidence.get("threads") else f"PyTorch takes {found} threads"
+    count = torch.get_num_threads()
+    return None if count == build.evidence.get("threads") else f"PyTorch takes {count} threads"
 
 
 @knob(

@@ -25,10 +25,10 @@ def decodes_in_fp16(context: Context) -> str | None:
 
 def vae_precision_effect(build: Build, choice: str) -> str | None:
     """The last decode must have been in the dtype asked for: a pipeline may widen the VAE."""
-    found = build.evidence.get("decoded_in")
-    if found is None:
+    dtype = build.evidence.get("decoded_in")
+    if dtype is None:
         return "the VAE decodes in the precision of the pipeline"
-    return None if found == VAE_DTYPES[choice] else f"the VAE decoded in {found}"
+    return None if dtype == VAE_DTYPES[choice] else f"the VAE decoded in {dtype}"
 
 
 VAE_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}

@@ -40,11 +40,11 @@ def note_tiles(build: Build, vae: Any) -> None:
         return
     tiled_decode = getattr(vae, name)
 
-    def noted(*args: Any, **kwargs: Any) -> Any:
+    def tiled(*args: Any, **kwargs: Any) -> Any:
         build.evidence["decoded_in_tiles"] = True
         return tiled_decode(*args, **kwargs)
 
-    setattr(vae, name, noted)
+    setattr(vae, name, tiled)
 
 
 @knob(

@@ -21,10 +21,10 @@ def attention_layers(model: Any) -> list[Any]:
 
 def head_size(layer: Any) -> int:
     """The width of one head, 0 where the layer does not say."""
-    known = getattr(layer, "head_dim", None) or getattr(layer, "dim_heads", None)
+    width_of_head = getattr(layer, "head_dim", None) or getattr(layer, "dim_heads", None)
     heads = getattr(layer, "heads", None) or getattr(layer, "num_heads", None)
     width = getattr(getattr(layer, "to_q", None), "out_features", 0)
-    return int(known or (width // heads if heads else 0))
+    return int(width_of_head or (width // heads if heads else 0))
 
 
 def dispatches(layer: Any) -> bool:
@@ -42,9 +42,10 @@ def uses_fused_weights(layer: Any) -> bool:
     """Whether the layer's processor, or a function beside it that it calls, reads fused weights."""
     kind = type(layer.processor)
     text = inspect.getsource(kind)
-    beside = vars(sys.modules[kind.__module__]).items()
-    called = [value for name, value in beside if inspect.isfunction(value) and f"{name}(" in text]
-    return "to_qkv" in text or any("fused" in inspect.getsource(value) for value in called)
+    module = vars(sys.modules[kind.__module__])
+    functions = {name: value for name, value in module.items() if inspect.isfunction(value)}
+    callees = [function for name, function in functions.items() if f"{name}(" in text]
+    return "to_qkv" in text or any("fused" in inspect.getsource(callee) for callee in callees)
 
 
 def fuses_projections(model: Any) -> bool:

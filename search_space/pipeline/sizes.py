@@ -11,16 +11,16 @@ def spatial_factor(vae: Any) -> int:
     if vae is None:
         return 1
     config = vae.config
-    known = getattr(vae, "spatial_compression_ratio", None) or config.get("scale_factor_spatial")
-    return int(known or 2 ** (len(config.get("block_out_channels", [0])) - 1))
+    factor = getattr(vae, "spatial_compression_ratio", None) or config.get("scale_factor_spatial")
+    return int(factor or 2 ** (len(config.get("block_out_channels", [0])) - 1))
 
 
 def temporal_factor(vae: Any) -> int:
     """Frames in one latent frame."""
     if vae is None:
         return 1
-    known = getattr(vae, "temporal_compression_ratio", None)
-    return int(known or vae.config.get("scale_factor_temporal") or 1)
+    factor = getattr(vae, "temporal_compression_ratio", None)
+    return int(factor or vae.config.get("scale_factor_temporal") or 1)
 
 
 def tiled_decode_name(vae: Any) -> str | None:
@@ -42,11 +42,11 @@ def defaults(call: Mapping[str, Any], denoiser: Any, vae: Any) -> dict[str, int]
     """The sizes and steps that the pipeline takes where its caller names none."""
     names = {"height_px": "height", "width_px": "width", "num_frames": "num_frames"}
     names["steps"] = "num_inference_steps"
-    found = {ours: call[theirs].default for ours, theirs in names.items() if theirs in call}
+    sizes = {name: call[argument].default for name, argument in names.items() if argument in call}
     sample = denoiser.config.get("sample_size")
     side = sample if isinstance(sample, int) else None
     if side:
         for name in ("height_px", "width_px"):
-            if name in found and found[name] is None:
-                found[name] = side * spatial_factor(vae)
-    return {name: value for name, value in found.items() if isinstance(value, int)}
+            if name in sizes and sizes[name] is None:
+                sizes[name] = side * spatial_factor(vae)
+    return {name: value for name, value in sizes.items() if isinstance(value, int)}

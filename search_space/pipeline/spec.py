@@ -83,12 +83,12 @@ class PipelineSpec:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> PipelineSpec:
         """The inverse of ``dataclasses.asdict``."""
-        known = dict(facts)
-        known["denoisers"] = tuple(_component(part) for part in facts["denoisers"])
-        known["vae"] = _component(facts["vae"]) if facts["vae"] else None
+        fields = dict(facts)
+        fields["denoisers"] = tuple(_component(part) for part in facts["denoisers"])
+        fields["vae"] = _component(facts["vae"]) if facts["vae"] else None
         for name in ("text_encoders", "schedulers", "classes", "call_parameters"):
-            known[name] = tuple(facts[name])
-        return cls(**known)
+            fields[name] = tuple(facts[name])
+        return cls(**fields)
 
 
 def _component(facts: Mapping[str, Any]) -> Component:
@@ -194,13 +194,13 @@ def _class_names(index: Mapping[str, Any]) -> set[str]:
 def _diffusers_class(folder: Path, name: object) -> Any:
     import diffusers
 
-    found = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if not isinstance(found, type):
+    kind = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if not isinstance(kind, type):
         raise ModelError(
             f"{folder} asks for the class {name!r}, which diffusers {diffusers.__version__} "
             "does not have: pip install --upgrade diffusers"
         )
-    return found
+    return kind
 
 
 def _models(folder: Path, index: Mapping[str, Any]) -> list[tuple[str, Any]]:

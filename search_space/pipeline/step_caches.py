@@ -37,8 +37,9 @@ def cache_config(kind: str, **settings: Any) -> Any:
 def hooks_of(model: Any, kind: str) -> list[Any]:
     """The hooks of a cache that stand on the parts of a model."""
     registries = [getattr(part, "_diffusers_hook", None) for part in model.modules()]
-    found = [registry.get_hook(HOOKS[kind]) for registry in registries if registry is not None]
-    return [hook for hook in found if hook is not None]
+    present = [registry for registry in registries if registry is not None]
+    hooks = [registry.get_hook(HOOKS[kind]) for registry in present]
+    return [hook for hook in hooks if hook is not None]
 
 
 def suitable_caches(model: Any) -> tuple[str, ...]:
@@ -50,11 +51,11 @@ def suitable_caches(model: Any) -> tuple[str, ...]:
 
     if not isinstance(model, CacheMixin):
         return ()
-    least: dict[str, dict[str, Any]] = {
+    settings: dict[str, dict[str, Any]] = {
         "mag": {"calibrate": True},
         "pyramid": {"spatial_attention_block_skip_range": 2, "current_timestep_callback": int},
     }
-    return tuple(kind for kind in HOOKS if _hooks(model, kind, least.get(kind, {})))
+    return tuple(kind for kind in HOOKS if _hooks(model, kind, settings.get(kind, {})))
 
 
 def _hooks(model: Any, kind: str, settings: dict[str, Any]) -> bool:

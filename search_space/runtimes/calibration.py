@@ -31,11 +31,11 @@ def calibration_file(build: Build, graph: Graph) -> Path:
     return build.cache_dir / "calibration" / name
 
 
-def keep_calibration(build: Build, kept: Mapping[str, KeptCalls]) -> None:
+def keep_calibration(build: Build, calls_by_model: Mapping[str, KeptCalls]) -> None:
     """Write the inputs of each model that was called, by its name."""
     entries = [entry for part in ("engine", "vae_engine") for entry in build.entries(part)]
     for entry in entries:
-        if calls := kept.get(entry.name):
+        if calls := calls_by_model.get(entry.name):
             keep_calls(build, entry, calls)
 
 
@@ -70,11 +70,11 @@ def calibration_calls(build: Build, graph: Graph) -> list[list[Any]]:
     path = calibration_file(build, graph)
     if not path.exists():
         build.enter("calibrate")
-        kept: dict[str, list[tuple[Any, Any]]] = {}
+        calls_by_model: dict[str, list[tuple[Any, Any]]] = {}
         part = "engine" if graph.entry.attribute == "forward" else "vae_engine"
-        with build.recorded_inputs(kept, (part,)):
+        with build.recorded_inputs(calls_by_model, (part,)):
             build.pipe(**build.call, generator=torch.Generator("cpu").manual_seed(0))
-        path = keep_calls(build, graph.entry, kept[graph.entry.name])
+        path = keep_calls(build, graph.entry, calls_by_model[graph.entry.name])
     tensors = load_file(path)
     count = 1 + max(int(key.partition(".")[0]) for key in tensors)
     places = len(tensors) // count

@@ -61,7 +61,7 @@ def without_generators(arguments: Any) -> Any:
 
     def drawn_from(part: Any) -> bool:
         parts = part if isinstance(part, (list, tuple)) else [part]
-        return bool(parts) and all(isinstance(one, torch.Generator) for one in parts)
+        return bool(parts) and all(isinstance(each, torch.Generator) for each in parts)
 
     return pytree.tree_map(
         lambda leaf: None if drawn_from(leaf) else leaf, arguments, is_leaf=drawn_from
@@ -101,8 +101,8 @@ def traceable(graph: Graph) -> Any:
             for position, tensor in zip(positions, tensors, strict=True):
                 leaves[position] = tensor
             args, kwargs = pytree.tree_unflatten(leaves, graph.input_tree)
-            made = pytree.tree_flatten(function(*args, **kwargs))[0]
-            return tuple(leaf for leaf in made if isinstance(leaf, torch.Tensor))
+            outputs = pytree.tree_flatten(function(*args, **kwargs))[0]
+            return tuple(leaf for leaf in outputs if isinstance(leaf, torch.Tensor))
 
     return Flat().eval()
 
@@ -173,15 +173,15 @@ def answer_by(graph: Graph, run: Run) -> None:
         leaves, tree = pytree.tree_flatten(without_generators((args, kwargs)))
         wrong = [i for i in positions if i >= len(leaves) or sketch(leaves[i]) != shapes[i]]
         if tree != graph.input_tree or wrong:
-            found = [sketch(leaves[i])[0] for i in wrong if isinstance(leaves[i], torch.Tensor)]
+            actual = [sketch(leaves[i])[0] for i in wrong if isinstance(leaves[i], torch.Tensor)]
             raise ValueError(
                 f"{graph.entry.name} was exported for inputs of shape "
-                f"{[shapes[i][0] for i in wrong]} and got {found}: call it with the "
+                f"{[shapes[i][0] for i in wrong]} and got {actual}: call it with the "
                 "size, batch and guidance it was tuned for, or tune for the new ones"
             )
         filled = list(graph.outputs)
-        made = run([leaves[position].contiguous() for position in positions])
-        for place, dtype, tensor in zip(answers, dtypes, made, strict=True):
+        outputs = run([leaves[position].contiguous() for position in positions])
+        for place, dtype, tensor in zip(answers, dtypes, outputs, strict=True):
             filled[place] = tensor.to(dtype)
         return pytree.tree_unflatten(filled, graph.output_tree)
 

@@ -137,7 +137,7 @@ def session_run(session: Any, graph: Graph) -> Run:
     import torch
 
     used = {value.name: int(value.name.removeprefix("input_")) for value in session.get_inputs()}
-    made = [leaf for leaf in graph.outputs if isinstance(leaf, torch.Tensor)]
+    expected = [leaf for leaf in graph.outputs if isinstance(leaf, torch.Tensor)]
     names = [value.name for value in session.get_outputs()]
 
     def run(tensors: Sequence[Any]) -> Sequence[Any]:
@@ -147,7 +147,7 @@ def session_run(session: Any, graph: Graph) -> Run:
         lent = [tensor.to(device) for tensor in tensors]
         for name, place in used.items():
             bind(binding.bind_input, name, lent[place])
-        outputs = [torch.empty(leaf.shape, dtype=leaf.dtype, device=device) for leaf in made]
+        outputs = [torch.empty(leaf.shape, dtype=leaf.dtype, device=device) for leaf in expected]
         for name, output in zip(names, outputs, strict=True):
             bind(binding.bind_output, name, output)
         session.run_with_iobinding(binding)

@@ -30,11 +30,11 @@ class Calls:
     """Gives ONNX Runtime the inputs of one call after the other."""
 
     def __init__(self, calls: Sequence[dict[str, Any]]) -> None:
-        self._left = iter(calls)
+        self._remaining = iter(calls)
 
     def get_next(self) -> dict[str, Any] | None:
         """The inputs of the next call by name, None after the last."""
-        return next(self._left, None)
+        return next(self._remaining, None)
 
 
 def onnx_quantized(build: Build, graph: Graph, path: Path, what: str) -> Path:
@@ -93,7 +93,7 @@ def quantize_onnx_products(
 
     graph = onnx.load(source, load_external_data=False).graph
     kinds = ["MatMul", "Conv"] if calls else ["MatMul"]
-    chosen: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "op_types_to_quantize": kinds,
         "nodes_to_quantize": with_constant_weights(graph, kinds),
         "per_channel": True,
@@ -102,7 +102,7 @@ def quantize_onnx_products(
         "use_external_data_format": True,
     }
     if not calls:
-        quantize_dynamic(source, target, **chosen)
+        quantize_dynamic(source, target, **settings)
         return
     names = [value.name for value in graph.input]
     feeds = [
@@ -116,7 +116,7 @@ def quantize_onnx_products(
         activation_type=QuantType.QUInt8,
         # The product of a linear layer is summed up in int32 and need not be rounded again.
         extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
-        **chosen,
+        **settings,
     )
     fuse_int8(rounded, target)
 

@@ -62,7 +62,7 @@ def run_by_openvino(build: Build, part: str, choice: str) -> None:
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": inferred}
         model = with_exact_angles(core.read_model(path))
         compiled = core.compile_model(model, mode.device, hints)
-        build.evidence.setdefault("openvino", {})[graph.entry.name] = seen(compiled)
+        build.evidence.setdefault("openvino", {})[graph.entry.name] = properties_of_model(compiled)
         answer_by(graph, compiled_run(compiled, graph))
 
 
@@ -84,8 +84,8 @@ def inference_precision(core: Any, mode: Mode) -> str:
     return mode.precision or ("bf16" if narrow else "f32")
 
 
-def seen(compiled: Any) -> dict[str, Any]:
-    """Where a compiled model says it runs, in which precision, and how much of it in int8."""
+def properties_of_model(compiled: Any) -> dict[str, Any]:
+    """The device and precision of a compiled model, and how much of it runs in int8."""
     devices = compiled.get_property("EXECUTION_DEVICES")
     narrow = [
         node
@@ -195,14 +195,14 @@ def compiled_run(compiled: Any, graph: Graph) -> Run:
 
     request = compiled.create_infer_request()
     used = places(compiled)
-    made = [graph.outputs[place] for place in tensor_positions(graph.outputs)]
+    output_tensors = [graph.outputs[place] for place in tensor_positions(graph.outputs)]
 
     def run(tensors: Sequence[Any]) -> Sequence[Any]:
         for position, place in enumerate(used):
             array = tensors[place].numpy()
             request.set_input_tensor(position, openvino.Tensor(array, shared_memory=True))
         request.infer()
-        found = [request.get_output_tensor(place).data for place in range(len(made))]
-        return [torch.from_numpy(array.copy()) for array in found]
+        arrays = [request.get_output_tensor(place).data for place in range(len(output_tensors))]
+        return [torch.from_numpy(array.copy()) for array in arrays]
 
     return run

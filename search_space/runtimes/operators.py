@@ -20,27 +20,28 @@ def denoiser_operators(build: Build) -> set[str]:
     """
     import torch
 
-    found: set[str] = set()
-    undo = [
-        entry.replace(operators_added(found, entry.function)) for entry in build.entries("engine")
+    operators: set[str] = set()
+    restores = [
+        entry.replace(operators_added(operators, entry.function))
+        for entry in build.entries("engine")
     ]
     try:
         with torch.compiler.set_stance("force_eager"), suppress(DenoiserSeen):
             build.pipe(**build.call)
     finally:
-        for restore in undo:
+        for restore in restores:
             restore()
-    return found
+    return operators
 
 
-def operators_added(found: set[str], function: Callable[..., Any]) -> Callable[..., Any]:
+def operators_added(operators: set[str], function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that calls another under the profiler and then ends the pipeline call."""
     from torch.profiler import ProfilerActivity, profile
 
     def called(*args: Any, **kwargs: Any) -> Any:
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             function(*args, **kwargs)
-        found.update(event.key for event in profiled.key_averages())
+        operators.update(event.key for event in profiled.key_averages())
         raise DenoiserSeen
 
     return called
