@@ -27,12 +27,11 @@ class Entry:
 
     @property
     def function(self) -> Callable[..., Any]:
-        """What the pipeline calls."""
         function: Callable[..., Any] = getattr(self.owner, self.attribute)
         return function
 
     def replace(self, function: Callable[..., Any]) -> Callable[[], None]:
-        """Have the pipeline call another function; returns what takes that back.
+        """Have the pipeline call another function; returns the function that restores the first.
 
         The model itself stays the same object.
         """
@@ -97,7 +96,7 @@ class Build:
             self.pipe.to(self.device)
 
     def denoisers(self) -> dict[str, Any]:
-        """The UNets and transformers of the pipeline by name."""
+        """The UNets and transformers by name."""
         kinds = ("diffusers.models.transformers", "diffusers.models.unets")
         return {
             name: part
@@ -106,7 +105,7 @@ class Build:
         }
 
     def text_encoders(self) -> dict[str, Any]:
-        """The text encoders of the pipeline by name."""
+        """The text encoders by name."""
         return {
             name: part
             for name, part in self.pipe.components.items()
@@ -184,7 +183,7 @@ PARTS = ("engine", "vae_engine", "text_encoder_engine")
 
 
 def keeping(entry: Entry, calls: list[tuple[Any, Any]]) -> Callable[[], None]:
-    """Add the arguments of each call of a model to a list; returns what ends that."""
+    """Add the arguments of each call of a model to a list; returns the function that ends that."""
     if entry.attribute == "forward":
 
         def keep(model: Any, args: Any, kwargs: Any) -> None:

@@ -107,7 +107,6 @@ class Step:
     choice: Choice
 
     def apply(self, build: Build) -> None:
-        """Let the choice act."""
         self.choice.apply(build, self.choice.value)
 
     def effect(self, build: Build) -> str | None:

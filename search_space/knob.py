@@ -81,11 +81,11 @@ class Need:
 
     @property
     def each(self) -> tuple[Need, ...]:
-        """The needs that join no others, in the order in which they are looked at."""
+        """The needs that join no others, in the order in which they are checked."""
         return tuple(need for part in self.parts for need in part.each) or (self,)
 
     def unmet(self, context: Context) -> Need | None:
-        """The first of ``each`` that is missing: what choices that cannot be had are grouped by."""
+        """The first of ``each`` that is missing here: unavailable choices are grouped by it."""
         return next((need for need in self.each if need(context)), None)
 
 

@@ -33,7 +33,7 @@ def every(*needs: Need) -> Need:
 
 
 def listed(words: Iterable[str], joint: str = "and") -> str:
-    """The words as one says them, without repeats: "cuda, Linux and 8 steps or more"."""
+    """The words as a phrase, without repeats: "cuda, Linux and 8 steps or more"."""
     *before, last = dict.fromkeys(words)
     return f"{', '.join(before)} {joint} {last}" if before else last
 

@@ -106,7 +106,7 @@ class Space:
         return sum(1 for _ in islice(self._held(), most))
 
     def _held(self) -> Iterator[dict[str, str]]:
-        """The configs beside the default, those that change the fewest knobs first."""
+        """The configs beside the default, those with the fewest changes first."""
         first = {name: values[0] for name, values in self.open.items()}
         for count in range(len(first) + 1):
             for names in combinations(first, count):
@@ -117,5 +117,5 @@ class Space:
 
     @property
     def open(self) -> dict[str, tuple[str, ...]]:
-        """The knobs that are left to choose, with their choices."""
+        """The knobs with more than one choice, with their choices."""
         return {name: values for name, values in self.choices.items() if len(values) > 1}

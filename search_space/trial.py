@@ -120,7 +120,7 @@ class Measurement:
 
     @property
     def disturbed(self) -> str | None:
-        """What the machine was busy with during the samples that count, or None."""
+        """What disturbed the samples that count, or None."""
         return complaints(
             condition
             for condition in self.conditions
@@ -129,7 +129,7 @@ class Measurement:
 
     @property
     def unstable(self) -> str | None:
-        """Why the config had not come to rest when it was timed, or None."""
+        """How the config still changed while it was timed, or None."""
         return complaints(each for each in self.conditions if each.kind == RECOMPILES)
 
     @property
@@ -205,12 +205,12 @@ class Failure:
 
     @property
     def disturbed(self) -> str | None:
-        """What the machine was busy with when a deadline passed, or None."""
+        """What disturbed the trial when a deadline passed, or None."""
         return complaints(self.conditions)
 
     @property
     def unstable(self) -> str | None:
-        """What failed was not timed."""
+        """Always None: no calls were timed."""
         return None
 
 
@@ -236,7 +236,6 @@ class Trial:
 
     @property
     def measurement(self) -> Measurement | None:
-        """The measurement, if there is one."""
         return self.outcome if isinstance(self.outcome, Measurement) else None
 
     def judged(self, budget: Budget) -> Failure | None:
@@ -254,7 +253,7 @@ class Trial:
         return None if budget.quality is None else too_far(self.outcome, budget.quality)
 
     def counts(self, budget: Budget) -> bool:
-        """Whether this trial says anything within ``budget``.
+        """Whether this trial says anything about a run within ``budget``.
 
         What ran out of memory within a smaller one was stopped by that one.
         """
@@ -263,7 +262,7 @@ class Trial:
         return not ran_out or self.budget.covers(budget)
 
     def exceeds(self, budget: Budget) -> bool:
-        """Whether the config was seen to need more: once is enough to rule it out."""
+        """Whether the config has needed more memory: once rules it out."""
         failure = self.judged(budget)
         kinds = (FailureKind.OVER_MEMORY, *OUT_OF_MEMORY)
         return failure is not None and failure.kind in kinds and self.counts(budget)

@@ -51,12 +51,11 @@ class Place:
 
     @property
     def noun(self) -> str:
-        """What the user would choose another of."""
+        """The word for it in an error: ``file`` or ``database``."""
         return "file" if self.is_sqlite else "database"
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether SQLite is what reads and writes it."""
         return self.url.get_backend_name() == "sqlite"
 
     @property
@@ -81,12 +80,12 @@ class Place:
 
     @property
     def immutable(self) -> Place:
-        """The same file for a folder in which SQLite cannot make the files it shares locks by."""
+        """The same file, for a folder in which SQLite cannot make its lock files."""
         return self._with_option("immutable", "1")
 
     @property
     def unknown_options(self) -> set[str]:
-        """What the URL asks of Python's SQLite driver that it does not know, or that is ours."""
+        """Options of the URL that SQLite's driver does not know, or that we set ourselves."""
         return set(self.url.query) - {"timeout"} if self.is_sqlite and not self._is_uri else set()
 
     @property

@@ -42,7 +42,6 @@ class StoredTrial:
 
 
 def machine_values(machine: Machine) -> Values:
-    """The row of the hardware."""
     return {
         "fingerprint": machine.fingerprint,
         "device": machine.device,
@@ -52,7 +51,6 @@ def machine_values(machine: Machine) -> Values:
 
 
 def software_values(machine: Machine) -> Values:
-    """The row of the installed versions."""
     versions = canonical_json(dict(machine.packages))
     return {"fingerprint": machine.software_fingerprint, "versions": versions}
 
@@ -71,7 +69,7 @@ def config_values(trial: Trial) -> Values:
 
 
 def trial_values(trial: Trial) -> Values:
-    """What the row of the trial itself says."""
+    """The columns of the trial's own row."""
     names = ("purpose", "started_at", "cost_s", "race", "round")
     images = trial.measurement.images if trial.measurement else None
     return {name: getattr(trial, name) for name in names} | {"images": images}
@@ -117,12 +115,11 @@ class Parts:
         self._rows: dict[tuple[str, int], list[RowMapping]] = defaultdict(list)
 
     def add(self, table: Table, rows: Iterable[RowMapping]) -> None:
-        """Keep the rows of one table."""
         for row in rows:
             self._rows[table.name, row["trial_number"]].append(row)
 
     def outcome(self, number: int, images: int, counted: int) -> Measurement | Failure:
-        """What became of one trial, each call of which made so many images."""
+        """The outcome of one trial, each call of which made so many images."""
         conditions = tuple(_condition(row) for row in self._of(condition, number))
         for row in self._of(failure, number):
             kind, message, log = FailureKind(row["kind"]), row["message"], row["log"]
@@ -178,7 +175,7 @@ def _condition(row: RowMapping) -> Condition:
 
 
 def machine_of(row: RowMapping) -> Machine:
-    """What the store keeps of a machine: hardware and versions, not the probes."""
+    """The machine as the store has it: hardware and versions, without probes."""
     packages = json.loads(row["versions"])
     return Machine.from_json({**json.loads(row["machine_facts"]), "packages": packages})
 

@@ -65,7 +65,6 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
         self._engine.dispose()
 
     def open_study(
@@ -112,7 +111,7 @@ class Store:
             return identify(connection, schema.study, values)
 
     def add(self, study_id: int, trial: Trial) -> Trial:
-        """Keep a trial, whole or not at all; returns it with its number and budget."""
+        """Add a trial, whole or not at all; returns it with its number and budget."""
         with self._writing() as connection:
             budget = self._budget(connection, study_id)
             config_id = identify(connection, schema.config, config_values(trial))

@@ -26,6 +26,6 @@ def identify(connection: Connection, table: Table, values: Mapping[str, Any]) ->
 
 
 def rename(connection: Connection, workload_id: int, model: str) -> None:
-    """Call the workload's model what it is called now: the same files may have been moved."""
+    """Give the workload's model its current name: the same files may have been moved."""
     outdated = (workload.c.id == workload_id) & (workload.c.model != model)
     connection.execute(update(workload).where(outdated).values(model=model))

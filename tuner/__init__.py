@@ -31,7 +31,7 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for."""
+    """Import a name of the front door when it is first used."""
     if name in ERRORS:
         from tuner import precedence
 

@@ -94,7 +94,7 @@ class Bench:
     def measure_interleaved(
         self, configs: Sequence[Config], purpose: Purpose, race: str, round: int
     ) -> Iterator[Trial]:
-        """Measure the configs of a round side by side, call by call, and keep the trials."""
+        """Measure the configs of a round with interleaved calls, and keep the trials."""
         jobs = [self._job(config, purpose) for config in configs]
         deadlines = Deadlines(self.plan.trial_timeout_s)
         without_room = []
@@ -162,10 +162,10 @@ class Bench:
         )
 
     def _compile_cache(self, config: Config, purpose: Purpose) -> str | None:
-        """A folder of the config's own, which a race finds filled; a search's trial begins cold."""
         # A session's first call is what counts, so none may profit from an earlier one.
         if not self.plan.race_rounds or self.plan.objective.images is not None:
             return None
+        # A race finds the folder filled; a search's trial begins cold.
         if purpose.is_searched:
             self._forget_compiled(config.key)
         return os.fspath(self.plan.compiled / config.key)

@@ -23,7 +23,7 @@ def memory_limit(process: Path = Path("/proc/self")) -> int | None:
 
 
 def memory_left(process: Path = Path("/proc/self")) -> int | None:
-    """The least that these groups still give, None without a limit."""
+    """The least that these groups still allow, None without a limit."""
     rests_bytes = []
     for kind, place, limit_bytes in _limited(process):
         with contextlib.suppress(OSError, ValueError):

@@ -110,8 +110,6 @@ store_option = click.option(
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Several options as one decorator."""
-
     def decorate(command: Any) -> Any:
         for decorator in reversed(decorators):
             command = decorator(command)

@@ -23,7 +23,6 @@ def stderr() -> Console:
 
 
 def _console(stderr: bool) -> Console:
-    """As wide as the terminal, or as the page where there is none; nothing is coloured by guess."""
     from rich.console import Console
 
     console = Console(stderr=stderr, highlight=False)

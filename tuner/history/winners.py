@@ -28,12 +28,12 @@ class Winner:
 
     @property
     def budget(self) -> Budget:
-        """The limits that it keeps to."""
+        """The limits of its study."""
         return self.rules.budget
 
     @property
     def objective(self) -> str:
-        """What it is best by."""
+        """What it is the best of, in words."""
         return str(self.rules.objective)
 
     @property
@@ -66,7 +66,7 @@ def winners(trials: Sequence[StoredTrial]) -> list[Winner]:
 
 
 def rules_of(stored: StoredTrial) -> Rules:
-    """What one may win by in the study of the trial."""
+    """The rules of the trial's study."""
     objective = Objective.parse(stored.objective or "latency")
     return Rules(stored.trial.budget, objective, stored.choices)
 

@@ -28,7 +28,7 @@ class Stopwatch:
 
     @contextmanager
     def on(self, build: Build) -> Iterator[None]:
-        """Watch the calls of a pipeline while this lasts."""
+        """Time the calls of a pipeline while this lasts."""
         restores = [
             outermost(entry).replace(self._timed(part, entered(entry)))
             for knob, part in PART_OF_KNOB.items()
@@ -46,7 +46,7 @@ class Stopwatch:
         return tensors
 
     def start(self) -> None:
-        """Forget the call before."""
+        """Forget the last call."""
         self._spans.clear()
         self._step_ends.clear()
 
@@ -96,7 +96,7 @@ def between_s(earlier: Any, later: Any) -> float:
 
 
 def outermost(entry: Entry) -> Entry:
-    """Where a call of the model can be seen from outside all that knobs have put around it.
+    """Where a call of the model is seen from outside all that knobs have wrapped around it.
 
     Torch calls what stands here first, compiled or not. ``forward`` is no such place: it is traced
     by the compiler, and offloading puts its own in and takes it out again within one call.

@@ -64,7 +64,7 @@ class MachineWatch(Protocol):
         """A call begins."""
 
     def end(self) -> tuple[Condition, ...]:
-        """The call has ended: the machine's conditions during it."""
+        """The call has ended; the machine's conditions during it."""
 
     def judge(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
         """The conditions of a call with their complaints, by all that has been read by now."""
@@ -74,7 +74,7 @@ class MachineWatch(Protocol):
 
 
 def synchronize(device: str) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device != "cpu":
         import torch
 
@@ -88,7 +88,7 @@ def timed_call(
     seed: int,
     stopwatch: Stopwatch | None = None,
 ) -> Call:
-    """Call the pipeline with fresh generators and time it from before to after."""
+    """Call the pipeline with fresh generators, and time it."""
     stopwatch = stopwatch or Stopwatch(device)
     arguments = {**arguments, "generator": generators(arguments, seed)}
     if "callback_on_step_end" in _parameters(pipe):
@@ -185,7 +185,6 @@ class _Sampler:
         self._guard = guard
 
     def make(self, kind: str) -> float:
-        """Make a call, keep it as ``kind`` and return its seconds."""
         sample = self._sample(kind)
         self._keep(kind, sample)
         return sample.call.call_s

@@ -24,7 +24,7 @@ class Phases:
         self._began_s = 0.0
 
     def enter(self, name: str) -> None:
-        """End the phase before and begin this one."""
+        """End the last phase and begin this one."""
         self.leave()
         self.name = name
         with (self._folder / "events.jsonl").open("a", encoding="utf-8") as file:
@@ -48,12 +48,12 @@ class Phases:
 
     @property
     def peaks(self) -> tuple[Peak, ...]:
-        """The peak of each phase but the comparison of images, which is ours alone."""
+        """The peak of each phase, without the comparison of images, which is not the config's."""
         peaks = self._peaks.items()
         return tuple(Peak(*key, peak_bytes) for key, peak_bytes in peaks if key[1] != "check")
 
     def held_bytes(self, place: str) -> int | None:
-        """The most that was held until now, None where it was not read."""
+        """The highest peak so far, None where none was read."""
         # A device that has failed may not answer any more.
         with contextlib.suppress(RuntimeError):
             self.leave()

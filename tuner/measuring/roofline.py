@@ -23,7 +23,7 @@ ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any]:
-    """Which share of the machine's limit a latency is, and of which limit; None where unknown.
+    """The share of the roofline that a latency reaches, and which limit it is; None if unknown.
 
     The limit is the time that the fastest dtype of the machine needs for the products of a call,
     or the time to read its weights once for each use, whichever is longer.
@@ -42,7 +42,7 @@ def reached(work: Mapping[str, float], latency_s: float | None) -> dict[str, Any
 
 
 def work_of_trials(trials: Iterable[Trial]) -> Mapping[str, float]:
-    """What the machine is asked for in the time of a latency, and what it can do.
+    """The work of the time of a latency, and the peaks of the machine.
 
     It is known by the latest of these trials that has counted it.
     """
@@ -62,7 +62,7 @@ def work_of_trials(trials: Iterable[Trial]) -> Mapping[str, float]:
 
 
 def work_of(build: Build) -> dict[str, float]:
-    """What one call asks for, and the peaks of the machine.
+    """The work of one call, and the peaks of the machine.
 
     Empty where it cannot be counted: the trial stands without it, and the log says why.
     """
@@ -110,7 +110,7 @@ def _counted(entry: Entry, total: dict[str, float]) -> Callable[..., Any]:
 
 
 def counted_call(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[int, Any]:
-    """The floating-point operations of a call that is made, and its output."""
+    """The floating-point operations of a call, and its output."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
@@ -142,7 +142,7 @@ def weights(entry: Entry) -> int:
 
 
 def peaks_of(device: str) -> dict[str, float]:
-    """The best that the machine does: products in each dtype of its hardware, and copying."""
+    """The peaks of the machine: products in each dtype of its hardware, and copying."""
     import torch
 
     from search_space.hardware.detect import native_dtypes

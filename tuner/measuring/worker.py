@@ -97,7 +97,6 @@ def stop_beyond_budget(job: Job, folder: Path, phases: Phases) -> None:
 
 
 def _loaded(job: Job, phases: Phases) -> Build:
-    """The pipeline with the config, ready to be called."""
     arguments = {**job.workload.call(), "output_type": "np"}
     build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
     construct(build, job.config, before=_eager_step_first(build))
@@ -113,7 +112,7 @@ def _time_calls(
     turns: Turns,
     recorded: dict[str, list[tuple[Any, Any]]],
 ) -> CallSamples:
-    """The calls of the trial; what the baseline's models are given is added to ``recorded``."""
+    """The samples of the calls; the inputs of the baseline's models are added to ``recorded``."""
     from contextlib import nullcontext
 
     from tuner.measuring.call_parts import Stopwatch
@@ -146,7 +145,7 @@ def _time_calls(
 def _check(
     build: Build, job: Job, samples: CallSamples
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """How far the output is from the reference, and what a call asks of the machine."""
+    """The fidelity of the output, and the work of a call."""
     from tuner.measuring.calls import MINIMUM_SAMPLES
     from tuner.measuring.fidelity.compare import fidelity_of
     from tuner.measuring.roofline import work_of
@@ -162,7 +161,7 @@ def _check(
 
 
 def silence_progress_bars() -> None:
-    """Keep the log for what explains a failure."""
+    """Keep progress bars out of the log, which is to explain a failure."""
     import diffusers
     import transformers
 

@@ -56,7 +56,6 @@ class Spawned:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, request: dict[str, Any]) -> Child:
-        """Start an interpreter that does the task."""
         process = subprocess.Popen(
             interpreter("once", json.dumps(request)),
             stdin=subprocess.DEVNULL,
@@ -78,7 +77,6 @@ class Spawned:
         return None
 
     def close(self) -> None:
-        """Kill what still runs."""
         for process in self._processes.values():
             if process.poll() is None:
                 kill_tree(process.pid)
@@ -122,7 +120,7 @@ class Forked:
         self._send({"preload": list(names)})
 
     def status(self, pid: int, timeout_s: float) -> int | None:
-        """The exit code of the child once the server tells it."""
+        """The exit code of the child once the server has sent it."""
         deadline_s = time.monotonic() + timeout_s
         while pid not in self._statuses:
             answer = self._receive(max(0.0, deadline_s - time.monotonic()))

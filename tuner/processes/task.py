@@ -20,13 +20,12 @@ def leave_result(folder: Path, result: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def task_folder() -> Iterator[Path]:
-    """A temporary folder for one task."""
     with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """What the task left, or None if it left nothing."""
+    """The task's result, or None if it left none."""
     path = folder / "result.json"
     if not path.exists():
         return None

@@ -24,7 +24,7 @@ class Change:
     disturbed: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The stable form; what is not known is None."""
+        """The stable form; unknown values are None."""
         return {
             "knob": self.knob,
             "choice": self.choice,
@@ -54,7 +54,7 @@ def reversions(winner: Config, space: Space) -> tuple[dict[str, Config], dict[st
 
 
 def change_of(standing: Standing, winner: Config, knob: str, without: Config) -> Change:
-    """Whether a change is worth keeping: it is where the config without it is worse or unfit."""
+    """Whether a change is worth keeping: without it the config is worse or may not win."""
     choice = winner[knob]
     if not {without, winner} <= set(standing.eligible):
         return Change(knob, choice, None, True, "without it the config does not do")
@@ -75,7 +75,7 @@ def only_change(standing: Standing, winner: Config, space: Space) -> dict[str, C
 
 
 def simpler(winner: Config, changes: dict[str, Change], space: Space) -> list[Config]:
-    """The winner without all that brings nothing, and without what brings the least of it."""
+    """The winner without all idle changes, and without the least of them."""
     idle = [change for change in changes.values() if not change.kept]
     if not idle:
         return []

@@ -84,7 +84,6 @@ class AdditiveModel:
         return float(quantile * max(pooled, self._own_variance(numerator, denominator)) ** 0.5)
 
     def _own_variance(self, numerator: Hashable, denominator: Hashable) -> float:
-        """Of the mean difference of the pair, from the rounds that it shares."""
         import numpy
 
         upper, lower = self._values[numerator], self._values[denominator]

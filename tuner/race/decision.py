@@ -25,7 +25,6 @@ class Decision:
 
     @property
     def config(self) -> Config:
-        """The winner."""
         return self.trial.config
 
     @property
@@ -73,7 +72,7 @@ def _by_search(rules: Rules, history: Sequence[Trial]) -> Decision | None:
 
 
 def barred(rules: Rules, configs: Iterable[Config], history: Iterable[Trial]) -> frozenset[Config]:
-    """Who may take part and not win: over the budget once, or outside what pins leave."""
+    """Configs that may take part and not win: once over the budget, or outside the pins."""
     outside = {config for config in configs if not rules.admits(config)}
     return frozenset(over_budget(rules.budget, history) | outside)
 

@@ -54,7 +54,6 @@ class Finals:
         return winner
 
     def _fallen(self, trials: Iterable[Trial]) -> set[Config]:
-        """The configs that failed in a race or passed the budget in it."""
         budget = self._plan.budget
         return {trial.config for trial in trials if trial.judged(budget) is not None}
 
@@ -119,7 +118,7 @@ class Finals:
             yield next(trials_due)
 
     def _held_bytes(self, config: Config) -> int:
-        """The most that a trial of it has held of the host; if it has not run, that any has."""
+        """The most of the host that its trials have held; that of any config before it has run."""
         peaks: dict[Config, int] = {}
         for trial in self._history:
             if trial.measurement is not None:

@@ -12,7 +12,7 @@ from tuner.measuring.calls import MINIMUM_SAMPLES
 
 
 def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """What was measured in one round, to be compared.
+    """The measurements of one round, made comparable.
 
     Where calls were interleaved, those of one turn are compared: of turns that were calm for all
     trials, where they are enough, otherwise of all that these share. A trial stands with the mean

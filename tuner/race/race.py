@@ -44,7 +44,7 @@ class Race:
         return fingerprint([self.context, str(self.objective), entrants])
 
     def due(self, trials: Sequence[Trial], number: int) -> list[Config]:
-        """Who has yet to run in a round, in the order in which they run."""
+        """The entrants still to run in a round, in the order in which they run."""
         before = [trial for trial in trials if _round(trial) < number]
         ran = {trial.config for trial in trials if trial.round == number}
         due = (entrant for entrant in self._starters(before, number) if entrant not in ran)
@@ -75,7 +75,7 @@ class Race:
         return len(self.due(trials, number)) + later
 
     def last_round(self) -> int:
-        """The number of rounds after which nobody is measured any more."""
+        """The number of the last round, if all further ones are added."""
         return self.rounds + MORE_ROUNDS
 
 
@@ -128,13 +128,13 @@ class Standing:
 
     @property
     def over_budget(self) -> set[Config]:
-        """Who has passed the budget, if only once."""
+        """Entrants that have passed the budget, if only once."""
         budget = self.race.budget
         return {trial.config for trial in self.trials if trial.judged(budget) is not None}
 
     @property
     def eligible(self) -> list[Config]:
-        """Who may win: ran, never passed the budget, is not barred and keeps to the objective."""
+        """Entrants that may win: they ran, kept budget and objective, and are not barred."""
         barred = self.over_budget | self.race.barred
         return [
             entrant for entrant in self._values if entrant not in barred and self._allowed(entrant)
@@ -148,13 +148,13 @@ class Standing:
 
     @property
     def leader(self) -> Config | None:
-        """The lowest of those who may win."""
+        """The eligible entrant with the lowest value."""
         rounds = self._rounds
         return None if rounds is None else min(self.eligible, key=rounds.level, default=None)
 
     @property
     def repeated(self) -> bool:
-        """Whether all who may win ran in as many rounds as the fewest of a race."""
+        """Whether every eligible entrant ran in as many rounds as a race has at least."""
         return all(len(self._values[entrant]) >= MINIMUM_ROUNDS for entrant in self.eligible)
 
     def over_leader(self, entrant: Config) -> Interval:
@@ -226,7 +226,7 @@ def _psnr_db(measurement: Measurement) -> float:
 
 
 def run_race(race: Race, trials: Sequence[Trial]) -> Iterator[tuple[list[Config], int]]:
-    """Whom to measure in the next round; ``trials`` grows by what became of them."""
+    """The entrants of each next round; the caller adds their outcomes to ``trials``."""
     for number in range(1, race.last_round() + 1):
         # Who ran is asked anew: a round is finished by the run that takes it up.
         due = race.due(trials, number)

@@ -33,7 +33,7 @@ class Figures:
 
     @classmethod
     def of(cls, config: Config, facts: Mapping[str, Any]) -> Figures:
-        """Those of a tuned config's JSON."""
+        """The figures in a tuned config's JSON."""
         values = {field.name: facts[field.name] for field in fields(cls) if field.name in facts}
         return cls(config, **values)
 
@@ -63,7 +63,7 @@ def among(complaints: Sequence[str | None], kind: str) -> str | None:
 
 
 def figures(trial: Trial) -> dict[str, Any]:
-    """The figures of a trial; what is not known is None."""
+    """The figures of a trial; unknown ones are None."""
     measurement = trial.measurement
     peak_bytes = measurement.peak_bytes if measurement else trial.outcome.peak_bytes
     return {

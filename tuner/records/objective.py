@@ -65,7 +65,7 @@ LATENCY = Objective()
 
 
 def start_up_s(measurement: Measurement) -> float:
-    """Loading and the first call, with all that is set up between them."""
+    """The seconds of loading, of all set-up and of the first call."""
     return sum(sum(measurement.seconds.get(kind, ())) for kind in START_UP)
 
 

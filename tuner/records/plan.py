@@ -37,7 +37,6 @@ class Plan:
 
     @property
     def workload(self) -> Workload:
-        """What is generated."""
         return self.space.context.workload
 
     @property
@@ -47,12 +46,11 @@ class Plan:
 
     @property
     def rules(self) -> Rules:
-        """What one may win by."""
         return Rules(self.budget, self.objective, self.space.choices)
 
     @property
     def reference(self) -> Path:
-        """Where the output lies that every trial is compared with."""
+        """The file of the output that every trial is compared with."""
         return self.cache_dir / "baselines" / f"{self._name}.npz"
 
     @property

@@ -38,7 +38,7 @@ def weightless(construct: Callable[[], Any]) -> Any:
 
 
 def fill(model: Any, name: str, dtype: torch.dtype) -> None:
-    """Gives every parameter of a weightless model its values, ready for inference."""
+    """Give every parameter of a weightless model its values, ready for inference."""
     import torch
 
     for path, module in model.named_modules():

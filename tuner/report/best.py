@@ -41,7 +41,7 @@ def best_json(winner: Winner) -> dict[str, Any]:
 
 
 def best_table(winners: list[Winner]) -> Group:
-    """A table a model, size and machine: one row a winner."""
+    """A table for each model, size and machine, with a row for each winner."""
     groups: dict[str, list[Winner]] = {}
     for winner in winners:
         heading = about(winner.stored.workload, winner.stored.machine)

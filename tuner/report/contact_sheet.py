@@ -80,7 +80,7 @@ def read_rows(tuned: TunedConfig, reference: Reference, pictures: Path) -> list[
 
 
 def fidelity_text(baseline: Any, tuned: Any) -> str:
-    """How alike the two are as they are shown, in 8 bits."""
+    """How close the two are as they are shown, in 8 bits."""
     import numpy
 
     pair = [pixels[None].astype(numpy.float32) / 255 for pixels in (tuned, baseline)]
@@ -102,7 +102,6 @@ def amplification(rows: list[Row]) -> int:
 
 
 def difference(row: Row) -> Any:
-    """How far each value is off."""
     import numpy
 
     return numpy.abs(row.baseline.astype(numpy.int16) - row.tuned)
@@ -135,7 +134,7 @@ def draw(tuned: TunedConfig, rows: list[Row]) -> Image:
 
 
 def heading_of(tuned: TunedConfig) -> list[str]:
-    """What was compared, and how alike it is."""
+    """The lines above the images: model, config and fidelity."""
     figures = tuned.tuned
     metrics = []
     if figures.get("psnr_db") is not None:
@@ -155,7 +154,7 @@ def heading_of(tuned: TunedConfig) -> list[str]:
 
 
 def columns(tuned: TunedConfig, factor: int) -> tuple[str, str, str]:
-    """The names of the columns, with what the images took."""
+    """The names of the columns, with the latencies."""
     is_timed = tuned.baseline and tuned.baseline["latency_s"] is not None
     baseline_column = (
         f"baseline, {latency(tuned.baseline)}" if tuned.baseline and is_timed else "baseline"
@@ -178,7 +177,6 @@ def wrapped(lines: list[str], width_px: int) -> list[str]:
 
 
 def write(pen: Any, x_px: int, y_px: int, text: str, colour: tuple[int, int, int]) -> None:
-    """Put a line of text on the sheet."""
     from PIL import ImageFont
 
     pen.text((x_px, y_px), text, fill=colour, font=ImageFont.load_default(TEXT_PX))

@@ -80,7 +80,7 @@ def all_choices(space: Space) -> Group:
 
 
 def one_knob(space: Space, knob: Knob) -> Group:
-    """All that is declared of one knob."""
+    """The whole declaration of one knob."""
     rows = []
     previous = knob.doc
     for choice in knob.choices:
@@ -147,7 +147,6 @@ def _named(knobs: set[str]) -> str:
 
 
 def _does(choice: Choice) -> str:
-    """What the choice does, in one line; empty for what leaves all as it is."""
     return "" if choice.apply is untouched else " ".join((choice.apply.__doc__ or "").split())
 
 

@@ -16,7 +16,7 @@ from tuner.report.listing import GLUE, Listing, Paragraph, Row, apart, titled
 
 
 def machine_json(machine: Machine, absent: Mapping[str, str]) -> dict[str, Any]:
-    """The machine, the kinds of device that are not there, and what each probe found."""
+    """The machine, the kinds of device that it lacks, and the result of each probe."""
     return {**asdict(machine), "absent": dict(absent)}
 
 

@@ -135,7 +135,7 @@ def changes_table(tuned: TunedConfig) -> Listing:
 
 
 def closing_remarks(tuned: TunedConfig) -> list[str]:
-    """What else must be known to read the table."""
+    """What a reader of the table must know besides."""
     limit = limit_text(tuned)
     remarks = [limit] if limit else []
     if tuned.drift > DRIFTED:

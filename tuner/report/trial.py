@@ -50,7 +50,7 @@ UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"))
 
 
 def stored_json(stored: StoredTrial) -> dict[str, Any]:
-    """All that is kept of a trial."""
+    """Everything in the store about a trial."""
     trial = stored.trial
     measurement = trial.measurement
     return {
@@ -79,7 +79,7 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
 
 
 def stored_text(stored: StoredTrial, comparison: Comparison | None = None) -> Group:
-    """All that is kept of a trial, to be read: first how fast its config is."""
+    """Everything in the store about a trial, as text: first how fast its config is."""
     trial = stored.trial
     facts = Listing(tuple(_facts(stored, comparison)))
     return apart([titled(f"Trial {trial.number}: {purpose_text(trial)}", facts), *_parts(trial)])
@@ -116,7 +116,7 @@ def _facts(stored: StoredTrial, comparison: Comparison | None) -> Iterator[Row]:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """How many times as fast as the default, and what that was found by."""
+    """How many times as fast as the default, and by which comparison."""
     speedup = comparison.speedup
     if comparison.rounds:
         interval = raced_times(speedup.ratio, speedup.low, speedup.high)
@@ -135,7 +135,7 @@ def peak_text(measurement: Measurement) -> str:
 
 
 def fidelity_text(measurement: Measurement) -> str:
-    """The tier of a compared output with what it was judged by; of a reference its noise floor."""
+    """The tier of a compared output with its metrics; of a reference its noise floor."""
     names = [name for name in METRICS if name in measurement.fidelity]
     metrics = [
         f"{METRICS.get(name, name)} {_metric(name, measurement.fidelity[name])}".replace(" ", GLUE)

@@ -24,7 +24,6 @@ UNTELLING = ("on", "off", "auto", "max", "none")
 
 
 def heading(width: int = NARROWEST) -> str:
-    """What the columns of the lines are called."""
     named = FIGURES.format(speedup="speed", latency="latency", memory="memory", took="took")
     return f"{'trial':<{PLACE_WIDTH}} {'config':<{_config_width(width)}} {named}"
 

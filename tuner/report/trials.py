@@ -37,7 +37,7 @@ def purpose_text(trial: Trial) -> str:
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
-    """The stable form of a trial; what is not known is None."""
+    """The stable form of a trial; unknown values are None."""
     failure = trial.judged(trial.budget)
     trial_figures = figures(trial)
     facts = (
@@ -77,7 +77,7 @@ def listed_json(stored: StoredTrial) -> dict[str, Any]:
 
 
 def trials_table(stored_trials: list[StoredTrial]) -> Group:
-    """A table a model, size and machine, the one with the newest trial last."""
+    """A table for each model, size and machine, the one with the newest trial last."""
     groups: dict[str, list[Trial]] = {}
     for stored in stored_trials:
         heading = about(stored.workload, stored.machine)

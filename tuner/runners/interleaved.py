@@ -44,7 +44,6 @@ class _Gate:
 
     @property
     def has_come(self) -> bool:
-        """Whether the trial has connected."""
         return self._connection is not None
 
     def fileno(self) -> int:
@@ -75,7 +74,6 @@ class _Gate:
             self._connection.sendall(json.dumps({"go": go, "turn": turn}).encode() + b"\n")
 
     def close(self) -> None:
-        """Close the sockets."""
         self._listener.close()
         if self._connection is not None:
             self._connection.close()
@@ -111,7 +109,7 @@ class Turnstile:
             gate.close()
 
     def step(self, timeout_s: float) -> None:
-        """Hand the turn on once it is given back, or wait for so long in vain."""
+        """Hand the turn on once it is given back, or wait at most this long."""
         self._hand_on()
         gates = self._coming() or [gate for gate in (self._holder,) if gate is not None]
         if not gates:
@@ -125,7 +123,6 @@ class Turnstile:
         self._hand_on()
 
     def leave(self, place: Path) -> None:
-        """A trial has ended."""
         gate = self._gates[place]
         if gate is self._holder:
             self._holder = None

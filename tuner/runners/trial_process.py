@@ -79,7 +79,7 @@ class TrialProcess:
         self.trial = Trial(self._job.config, outcome, cost_s, self._started_at)
 
     def close(self) -> None:
-        """Kill the process tree, if it is there."""
+        """Kill the process tree, if it is still there."""
         if self._child.status is None:
             self._child.kill()
 

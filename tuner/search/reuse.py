@@ -47,7 +47,7 @@ def cut_short_by_noise(trial: Trial) -> bool:
 
 
 def _usable_baseline(plan: Plan, trial: Trial) -> bool:
-    """A baseline is reused if what trials are compared with is there, or if it never fits."""
+    # Trials are compared with its output; one that never fits has none.
     if isinstance(trial.outcome, Failure):
         return trial.outcome.kind in OUT_OF_MEMORY
     return plan.reference.exists()

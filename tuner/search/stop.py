@@ -13,5 +13,4 @@ class Clock:
 
     @property
     def is_over(self) -> bool:
-        """Whether the time has passed; never without a limit."""
         return self._ends_s is not None and time.monotonic() > self._ends_s

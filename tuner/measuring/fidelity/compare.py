@@ -59,7 +59,7 @@ def fidelity_of(build: Build, job: Job, first: Output, can_win: bool) -> dict[st
 
 
 def another_call(build: Build, job: Job, prompt: str | None = None, seed: int = 0) -> Output:
-    """What one more call makes, of another prompt where one is given."""
+    """The output of one more call, with another prompt where one is given."""
     from tuner.measuring.calls import generators
     from tuner.measuring.fidelity.metrics import noise_in_float32
 

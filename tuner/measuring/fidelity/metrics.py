@@ -56,7 +56,7 @@ def images_of(output: Any) -> Any:
 
 
 def invalid(images: Any) -> str | None:
-    """Why no one would call these images a result, or None."""
+    """Why these images are no result, or None."""
     import numpy
 
     if not numpy.isfinite(images).all():

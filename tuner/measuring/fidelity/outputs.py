@@ -68,7 +68,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 @contextmanager
 def recorded_latents(build: Build) -> Iterator[list[Any]]:
-    """Add what the VAE is given to decode to a list while it lasts."""
+    """Add the latents that the VAE decodes to a list while this lasts."""
     latents: list[Any] = []
     restores = [
         entry.replace(_keeping(entry.function, latents)) for entry in build.entries("vae_engine")
@@ -93,7 +93,7 @@ def _keeping(decode: Callable[..., Any], latents: list[Any]) -> Callable[..., An
 
 
 def output_of(output: Any, latents: list[Any]) -> Output:
-    """The output of a call and the latents of it, as arrays."""
+    """The output of a call and its latents, as arrays."""
     import torch
 
     from tuner.measuring.fidelity.metrics import images_of

@@ -75,7 +75,6 @@ class DeviceMemory:
             self._counters.reset(index)
 
     def sample(self) -> None:
-        """Take one sample."""
         for index, highest in enumerate(self._highest_used):
             self._highest_used[index] = max(highest, self._counters.used(index))
 
@@ -85,7 +84,7 @@ class DeviceMemory:
         return max(used - idle for used, idle in pairs)
 
     def peak(self, phase: str) -> Peak:
-        """The peak of the fullest device; raises RuntimeError where its driver tells nothing."""
+        """The peak of the fullest device; raises RuntimeError where its driver gives no reading."""
         self.sample()
         peaks = [
             self.reading(index).peak_bytes(idle, highest)
@@ -96,7 +95,7 @@ class DeviceMemory:
         return Peak("device", phase, self._counters.source, max(peaks))
 
     def reading(self, index: int) -> DeviceReading:
-        """One device as it is now; raises RuntimeError where its driver tells nothing."""
+        """One device as it is now; raises RuntimeError where its driver gives no reading."""
         counters = self._counters
         used = counters.used(index)
         if used <= 0:
@@ -104,12 +103,11 @@ class DeviceMemory:
         return DeviceReading(used, counters.reserved(index), counters.highest_reserved(index))
 
     def unseen_bytes(self, index: int) -> int:
-        """What is in use now that torch's allocator does not know of."""
+        """Memory in use now that torch's allocator does not know of."""
         now = self.reading(index)
         return max(0, now.used_bytes - self._idle_bytes[index] - now.reserved_bytes)
 
     def devices(self) -> range:
-        """The indices of the devices."""
         return range(len(self._idle_bytes))
 
 

@@ -49,7 +49,7 @@ class HostPeak:
         self._last, self._faults = now, faults
 
     def peaks(self, phase: str) -> list[Peak]:
-        """What the budget is about, and beside it what was resident."""
+        """The peak that the budget is about, and beside it the resident memory."""
         source = HOST_SOURCES.get(platform.system(), "ru_maxrss")
         if phase not in SET_UP or platform.system() != "Linux":
             return [Peak("host", phase, source, self.resident_bytes)]
@@ -60,7 +60,7 @@ class HostPeak:
 
 
 def counted_bytes(process: int, phase: str) -> int:
-    """What a process holds now of what counts in the phase, 0 when it has gone."""
+    """The part of a process's memory that counts in the phase, 0 when it has gone."""
     with contextlib.suppress(OSError, RuntimeError):
         now = read_host(process)
         return now.kept_bytes if phase in SET_UP else now.resident_bytes + now.swapped_bytes
@@ -110,7 +110,6 @@ class Sampler:
             self._is_sampling.set()
 
     def stop(self) -> None:
-        """End sampling."""
         self._is_sampling.clear()
         with self._lock:
             self._callbacks = ()
@@ -127,7 +126,7 @@ class Gauge:
         self._stop: Callable[[int], None] = lambda device_bytes: None
 
     def stop_beyond(self, limit_bytes: int, stop: Callable[[int], None]) -> None:
-        """Have the trial stopped by what it holds of a device that nothing else limits."""
+        """Call ``stop`` once the trial holds more than this of a device without a limit."""
         self._limit_bytes, self._stop = limit_bytes, stop
 
     def _sample_device(self) -> None:

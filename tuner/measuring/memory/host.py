@@ -28,7 +28,7 @@ class HostReading:
 
     @property
     def kept_bytes(self) -> int:
-        """What the kernel cannot drop: anonymous and shared memory, and what is swapped."""
+        """What the kernel cannot drop: anonymous, shared and swapped memory."""
         return self.resident_bytes - self.file_bytes + self.swapped_bytes
 
 
@@ -66,7 +66,7 @@ def parse_status(text: str) -> HostReading:
 
 
 def page_faults() -> int:
-    """How many pages this process has touched that were not mapped, with all its threads."""
+    """How many page faults this process has had, with all its threads."""
     if platform.system() == "Windows":
         return 0
     import resource

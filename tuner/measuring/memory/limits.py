@@ -71,7 +71,7 @@ def stack_bytes() -> int:
 
 
 def limit_data(size_bytes: int) -> None:
-    """Let allocations beyond this fail, which is an error with a phase and not a death."""
+    """Let allocations beyond this fail: an error with a phase, not a killed process."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -89,7 +89,7 @@ def near_data_limit() -> bool:
 
 
 def lift_data_limit() -> None:
-    """A trial that has failed must be able to say so."""
+    """Lift the limit: a trial that has failed must be able to say so."""
     if platform.system() == "Linux":
         import resource
 

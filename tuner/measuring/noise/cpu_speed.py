@@ -91,7 +91,7 @@ class SpeedProbe:
         self._began_s = time.monotonic()
 
     def end(self) -> tuple[Condition, ...]:
-        """The probe within the call, and the longer one of those before and after it."""
+        """The probes of the call: those within it, and the longer of the two around it."""
         within_s = self._within.stop()
         work_s = len(self._cores or [0]) * (self.best_s or 0.0)
         self._rounds = affordable_rounds(time.monotonic() - self._began_s, work_s)

@@ -49,7 +49,7 @@ class Within:
         return list(self._probes_s.values())
 
     def close(self) -> None:
-        """End the threads: whoever counts those of the process is to find none of ours."""
+        """End the threads, before anyone counts the threads of this process."""
         self._is_closed.set()
         self._is_probing.set()
         for thread in self._threads:

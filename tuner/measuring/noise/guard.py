@@ -105,11 +105,10 @@ class Counters:
 
     @property
     def cores(self) -> int:
-        """How many these are."""
+        """How many cores the run may use."""
         return len(self.places)
 
     def read(self) -> Reading:
-        """The counters now."""
         heat, quota = heat_throttles(self._heat), quota_throttles(self._quota)
         return Reading(time.monotonic(), self._busy_s(), self._own_s(), heat, quota)
 
@@ -199,7 +198,6 @@ class Guard:
         return False
 
     def close(self) -> None:
-        """No more calls are made."""
         self.probe.close()
 
     def judge(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
@@ -244,7 +242,7 @@ def heat_throttles(counters: Iterable[Path]) -> int:
 def quota_files(
     groups: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
 ) -> list[Path]:
-    """What tells of the processor quota of this process's group."""
+    """The files that count how often the quota has stopped this process's group."""
     files = []
     for line in _text(groups).splitlines():
         _, controllers, path = line.split(":", 2)

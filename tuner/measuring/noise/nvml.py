@@ -49,7 +49,7 @@ class GpuReading:
 def gpu_conditions(
     readings: Sequence[GpuReading], own_pids: frozenset[int]
 ) -> tuple[Condition, ...]:
-    """What these readings mean for a call of the processes ``own_pids``."""
+    """The conditions of a call of the processes ``own_pids``, from the readings during it."""
     if not readings:
         return ()
     other_processes = max(strangers(reading.pids, own_pids) for reading in readings)
@@ -69,7 +69,7 @@ def gpu_conditions(
 
 
 def strangers(pids: frozenset[int], own_pids: frozenset[int]) -> int:
-    """How many processes are not ours; in a container we see ourselves under another number."""
+    """How many other processes there are; in a container our own may have another number."""
     unknown = len(pids - own_pids)
     return unknown if pids & own_pids else max(0, unknown - 1)
 
@@ -85,7 +85,7 @@ class GpuWatch:
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
-        """Start to look."""
+        """Start to read."""
         if self._read is None:
             return
         self._readings.clear()
@@ -94,7 +94,7 @@ class GpuWatch:
         self._thread.start()
 
     def end(self) -> tuple[Condition, ...]:
-        """What was seen since ``begin``."""
+        """The conditions since ``begin``."""
         if self._thread is None:
             return UNWATCHED if self._device == "cuda" else ()
         self._call_has_ended.set()
@@ -114,7 +114,7 @@ class GpuWatch:
 
 
 def reader() -> Callable[[], GpuReading] | None:
-    """What reads the first visible GPU, or None where neither NVML nor nvidia-smi can."""
+    """A function that reads the first visible GPU, or None without NVML and nvidia-smi."""
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0"
     for way in (_by_library, _by_command):
         # Whatever a library, a driver or a device lacks: the next way may do without.
@@ -145,7 +145,7 @@ def handle_of(nvml: Any, name: str) -> Any:
 
 
 def by_library(nvml: Any, handle: Any) -> GpuReading:
-    """One look by NVML."""
+    """One reading by NVML."""
     return GpuReading(
         frozenset(process.pid for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)),
         int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle)),
@@ -155,7 +155,7 @@ def by_library(nvml: Any, handle: Any) -> GpuReading:
 
 
 def by_command(command: str, name: str) -> GpuReading:
-    """One look by nvidia-smi."""
+    """One reading by nvidia-smi."""
     processes = _say(command, name, "--query-compute-apps=pid")
     state = _say(command, name, f"--query-gpu={QUERY}")
     return from_text(processes, state)

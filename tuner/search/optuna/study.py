@@ -94,7 +94,7 @@ class GuardedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Never asked for: the relative space is the whole space."""
+        """Never called: the relative space is the whole space."""
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
 
@@ -141,7 +141,7 @@ class Study:
         )
 
     def _enqueue_seeds(self) -> None:
-        """Once the baseline is known: where it did not fit, what spares memory comes first."""
+        # Not before the baseline ran: where it did not fit, what spares memory comes first.
         for config in self._seeds:
             self._study.enqueue_trial(self._open(config))
         self._seeds = []
@@ -171,7 +171,7 @@ class Study:
             self._study.tell(self._pending, state=TrialState.FAIL)
 
     def learn(self, trial: Trial) -> None:
-        """Take in what became of a config, proposed here or in an earlier run."""
+        """Add the outcome of a config, proposed here or in an earlier run."""
         pending, self._pending = self._pending, None
         self._configs_tried.add(trial.config)
         if trial.config.is_baseline:
@@ -227,8 +227,8 @@ class Study:
         return max(-1.0, min(1.0, excess_share))
 
     def _value(self, trial: Trial) -> float:
-        """The log of the objective's value; what did not run counts as the worst seen."""
         if trial.measurement is not None:
             return math.log(self._objective.value(trial.measurement))
+        # What did not run counts as the worst so far.
         values = [trial.value for trial in self._study.trials if trial.value is not None]
         return max(values, default=0.0)
