@@ -1,4 +1,4 @@
-"""Every knob there is, and the names of knobs and choices, checked."""
+"""All knobs, and the check of names of knobs and choices."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True)
 class Context:
-    """What a choice is judged by: the machine, the pipeline, the workload and what the user allows.
+    """The context in which a choice is available or not: machine, pipeline, workload and limits.
 
     ``quality`` is the last tier that is searched. ``allow_lossy`` lets knobs change the schedule of
     the steps, ``allow_remote_code`` lets them run code that is fetched from the Hub.

@@ -1,4 +1,4 @@
-"""What a trial's process is asked to do."""
+"""The job of a trial's process."""
 
 from __future__ import annotations
 
