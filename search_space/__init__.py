@@ -1,1 +1,1 @@
-"""What could be done: machines, workloads, knobs and the rules between them."""
+"""Everything that can be tried: machines, workloads, knobs and the rules between them."""

@@ -1,4 +1,4 @@
-"""What a trial may take: memory, and the fidelity of its image."""
+"""The budget of a trial: memory, and the fidelity of its image."""
 
 from __future__ import annotations
 

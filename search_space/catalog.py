@@ -1,4 +1,4 @@
-"""Every knob there is, and the names of knobs and choices, checked."""
+"""All knobs, and the check of names of knobs and choices."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def check_agreement(
             raise UsageError(f"{name} is both {how} and excluded: choose one")
 
 
-def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
-    known = list(known)
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+def _unknown(kind: str, name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"there is no {kind} {given!r}: {hint}There are {', '.join(known)}"
+    return f"there is no {kind} {name!r}: {hint}There are {', '.join(names)}"

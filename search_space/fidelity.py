@@ -1,4 +1,4 @@
-"""The tier that an output is in, judged from what was measured of it."""
+"""The tier of an output, by its metrics."""
 
 from __future__ import annotations
 

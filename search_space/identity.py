@@ -1,4 +1,4 @@
-"""What makes two things the same: the hash of their canonical JSON."""
+"""Identity: the hash of canonical JSON."""
 
 from __future__ import annotations
 

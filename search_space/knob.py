@@ -46,7 +46,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True)
 class Context:
-    """What a choice is judged by: the machine, the pipeline, the workload and what the user allows.
+    """The context in which a choice is available or not: machine, pipeline, workload and limits.
 
     ``quality`` is the last tier that is searched. ``allow_lossy`` lets knobs change the schedule of
     the steps, ``allow_remote_code`` lets them run code that is fetched from the Hub.
@@ -126,11 +126,11 @@ def as_it_is(choice: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Choices that cannot stand beside certain choices of another knob, and why.
+    """Choices that do not go with certain choices of another knob, and the reason.
 
-    Declared once, on one side. ``choices`` empty means every choice but the first. ``where``
-    narrows it to machines and pipelines that have that. ``only`` in place of ``others`` names what
-    can stand beside: then something must be chosen there.
+    Declared once, on one side. Empty ``choices`` mean every choice but the first. ``where`` narrows
+    it to machines and pipelines that meet a need. ``only``, in place of ``others``, names the
+    choices of the other knob that are required.
     """
 
     knob: str

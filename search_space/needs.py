@@ -1,4 +1,4 @@
-"""Needs that several knobs share, and what makes and joins needs."""
+"""Needs that several knobs share, and functions that make and join needs."""
 
 from __future__ import annotations
 

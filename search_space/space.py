@@ -23,7 +23,7 @@ def too_far(choice: Choice, context: Context) -> str | None:
 
 
 class Space:
-    """What can be tried here: each knob's available choices, less what the user has pinned."""
+    """All that can be tried here: each knob's available choices, less what pins rule out."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A config and what became of it."""
+"""A trial: a config and its outcome."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Condition:
-    """What was seen of the machine beside a sample or, where none is named, beside the trial.
+    """A reading of the machine beside a sample or, where none is named, beside the trial.
 
     ``kind`` names the value and its unit, ``sample`` and ``position`` are the sample's kind and
     place. ``complaint`` says why the time is not to be trusted; it is empty where it is.
@@ -97,7 +97,7 @@ def complaints(conditions: Iterable[Condition]) -> str | None:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The raw facts of a trial that ran; statistics are computed on reading.
+    """The raw readings of a trial that ran; statistics are computed on reading.
 
     ``seconds`` maps a kind (start, load, export, first_call, warm_up, steady, step …) to its
     samples in order, as they were read: those of calls are seconds a call. Each call makes so many
@@ -216,7 +216,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Trial:
-    """A config and what became of it; ``number`` is given by the store.
+    """A config and its outcome; the store gives the ``number``.
 
     ``study_id`` is that of the study that asked for it, given by the store as well; ``budget`` is
     that of its run, which was enforced while it ran.

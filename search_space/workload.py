@@ -1,4 +1,4 @@
-"""What is generated: model, size, steps, batch, prompts."""
+"""The workload: model, size, steps, batch, prompts."""
 
 from __future__ import annotations
 

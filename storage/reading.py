@@ -1,4 +1,4 @@
-"""Trials as they are read: whole, in number order, in a fixed number of queries."""
+"""Read trials: whole, in number order, in a fixed number of queries."""
 
 from __future__ import annotations
 

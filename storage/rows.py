@@ -28,7 +28,7 @@ PARTS = (sample, memory, fidelity, condition, work, failure)
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """A trial with what it was measured on and for.
+    """A trial with its machine, its workload and its study's rules.
 
     The machine is what the store keeps of it: hardware and versions, not the probes.
     """

@@ -1,4 +1,4 @@
-"""Rows that are kept once, whoever brings them."""
+"""Rows that exist once, whichever process inserts them."""
 
 from __future__ import annotations
 

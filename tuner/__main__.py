@@ -1,4 +1,4 @@
-"""``python -m tuner`` is ``tune``, and the script of that name begins here as well."""
+"""The entry point of ``tune`` and of ``python -m tuner``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Measure one config and keep the trial: its job, its deadlines, its caches."""
+"""Measure one config and add the trial to the ledger: its job, its deadlines, its caches."""
 
 from __future__ import annotations
 

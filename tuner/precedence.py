@@ -1,4 +1,4 @@
-"""Our packages come before what a user has of the same names.
+"""Our packages come before a user's packages of the same names.
 
 Any folder on the path may hold a ``storage.py`` of the user's. A process of ours finds our packages
 where this file lies all the same, and everything else where Python would. An application keeps its

@@ -1,1 +1,1 @@
-"""The machine: what it is, and how it is found."""
+"""The machine, and its detection."""

@@ -1,4 +1,4 @@
-"""Find out what this computer is. Called in a process of its own: a driver may crash it."""
+"""Detect this machine. Called in a process of its own: a driver may crash it."""
 
 from __future__ import annotations
 

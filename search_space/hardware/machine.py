@@ -11,7 +11,7 @@ from search_space.identity import fingerprint
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found on this computer; every field is plain JSON.
+    """This computer; every field is plain JSON.
 
     ``host_bytes`` and ``cores`` (the logical ones) are what this process may use of the computer,
     ``threads`` are those that torch takes by itself. ``native_dtypes`` are those whose matrix

@@ -1,4 +1,4 @@
-"""What a pipeline is made of, read from ``model_index.json`` and classes, not from weights."""
+"""The spec of a pipeline, read from ``model_index.json`` and classes, not from weights."""
 
 from __future__ import annotations
 

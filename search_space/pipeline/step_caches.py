@@ -64,9 +64,9 @@ def _hooks(model: Any, kind: str, settings: dict[str, Any]) -> bool:
     except Exception:
         # A block of a class that the hooks do not know, or fewer than two blocks.
         return False
-    found = bool(hooks_of(model, kind))
+    has_hooks = bool(hooks_of(model, kind))
     model.disable_cache()
-    return found
+    return has_hooks
 
 
 def guides_apart(source: str, call: Mapping[str, Any]) -> bool:

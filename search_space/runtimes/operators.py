@@ -1,4 +1,4 @@
-"""Which operators a denoiser runs, seen by the profiler."""
+"""The operators that a denoiser runs, read by the profiler."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_space.build import Build
 
 
 class DenoiserSeen(Exception):
-    """Ends a pipeline call whose denoiser was seen."""
+    """Ends a pipeline call once its denoiser has run."""
 
 
 def denoiser_operators(build: Build) -> set[str]:

@@ -1,4 +1,4 @@
-"""The options and the errors of the command line, as click wants them."""
+"""The options of the command line and its errors, for click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where data, progress and notes are printed, and how wide: no other command makes a console."""
+"""The consoles for data and for progress, and their width: no other module makes a console."""
 
 from __future__ import annotations
 

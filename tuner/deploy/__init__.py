@@ -1,1 +1,1 @@
-"""What a run leaves behind for applications."""
+"""The files of a run that applications use."""

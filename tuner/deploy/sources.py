@@ -1,4 +1,4 @@
-"""Cut from our own source what a set of functions needs, so that it runs without this project."""
+"""Cut the source of some functions with all that it needs, to run without this project."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Definition:
 
 @dataclass
 class Cut:
-    """What has been gathered: imports of others, and definitions of ours by name."""
+    """The parts of the cut source: imports of others, and definitions of ours by name."""
 
     imports: set[str] = field(default_factory=set)
     definitions: dict[str, Definition] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What choices are judged by: the machine, the pipeline and the workload."""
+"""The context of a run: the machine, the pipeline and the workload."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What earlier runs have measured: trials and winners."""
+"""Trials and winners of earlier runs."""

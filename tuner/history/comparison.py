@@ -16,9 +16,9 @@ from tuner.records.request import MINIMUM_ROUNDS
 class Comparison:
     """The baseline's latency over that of a trial's config.
 
-    ``rounds`` is how often both were measured in a race; without one it is 0, ``speedup`` is the
-    ratio of two trials alone, of which ``baseline`` is the other, and its bounds say nothing.
-    ``interleaved`` says whether the calls of a round lay beside each other.
+    ``rounds`` counts the rounds of a race in which both ran. Without a race it is 0, ``speedup``
+    is the ratio to the one trial ``baseline``, and its bounds say nothing. ``interleaved`` says
+    whether the calls of a round were interleaved.
     """
 
     speedup: Interval

@@ -10,7 +10,7 @@ from tuner.history.winners import Winner, winners
 
 
 class History:
-    """What was measured in earlier runs, read from a store and never written.
+    """The trials of earlier runs, read from a store that is never written to.
 
     ``store`` is a file or SQLAlchemy's URL; without one it is the default store. Raises UsageError
     where there is none.

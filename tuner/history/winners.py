@@ -1,4 +1,4 @@
-"""The winners in the store: of each study, decided anew from its trials."""
+"""The winner of each study in the store, decided anew from its trials."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a trial's process does: load, call, time, weigh and compare."""
+"""The work of a trial's process: load, call, time, weigh and compare."""

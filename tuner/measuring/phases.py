@@ -1,4 +1,4 @@
-"""What a trial's process tells of its phases, and what it keeps of each."""
+"""The phases of a trial, in its own process: announced, timed, with their peaks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tuner.measuring.memory.gauge import Gauge
 
 
 class Phases:
-    """Tells the controller which phase begins, and keeps the seconds and the peaks of each."""
+    """Announces each phase to the controller, and keeps the seconds and the peaks of each."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self.seconds: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""How far from the machine's limit a call is: what it asks for, and what the machine can do."""
+"""The roofline: the work of a call, the peaks of the machine, and the share that is reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial's process does."""
+"""The work of a trial's process, from its job to its result."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Processes for tasks: started, watched, ended."""
+"""Processes for tasks: start them, watch them, end them."""

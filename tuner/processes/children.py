@@ -167,7 +167,7 @@ class Forked:
 
 
 class Children:
-    """Hands out processes for tasks; a context manager."""
+    """Starts processes for tasks; a context manager."""
 
     def __init__(self, forks: bool = FORKS) -> None:
         self.forks = forks

@@ -74,7 +74,7 @@ def serve(control: socket.socket, gpus: Gpus) -> None:
 
 @dataclass(frozen=True)
 class Forked:
-    """A child at work, and the folder that its controller would have removed."""
+    """A running child, and the folder that its controller would have removed."""
 
     pid: int
     folder: str

@@ -1,4 +1,4 @@
-"""A task's folder: what it is asked, what it leaves and what it prints."""
+"""The folder of a task: its request, its result and its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trial's process needs of the operating system."""
+"""Process trees: how they start, end and die with their controller."""
 
 from __future__ import annotations
 

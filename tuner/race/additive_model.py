@@ -1,4 +1,4 @@
-"""Ratios of what was measured in randomized blocks, with their intervals."""
+"""Ratios of values from randomized blocks, with their intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who won: decided from the ledger alone, wherever it is asked."""
+"""Who won, decided from the ledger alone: the one place where that is decided."""
 
 from __future__ import annotations
 

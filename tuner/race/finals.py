@@ -16,7 +16,7 @@ from tuner.records.plan import Plan
 
 
 class Finals:
-    """What follows the search, in the same ledger; nothing that was measured is repeated.
+    """The race and the ablation, in the ledger of the search; no trial is repeated.
 
     Who has won is decided from the ledger: see ``decision``.
     """

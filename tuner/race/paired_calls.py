@@ -1,4 +1,4 @@
-"""Calls that lay beside each other, compared."""
+"""Interleaved calls, compared turn by turn."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ changes does."""
 
 @dataclass(frozen=True)
 class Race:
-    """Who takes part, and by which rules one wins; the trials are kept in the ledger.
+    """The entrants and the rules of a race; its trials are in the ledger.
 
     ``barred`` may take part and not win. ``context`` tells races of the same entrants apart.
     """
@@ -91,7 +91,7 @@ def _round(trial: Trial) -> int:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who won a race, and why, in words."""
+    """Who won a race, and the reason in words."""
 
     winner: Config
     reason: str

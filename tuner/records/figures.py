@@ -13,7 +13,7 @@ from search_space.trial import Measurement, Trial
 
 @dataclass(frozen=True)
 class Figures:
-    """The figures of a config; what is not known is None.
+    """The figures of a config; unknown ones are None.
 
     ``latency_s`` is seconds a call, an image with the throughput objective; ``tier`` the measured
     one. ``disturbed`` and ``unstable`` say in words what spoils the latency.

@@ -1,4 +1,4 @@
-"""What a trial's process is asked to do."""
+"""The job of a trial's process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from search_space.workload import Workload
 class Job:
     """One trial to run.
 
-    ``reference`` is the file of the output to compare with, ``output`` where to save this trial's
-    own to be compared with, ``pictures`` where a few of its images are kept to be seen. A first
-    steady call whose latency is beyond ``cap_s`` is the last. What inductor has compiled is kept in
-    the folder ``compile_cache``; without one the first call is a cold one. The ``budget`` is
-    enforced. ``probe_s`` is the best speed of the processor in this run so far. The
-    weights for LPIPS lie in the folder ``lpips``. At the socket ``turns`` the trial asks for its
-    turn, where its calls are interleaved with those of others.
+    - ``reference`` is the file with the output to compare with.
+    - ``output`` is the file for this trial's output, where it becomes the reference.
+    - ``pictures`` is the file for a few images, for the contact sheet.
+    - ``cap_s``: a first steady call slower than this is the last.
+    - ``compile_cache`` is inductor's folder; without one the first call is a cold one.
+    - ``budget`` is enforced.
+    - ``probe_s`` is the shortest CPU speed probe of this run so far.
+    - ``lpips`` is the folder with the weights for LPIPS.
+    - ``turns`` is the socket at which the trial asks for its turns, where calls are interleaved.
     """
 
     workload: Workload

@@ -1,4 +1,4 @@
-"""What a run is asked to do, and where it keeps its files."""
+"""The plan of a run, and the places of its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tuner.records.rules import Rules
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is asked to do; ``trials`` counts those of earlier runs that it takes over.
+    """The plan of a run; ``trials`` counts the reused trials of earlier runs, too.
 
     With no ``race_rounds`` the winner is not raced, and so not ablated either. LPIPS is measured
     too where ``lpips`` names the folder of its weights.

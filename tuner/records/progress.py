@@ -1,4 +1,4 @@
-"""Whoever watches a run, and what there is to say of it."""
+"""The progress of a run, for whoever watches it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reuse:
 
 
 class Progress:
-    """Watches a run. This one does nothing; whoever shows or keeps something overrides it."""
+    """Watches a run and does nothing; subclasses show or store the progress."""
 
     def planned(self, plan: Plan, reuse: Reuse, notes: Sequence[str]) -> None:
         """The search begins; the notes are sentences about the machine and earlier runs."""

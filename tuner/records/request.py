@@ -1,4 +1,4 @@
-"""What the user asks for, checked: the same for the command line, Python and the service."""
+"""The request of the user, checked: the same for the command line, Python and the service."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for: the workload, the limits and the pins."""
+    """The request of the user: the workload, the limits and the pins."""
 
     workload: Workload
     cache_dir: Path

@@ -1,4 +1,4 @@
-"""What one may win by."""
+"""The rules by which a config may win."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tuner.records.objective import LATENCY, Objective
 
 @dataclass(frozen=True)
 class Rules:
-    """What one may win by: the limits, the objective, and the choices that pins have left."""
+    """The rules by which a config may win: limits, objective, and the choices that pins leave."""
 
     budget: Budget
     objective: Objective = LATENCY

@@ -47,17 +47,17 @@ def nothing_fits(plan: Plan, candidates: Sequence[Trial]) -> str:
                 f"nothing keeps the image: of {trial.config.describe()} {failure.message}; "
                 "give a later --quality or other pins"
             )
-    least = smallest(list(candidates))
-    if least is None or least.measurement is None or not budget.limits_memory:
+    smallest_trial = smallest(list(candidates))
+    if smallest_trial is None or smallest_trial.measurement is None or not budget.limits_memory:
         return f"no config ran: {frequent_reasons(candidates)}; see 'tune trials'"
-    needed = format_size(least.measurement.peak_bytes)
+    needed = format_size(smallest_trial.measurement.peak_bytes)
     if budget.host_bytes is not None:
-        needed += f", on the host {format_size(least.measurement.host_peak_bytes)}"
-    asked = {"--memory": budget.memory_bytes, "--host-memory": budget.host_bytes}
-    options = " or ".join(option for option, limit in asked.items() if limit is not None)
+        needed += f", on the host {format_size(smallest_trial.measurement.host_peak_bytes)}"
+    limit_of_option = {"--memory": budget.memory_bytes, "--host-memory": budget.host_bytes}
+    options = " or ".join(option for option, limit in limit_of_option.items() if limit is not None)
     return (
         f"nothing fits {limits(budget)}: the smallest config found needs {needed} "
-        f"({least.config.describe()}); raise {options}, lower the size or the batch"
+        f"({smallest_trial.config.describe()}); raise {options}, lower the size or the batch"
     )
 
 
@@ -65,11 +65,11 @@ def frequent_reasons(trials: Sequence[Trial]) -> str:
     """The most frequent reasons of failures: ``5 x timeout (steady was not done after 9 s)``."""
     failures = [trial.outcome for trial in trials if isinstance(trial.outcome, Failure)]
     kinds = Counter(failure.kind for failure in failures)
-    told = []
+    sentences = []
     for kind, count in kinds.most_common(REASONS):
         example = next(failure.message for failure in failures if failure.kind is kind)
-        told.append(f"{count} x {words(kind)} ({example})")
-    return "; ".join(told) or "nothing was tried"
+        sentences.append(f"{count} x {words(kind)} ({example})")
+    return "; ".join(sentences) or "nothing was tried"
 
 
 def words(kind: FailureKind) -> str:
@@ -79,12 +79,12 @@ def words(kind: FailureKind) -> str:
 
 def ending_lines(result: Result, plan_trials: int) -> Iterator[str]:
     """What ended the search, what became of the trials, and who won why."""
-    yield f"{_ended(result, plan_trials)} {_counted(result)}"
+    yield f"{_ending(result, plan_trials)} {_counts(result)}"
     tried = [trial for trial in result.trials if not trial.config.is_baseline]
     failed = [trial for trial in tried if trial.measurement is None]
     if tried and len(failed) == len(tried):
-        what = "The only config" if len(tried) == 1 else f"All {len(tried)} configs"
-        yield f"{what} failed: {frequent_reasons(failed)}."
+        subject = "The only config" if len(tried) == 1 else f"All {len(tried)} configs"
+        yield f"{subject} failed: {frequent_reasons(failed)}."
         yield "The default is kept, as nothing else ran."
         return
     if not tried:
@@ -96,28 +96,31 @@ def ending_lines(result: Result, plan_trials: int) -> Iterator[str]:
         yield f"Winner: {result.tuned.config.describe()}: {result.reason}."
 
 
-def _ended(result: Result, trials: int) -> str:
+def _ending(result: Result, trials: int) -> str:
     if result.interrupted and result.ending is Ending.INTERRUPTED:
         return "Interrupted in the search."
-    told = {
+    sentences = {
         Ending.TRIALS: f"The search ended after {trials} trials, as many as asked for.",
         Ending.TIME: f"The time limit ended the search after {len(result.trials)} trials.",
         Ending.EXHAUSTED: "The search ended because every config has been tried.",
         Ending.INTERRUPTED: "Interrupted.",
     }
     race = " Interrupted in the race." if result.interrupted else ""
-    return told[result.ending] + race
+    return sentences[result.ending] + race
 
 
-def _counted(result: Result) -> str:
-    failures = [one.outcome.kind for one in result.trials if isinstance(one.outcome, Failure)]
+def _counts(result: Result) -> str:
+    failures = [trial.outcome.kind for trial in result.trials if isinstance(trial.outcome, Failure)]
     kinds = ", ".join(f"{count} {words(kind)}" for kind, count in Counter(failures).most_common())
-    measured = len(result.trials) - len(failures)
-    parts = [f"{measured} measured", f"{len(failures)} failed" + (f" ({kinds})" if kinds else "")]
+    measured_count = len(result.trials) - len(failures)
+    parts = [
+        f"{measured_count} measured",
+        f"{len(failures)} failed" + (f" ({kinds})" if kinds else ""),
+    ]
     if result.reused:
         parts.append(f"{result.reused} of them reused")
-    raced = {trial.config for trial in result.raced if trial.purpose is Purpose.RACE}
-    parts.append(f"{len(raced)} configs raced" if raced else "no race")
+    configs_raced = {trial.config for trial in result.raced if trial.purpose is Purpose.RACE}
+    parts.append(f"{len(configs_raced)} configs raced" if configs_raced else "no race")
     return f"Trials: {len(result.trials)}, {', '.join(parts)}."
 
 

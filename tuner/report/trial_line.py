@@ -54,13 +54,12 @@ def trial_line(
 
 def shortened(config: Config, width: int) -> str:
     """The config in at most ``width`` columns: as many changes as fit, and how many more."""
-    whole = config.describe()
-    if len(whole) <= width or not config:
-        return whole
-    changes = [_short(knob, choice) for knob, choice in config.items()]
-    text = ", ".join(changes)
-    if len(text) <= width:
+    text = config.describe()
+    if len(text) <= width or not config:
         return text
+    changes = [_short(knob, choice) for knob, choice in config.items()]
+    if len(shorter := ", ".join(changes)) <= width:
+        return shorter
     for count in range(len(changes) - 1, 0, -1):
         shorter = f"{', '.join(changes[:count])} +{len(changes) - count}"
         if len(shorter) <= width:

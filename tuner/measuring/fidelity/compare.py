@@ -1,4 +1,4 @@
-"""Whether what a trial made is a result, and how far it is from the reference."""
+"""Whether an output is valid, and how far it is from the reference."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHERE = ("", "with another prompt ")
 
 
 class InvalidOutput(Exception):
-    """The output is not one that could be used."""
+    """The output of a trial is no result."""
 
 
 def fidelity_of(build: Build, job: Job, first: Output, can_win: bool) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a call made, and how it is kept to be compared with and to be seen."""
+"""The output of a call, as it is kept for comparison and for the contact sheet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ the contact sheet longer."""
 
 @dataclass(frozen=True)
 class Output:
-    """What one call made: images or videos, and the latents of which the VAE decoded them."""
+    """The output of one call: images or videos, and the latents that the VAE decoded."""
 
     images: Any
     latents: Any | None = None
@@ -27,7 +27,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Reference:
-    """What others are compared with: one output a prompt, and how far it is from itself."""
+    """The outputs that others are compared with, one a prompt, and their noise floor."""
 
     outputs: tuple[Output, ...]
     floor: Fidelity

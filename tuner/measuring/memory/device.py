@@ -1,4 +1,4 @@
-"""What a trial holds of a device's memory, also what torch's allocator does not see."""
+"""The memory of a device that a trial holds, also what torch's allocator does not see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What processes hold of the host's memory, by the kernel's own account."""
+"""The host memory of processes, by the kernel's own account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ YOUNG_S = 0.1
 
 @dataclass(frozen=True)
 class HostReading:
-    """What one process holds now, and the most it was resident with since the last reset.
+    """The host memory of one process now, and its highest since the last reset.
 
     Of what is resident, ``file_bytes`` are pages of mapped files.
     """

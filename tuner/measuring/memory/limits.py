@@ -1,4 +1,4 @@
-"""What a trial's process may hold, set before it loads anything."""
+"""The limits of a trial's memory, set before its process loads anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast the processor computes: a fixed piece of work, timed between the calls and in them.
+"""The CPU speed probe: a fixed piece of work, timed between calls and within them.
 
 A virtual machine is slowed down from outside, by a third or a half where another tenant computes on
 the second thread of its cores. The kernel counts that as time of our own, and no counter shows it.

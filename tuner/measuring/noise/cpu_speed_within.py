@@ -1,4 +1,4 @@
-"""How fast the processor computes while a call runs, probed between the call's own work.
+"""The CPU speed probe within a call, between the call's own work.
 
 What slows a virtual machine down from outside comes and goes within a second: within a call.
 """

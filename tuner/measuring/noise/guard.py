@@ -1,4 +1,4 @@
-"""What else the machine does while calls are timed: neighbours, heat, quotas, the battery.
+"""The conditions of the machine while calls are timed: neighbours, heat, quotas, the battery.
 
 What the run itself uses is not counted as a neighbour: the controller, the fork server and all that
 they have started.

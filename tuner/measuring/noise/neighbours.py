@@ -1,4 +1,4 @@
-"""Other processes on this machine, seen by the controller before a run."""
+"""Other processes on this machine, counted by the controller before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an NVIDIA GPU does while a call runs on it, as NVML says or, without it, nvidia-smi.
+"""The conditions of an NVIDIA GPU during a call, by NVML or, without it, by nvidia-smi.
 
 Run on an H200 with nvidia-ml-py 13; what nvidia-smi prints has not been read on a GPU.
 """
@@ -40,7 +40,7 @@ QUERY = "clocks_event_reasons.active,clocks.sm,temperature.gpu"
 
 @dataclass(frozen=True)
 class GpuReading:
-    """One look at a GPU: the processes that compute on it, and its clock, heat and limits."""
+    """One reading of a GPU: the processes on it, its clock, heat and limits."""
 
     pids: frozenset[int]
     reasons: int
@@ -77,7 +77,7 @@ def strangers(pids: frozenset[int], own_pids: frozenset[int]) -> int:
 
 
 class GpuWatch:
-    """Looks at the GPU while a call runs and as it ends; at nothing on other devices."""
+    """Reads the GPU while a call runs and when it ends; reads nothing on other devices."""
 
     def __init__(self, device: str, read: Callable[[], GpuReading] | None = None) -> None:
         self._device = device

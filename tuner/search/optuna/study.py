@@ -1,4 +1,4 @@
-"""Optuna's part: propose the next config from what the trials so far have shown."""
+"""Optuna's part: propose the next config from the trials so far."""
 
 from __future__ import annotations
 
