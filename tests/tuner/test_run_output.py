@@ -46,8 +46,10 @@ def test_a_run_says_its_plan_then_a_line_a_trial_in_80_columns(tmp_path, store):
     assert lines[2] == "      what each change of the winner brings"
     assert heading() in lines
     assert [line.split()[0] for line in lines if "/4 " in line] == ["1/4", "2/4", "3/4", "4/4"]
-    (to_come,) = [line for line in lines if line.startswith("To come: about")]
-    assert "for the search, then up to" in to_come
+    (to_come,) = [
+        line for line in lines if line.startswith("At the baseline's cost a trial: about")
+    ]
+    assert "of search, up to " in to_come
     assert any(line.startswith("race 1 ") for line in lines)
     assert max(map(len, lines)) <= NARROWEST
     assert len(run.trials) == 4
@@ -99,6 +101,7 @@ def test_with_reused_trials_a_run_without_time_still_has_a_winner(tmp_path, stor
     shown(plan(tmp_path, trials=4), store)
     run, printed = shown(plan(tmp_path, trials=9, time_limit_s=0.0001), store)
     assert "Reused from earlier runs: 4 trials; best so far: " in printed
+    assert max(map(len, printed.splitlines())) <= NARROWEST
     assert run.ending is Ending.TIME
     assert "The time limit ended the search after 4 trials." in ended(run, tmp_path)
     assert "4 of them reused" in ended(run, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,23 @@ def run(model: str, json_wanted: bool, **options: Any) -> int:
 def conclude(result: Any, json_wanted: bool, trials: int) -> None:
     """Show the result: tables to stdout, what ended the run and what comes next to stderr."""
     from tuner.report.ending import disturbance, ending_lines, next_lines
+    from tuner.report.format import wrapped
     from tuner.report.result import changes_table, closing_remarks, result_table
 
     console = stderr()
-    for line in ending_lines(result, trials):
-        console.print(line, highlight=False)
+
+    def tell(sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            for line in wrapped(sentence, console.width):
+                console.print(line, highlight=False, markup=False)
+
+    tell(ending_lines(result, trials))
     if not json_wanted:
         stdout().print(result_table(result))
         if result.tuned.changes:
             stdout().print(changes_table(result.tuned))
     rough = disturbance([*result.trials, *result.raced])
-    for remark in (*closing_remarks(result.tuned), *([rough] if rough else [])):
-        console.print(remark, highlight=False)
+    tell([*closing_remarks(result.tuned), *([rough] if rough else [])])
     for line in next_lines(result):
-        console.print(line, highlight=False, soft_wrap=True)
+        # A command is copied whole.
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from textwrap import wrap
 from typing import Any
 
 from search_space.budget import Budget
@@ -129,3 +130,8 @@ def day(started_at: str) -> str:
 def moment(started_at: str) -> str:
     """Date and time where the reader is, of a time that was kept in UTC."""
     return f"{datetime.fromisoformat(started_at).astimezone():%Y-%m-%d %H:%M}"
+
+
+def wrapped(sentence: str, width: int) -> list[str]:
+    """The lines of a sentence, broken between words alone."""
+    return wrap(sentence, width, break_long_words=False, break_on_hyphens=False)

@@ -16,7 +16,7 @@ from tuner.race.finalists import FINALISTS
 from tuner.records.objective import LATENCY, Objective, best, latency_s
 from tuner.records.plan import Plan
 from tuner.records.progress import Ending, Progress, Reuse
-from tuner.report.format import seconds, times
+from tuner.report.format import seconds, times, wrapped
 from tuner.report.trial_line import NARROWEST, heading, shortened, trial_line
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ class ConsoleProgress(Progress):
         self._time_limit_s, self._total = plan.time_limit_s, plan.trials
         self._race_trials = plan.race_rounds * (FINALISTS + 1)
         for note in notes:
-            self._say(note)
+            self._tell(note)
         for line in plan_lines(plan):
             self._say(line)
         if reuse.repeated:
             repeated = "1 trial that was" if reuse.repeated == 1 else f"{reuse.repeated} that were"
-            self._say(f"Tried once more: {repeated} cut short while the machine was disturbed.")
+            self._tell(f"Tried once more: {repeated} cut short while the machine was disturbed.")
         self._bar.update(self._task, total=self._total)
         if reuse.trials:
             self._trials.extend(reuse.trials)
@@ -92,7 +92,7 @@ class ConsoleProgress(Progress):
             reused = "1 trial" if len(reuse.trials) == 1 else f"{len(reuse.trials)} trials"
             winner = self._winner()
             so_far = f"; best so far: {winner.config.describe()}" if winner else ""
-            self._say(f"Reused from earlier runs: {reused}{so_far}.")
+            self._tell(f"Reused from earlier runs: {reused}{so_far}.")
             if reuse.trials[0].config.is_baseline:
                 self._baseline_is_known(reuse.trials[0])
         self._say(heading(self._width))
@@ -136,18 +136,25 @@ class ConsoleProgress(Progress):
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    def _tell(self, sentence: str) -> None:
+        """Print a sentence, broken between words where it is wider than the console."""
+        for line in wrapped(sentence, self._width):
+            self._say(line)
+
     def _baseline_is_known(self, baseline: Trial) -> None:
         """The time limit starts, and what is to come can be estimated."""
         if self._time_limit_s is not None:
             self._ends_s = time.monotonic() + self._time_limit_s
         search_s = max(0, self._total - len(self._trials)) * baseline.cost_s
-        at_most = "about"
+        about = "about"
         if self._time_limit_s is not None and search_s > self._time_limit_s:
-            search_s, at_most = self._time_limit_s, "at most"
+            search_s, about = self._time_limit_s, "at most"
         race_s = self._race_trials * baseline.cost_s
-        race = f", then up to {format_duration(race_s)} for the race" if race_s else ""
+        race = f", up to {format_duration(race_s)} of race" if race_s else ""
         if search_s:
-            self._say(f"To come: {at_most} {format_duration(search_s)} for the search{race}.")
+            # What compiles or exports takes longer, by how much nobody knows before.
+            search = f"{about} {format_duration(search_s)} of search"
+            self._tell(f"At the baseline's cost a trial: {search}{race}.")
 
     def _done(self) -> int:
         return len(self._costs_s[self._purpose]) if self._stage else len(self._trials)
