@@ -13,8 +13,8 @@ from search_space.build import Build
 from search_space.fidelity import Fidelity
 
 MOST_PICTURES = 3
-"""Of a video its first, middle and last frame. Each picture more is kept for every trial and makes
-the contact sheet longer."""
+"""Of a video its first, middle and last frame. Each more costs disk in every trial and
+makes the contact sheet longer."""
 
 
 @dataclass(frozen=True)
