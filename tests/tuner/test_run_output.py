@@ -89,7 +89,9 @@ def test_the_next_command_is_the_loader(tmp_path, store):
     ],
 )
 def test_a_run_that_tried_nothing_says_so_and_writes_nothing(tmp_path, store, asked, cause):
-    run, _ = shown(plan(tmp_path, **asked), store)
+    run, printed = shown(plan(tmp_path, **asked), store)
+    alone = "Plan: the baseline alone: --trials 1 leaves none of 67 configs to try." in printed
+    assert alone == (asked == {"trials": 1})
     with pytest.raises(NothingFound, match="no config was tried beside the baseline") as caught:
         run.result(tmp_path / "tuned")
     assert cause in str(caught.value)

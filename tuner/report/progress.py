@@ -208,6 +208,8 @@ def plan_lines(plan: Plan) -> list[str]:
         return ["Plan: measure the baseline. There is nothing to choose from."]
     of = f"{count:,}" if count < MOST_COUNTED else f"more than {count:,}"
     trials = min(plan.trials - 1, count)
+    if not trials:
+        return [f"Plan: the baseline alone: --trials 1 leaves none of {of} configs to try."]
     limit = "" if plan.time_limit_s is None else f" within {format_duration(plan.time_limit_s)}"
     steps = [f"the baseline, then {trials} of {of} configs{limit}"]
     if plan.race_rounds:
