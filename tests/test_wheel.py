@@ -58,7 +58,7 @@ def installed(wheel, tmp_path_factory):
         "--no-deps",
         "--no-index",
     ]
-    subprocess.run([*pip, "--quiet", str(wheel)], check=True)
+    subprocess.run([*pip, "--quiet", str(wheel)], check=True, env=elsewhere())
     # Lines name folders that come after the environment's own. What makes an install editable lies
     # in .pth files of those folders, which Python does not read there.
     behind = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
@@ -66,10 +66,14 @@ def installed(wheel, tmp_path_factory):
     return scripts, python
 
 
+def elsewhere():
+    """The environment of a user who has never seen this checkout, which pip takes for installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def said(command, folder):
-    """What a command prints, run as by a user who has never seen this checkout."""
-    unknown = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.check_output(list(map(str, command)), cwd=folder, env=unknown, text=True)
+    """What a command prints to such a user."""
+    return subprocess.check_output(list(map(str, command)), cwd=folder, env=elsewhere(), text=True)
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel):
