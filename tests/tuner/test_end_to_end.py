@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,13 +88,13 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     result = json.loads(printed)
     assert {"baseline", "best", "speedup", "trials", "output"} <= set(result)
     assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
-    assert "[race, round 2] baseline: " in progress
+    assert re.search(r"^race 2 +baseline ", progress, re.M)
     for part in ("baseline", "best"):
         assert {"config", "latency_s", "peak_bytes", "psnr_db"} <= set(result[part])
         assert result[part]["utilization"] > 0
         assert "disturbed" in result[part]
     assert result["output"] == str(output)
-    assert f"[{result['trials']}/2]" in progress
+    assert re.search(rf"^{result['trials']}/2 ", progress, re.M)
     with Store(str(store)) as ledger:
         baseline = ledger.trial(1).trial.measurement
         raced = [stored.trial for stored in ledger.trials() if stored.trial.purpose == "race"]
@@ -123,7 +124,7 @@ def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, t
     arguments += ["--output", tmp_path / "tuned"]
     killed = tune(tiny_cache, *arguments)
     for line in killed.stderr:
-        if line.startswith("[2/4]"):
+        if line.startswith("2/4 "):
             break
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
@@ -131,7 +132,7 @@ def test_a_killed_run_is_taken_up_without_measuring_anything_twice(tiny_cache, t
         before = ledger.trials()
     assert len(before) >= 2
     _, progress = finished(tune(tiny_cache, *arguments))
-    assert f"{len(before)} trials were measured before" in progress
+    assert f"Reused from earlier runs: {len(before)} trials" in progress
     with Store(str(store)) as ledger:
         after = [stored.trial for stored in ledger.trials()]
     assert after[: len(before)] == [stored.trial for stored in before]
@@ -144,13 +145,14 @@ def test_an_interrupt_ends_the_run_with_what_was_found(tiny_cache, tmp_path):
     arguments = [*QUICK, "--store", tmp_path / "history.db", "--output", output]
     process = tune(tiny_cache, *arguments)
     for line in process.stderr:
-        if line.startswith("[2/20]"):
+        if line.startswith("2/20 "):
             break
     os.kill(process.pid, signal.SIGINT)
     began_s = time.monotonic()
     printed, progress = finished(process, status=130)
     assert time.monotonic() - began_s < 60
-    assert "Interrupted: the same command goes on from here." in progress
+    assert "Interrupted in the search." in progress
+    assert "Next: the same command goes on from here." in progress
     assert "baseline" in printed
     assert (output / "load.py").exists()
 
