@@ -137,6 +137,8 @@ class Run:
                 finals.run()
             except KeyboardInterrupt:
                 self.interrupted = True
+                # It may have come between a trial's insert and its return.
+                self.trials = list(bench.trials)
             self.changes = finals.changes if finals else ()
             self.history = bench.history()
 

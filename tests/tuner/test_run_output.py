@@ -204,3 +204,18 @@ def disturbed(trial):
 
     seen = Condition("others_cores", 1.8, "others took 1.8 cores", "steady", 0)
     return replace(trial.outcome, conditions=(seen,))
+
+
+def test_a_trial_that_an_interrupt_has_cut_off_from_the_run_counts(tmp_path, store):
+    class InterruptedAtOnce(ConsoleProgress):
+        def finished(self, trial):
+            super().finished(trial)
+            if not trial.config.is_baseline:
+                raise KeyboardInterrupt
+
+    run = Run(plan(tmp_path, trials=9))
+    with InterruptedAtOnce(Console(file=io.StringIO())) as progress:
+        run.go(store, Simulation(), progress)
+    assert run.interrupted
+    assert len(run.trials) == len(store.trials()) == 2
+    assert "Interrupted in the search." in ended(run, tmp_path)
