@@ -40,7 +40,7 @@ def test_there_are_pages_with_python():
     assert {"README.md", "docs/quickstart.md", "docs/python-api.md"} <= names
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs_as_it_stands(page, at_home):
