@@ -170,7 +170,7 @@ def jobs(asked: argparse.Namespace, cap_s: float | None = None) -> dict[str, Job
     size = {"height_px": asked.height, "width_px": asked.width, "steps": asked.steps}
     workload = Workload(f"reference:{asked.model}", **size)
     names = asked.only or CONFIGS
-    known = {name: (workload, folder, "cpu", CONFIGS[name], str(cache)) for name in names}
+    known = {name: (workload, folder, "cpu", Config(CONFIGS[name]), str(cache)) for name in names}
     return {name: Job(*facts, cap_s=cap_s) for name, facts in known.items()}
 
 

@@ -14,6 +14,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from search_space.build import Build
+from search_space.config import Config
 from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
@@ -58,7 +59,7 @@ def one_config(asked: argparse.Namespace) -> Iterator[tuple[Children, Job]]:
         if asked.precision != "fp32":
             config["precision"] = asked.precision
         folder, cache = context.spec.folder, str(asked.cache_dir)
-        yield children, Job(context.workload, folder, asked.device, config, cache)
+        yield children, Job(context.workload, folder, asked.device, Config(config), cache)
 
 
 def tried(children: Children, job: Job) -> Trial:

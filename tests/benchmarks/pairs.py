@@ -168,7 +168,13 @@ class Family:
         return path
 
     def _job(self, config: Config, **files: str) -> Job:
-        known = workload_of(self.name, config), str(self.pipeline), "cpu", config, str(self.folder)
+        known = (
+            workload_of(self.name, config),
+            str(self.pipeline),
+            "cpu",
+            Config(config),
+            str(self.folder),
+        )
         return Job(*known, **files, compile_cache=str(self.folder / "inductor"))
 
     def _told(self, job: Job) -> str:

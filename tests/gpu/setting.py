@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from search_space.config import steps
+from search_space.config import BASELINE, Config, steps
 from search_space.knob import Stage, Tier
 from search_space.space import Space
 from search_space.trial import Failure, Measurement
@@ -44,12 +44,12 @@ class Setting:
         self._reference = str(folder / f"{name}.npz")
         known = context.spec.folder, "cuda"
         compiled = str(CACHE / "inductor")
-        self._job = Job(context.workload, *known, {}, str(CACHE), compile_cache=compiled)
+        self._job = Job(context.workload, *known, BASELINE, str(CACHE), compile_cache=compiled)
         self.baseline = self._run(replace(self._job, output=self._reference), once)
 
     def outcome(self, config: Mapping[str, str], once: bool | None = None) -> Outcome:
         """What a trial of the config comes to."""
-        job = replace(self._job, config=dict(config), reference=self._reference)
+        job = replace(self._job, config=Config(config), reference=self._reference)
         return self._run(job, self._once if once is None else once)
 
     def _run(self, job: Job, once: bool) -> Outcome:
