@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from search_space.config import BASELINE, Config, makes_another_image
 from search_space.knobs.batch import images_in_call
+from search_space.proposal import Proposal
 from search_space.trial import OUT_OF_MEMORY, Failure, Measurement, Purpose, Trial
 from storage import Store
 from tuner.measuring.interleaving import WAITING, next_turn, possible
@@ -46,7 +47,7 @@ class Bench:
         self.plan = plan
         self.progress = progress
         self.trials: list[Trial] = []
-        self._store = store
+        self.store = store
         self._run = run
         self._probe_s: float | None = None
         self._forget_compiled()
@@ -70,7 +71,7 @@ class Bench:
     def history(self) -> list[Trial]:
         """Every trial of this machine, these versions and this workload, whatever its purpose."""
         context = self.plan.space.context
-        return self._store.of_workload(context.machine, context.workload)
+        return self.store.of_workload(context.machine, context.workload)
 
     def measure(
         self,
@@ -78,6 +79,7 @@ class Bench:
         purpose: Purpose = Purpose.SEARCH,
         race: str | None = None,
         round: int | None = None,
+        proposal: Proposal | None = None,
     ) -> Trial:
         """Measure a config and keep the trial."""
         self.progress.started(len(self.trials) + 1, config)
@@ -85,7 +87,8 @@ class Bench:
         timeout = Deadlines(self.plan.trial_timeout_s)
         deadlines = self._deadlines(config) if purpose.is_searched else timeout
         trial = self._run(self._job(config, purpose), deadlines, self.progress.phase)
-        trial = self._keep(replace(trial, purpose=purpose, race=race, round=round))
+        trial = replace(trial, purpose=purpose, race=race, round=round, proposal=proposal)
+        trial = self._keep(trial)
         if purpose.is_searched:
             self.trials.append(trial)
         self.progress.finished(trial)
@@ -135,7 +138,7 @@ class Bench:
         return show
 
     def _keep(self, trial: Trial) -> Trial:
-        trial = self._store.add(self.study_id, trial)
+        trial = self.store.add(self.study_id, trial)
         # Of this run alone: another day the machine may be another one under the same name.
         self._probe_s = shortest_s(self._probe_s, best_probe_s([trial]))
         return trial
