@@ -90,7 +90,7 @@ def decode_in_own_dtype(build: Build, vae: Any) -> None:
         ),
     ),
     effect=vae_precision_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
 )
 def vae_precision(build: Build, choice: str) -> None:
     """The VAE loaded in a precision of its own, to which the latents are cast for the decode."""

@@ -72,7 +72,7 @@ def whole_runs(device: str) -> Iterator[Item]:
     for model, run_s in RUNS_S.items():
         yield Item(1, "tune", model, SMALL_RUN_S if device == "cpu" else run_s)
     for model in RUNS_S:
-        yield Item(1, "load", model, 30.0)
+        yield Item(1, "load", model, 35.0)
 
 
 REGIONAL = {"engine": "compile-regional"}

@@ -115,7 +115,7 @@ class Session:
         try:
             with within(cap_s):
                 TASKS[item.kind](self.lab, item, OWN_SHARE * cap_s, write)
-        except TimeUp:
+        except (TimeUp, subprocess.TimeoutExpired):
             write({"item": item.name, "stopped": f"it was not done after {cap_s:.0f} s"})
             self.lab.reopen()
         except Unavailable as reason:

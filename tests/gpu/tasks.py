@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -123,11 +124,12 @@ def tuned_folder(lab: Lab, item: Item) -> Path:
 
 
 LOAD = """
-import json, sys, time
+import json, runpy, sys, time
+from pathlib import Path
 import tuner
 from tuner.records.tuned import TunedConfig
-from pathlib import Path
-folder = Path(sys.argv[1])
+folder = Path(sys.argv[2])
+runpy.run_path(str(folder / "load.py"), run_name="__main__")
 began_s = time.perf_counter()
 pipe = tuner.load(folder)
 loaded_s = time.perf_counter() - began_s
@@ -142,23 +144,18 @@ def load(lab: Lab, item: Item, cap_s: float, write: Write) -> None:
     folder = tuned_folder(lab, item)
     if not (folder / "config.json").exists():
         raise Unavailable(f"no run of {item.model} has left a config in this session")
+    # Its script takes the name of the file to write from the same place.
     image = lab.scratch / f"{item.model}.png"
-    said([str(folder / "load.py"), str(image)], cap_s / 2)
-    loaded = said(["-c", LOAD, str(folder)], cap_s / 2)
-    write({"item": item.name, "image_bytes": image.stat().st_size, "loaded": loaded})
-
-
-def said(words: list[str], limit_s: float) -> str:
-    """The last line that a Python of its own prints; raises RuntimeError with its last error."""
     ended = subprocess.run(
-        [sys.executable, "-W", "ignore", *words],
+        [sys.executable, "-W", "ignore", "-c", LOAD, str(image), str(folder)],
         capture_output=True,
         text=True,
-        timeout=limit_s,
+        timeout=cap_s,
     )
     if ended.returncode:
         raise RuntimeError((ended.stderr.strip().splitlines() or ["no word"])[-1])
-    return ended.stdout.strip().splitlines()[-1]
+    loaded = json.loads(ended.stdout.splitlines()[-1])
+    write({"item": item.name, "image_bytes": image.stat().st_size, **loaded})
 
 
 def default(lab: Lab, item: Item, cap_s: float, write: Write) -> None:
