@@ -14,24 +14,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TextIO
 
-from search_space.errors import UsageError
+from search_space.errors import TuneError, UsageError
+from tests.gpu.ending import TimeUp, stop_now, within
 from tests.gpu.items import COMPARED, DEFAULTS_S, Item, planned, the_rest
 from tests.gpu.lab import Lab
 from tests.gpu.lines import in_short, line, table
+from tests.gpu.models import MODELS
 from tests.gpu.rows import KEPT, Row, choices_of, is_done, read, verified
 from tests.gpu.tasks import TASKS, Unavailable
 from tuner.records.request import default_cache_dir
@@ -40,9 +39,6 @@ DEVICES = ("cuda", "mps", "xpu", "hpu")
 
 CLOSING_S = 20.0
 """Kept back at the end: for what a run that is stopped still writes, and for processes to end."""
-
-AGAIN_S = 12.0
-"""After so long an item that is still there, though it was told to stop, is told once more."""
 
 OWN_SHARE = 0.9
 """Of its cap, after which a task is to end by itself, with a row that says more."""
@@ -55,26 +51,6 @@ REST_OF = ("sd15", "flux-mid")
 
 BUILD_S = 45.0
 """What it takes to write the pipelines at full size, side by side."""
-
-
-class TimeUp(KeyboardInterrupt):
-    """The seconds of an item are over; a run ends by it as by the user's interrupt."""
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Raise TimeUp once the seconds are over, whatever is waited for."""
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeUp
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(0.1, seconds), AGAIN_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
 
 
 class Session:
@@ -117,19 +93,30 @@ class Session:
                 TASKS[item.kind](self.lab, item, OWN_SHARE * cap_s, write)
         except (TimeUp, subprocess.TimeoutExpired):
             write({"item": item.name, "stopped": f"it was not done after {cap_s:.0f} s"})
-            self.lab.reopen()
+            self._reopen()
         except Unavailable as reason:
             return write({"item": item.name, "unavailable": str(reason)})
         except (Exception, SystemExit) as error:
             write({"item": item.name, "failure": in_short(error)})
-            return self.lab.reopen()
+            return self._reopen()
         self._spent_s += time.monotonic() - began_s
         self._expected_s += item.estimate_s
+
+    def _reopen(self) -> None:
+        # Where the device has gone, each item that follows says so.
+        with suppress(TuneError, OSError):
+            self.lab.reopen()
+
+    @property
+    def ends(self) -> dict[str, Row]:
+        """The row in which each item has ended."""
+        return {row["item"]: row for row in self.rows if "item" in row}
 
     def keep(self, item: Item, row: Row, cost_s: float) -> None:
         """Write a row at once, and say what it says."""
         own = {} if "item" in row else {"within": item.name}
-        facts = {"kind": item.kind, "part": item.part, "model": item.model}
+        call = MODELS[item.model].call(self.lab.dry)
+        facts = {"kind": item.kind, "part": item.part, "model": item.model, **call}
         at = datetime.now(UTC).isoformat(timespec="seconds")
         row = {**own, **facts, "cost_s": round(cost_s, 2), "at": at, **row}
         self.rows.append(row)
@@ -180,10 +167,12 @@ def built(lab: Lab, names: Sequence[str], until_s: float) -> Iterator[Row]:
                 yield {**row, "cost_s": time.monotonic() - began_s}
 
 
-def measure_all(session: Session, items: Sequence[Item], shown: set[str]) -> None:
-    """Build what is needed, measure the items, and then what nobody thought of."""
+def measure_all(
+    session: Session, items: Sequence[Item], rest: Sequence[str], shown: set[str]
+) -> None:
+    """Build what is needed, measure the items, and then the rest of the choices of some models."""
     lab, missing = session.lab, {}
-    names = list(dict.fromkeys(item.model for item in items))
+    names = list(dict.fromkeys([*(item.model for item in items), *rest]))
     for row in built(lab, names, time.monotonic() + session.left_s / 2):
         item = Item(0, "build", row["model"], BUILD_S)
         session.keep(item, row, row["cost_s"])
@@ -194,22 +183,22 @@ def measure_all(session: Session, items: Sequence[Item], shown: set[str]) -> Non
             session.keep(item, {"item": item.name, **missing[item.model]}, 0.0)
         else:
             session.measure(item)
-    for model in REST_OF:
+    for model in rest:
         if model not in missing:
             measure_the_rest(session, model, shown)
 
 
 def measure_the_rest(session: Session, model: str, shown: set[str]) -> None:
     """The choices of a model that no row shows, neither of this session nor kept."""
-    began = {row["item"] for row in session.rows if "item" in row}
     default = Item(4, "default", model, DEFAULTS_S[model])
-    if default.name not in began:
+    if default.name not in session.ends:
         session.measure(default)
+    if "steady_s" not in session.ends[default.name]:
+        told = {"item": f"rest {model}", "skipped": "its default was not measured"}
+        return session.keep(Item(4, "rest", model, 0.0), told, 0.0)
     seen = shown.union(*(choices_of(row) for row in session.rows))
-    if session.left_s <= 0:
-        return
     for item in the_rest(session.lab.meant(model), model, seen):
-        if item.name not in began:
+        if item.name not in session.ends:
             session.measure(item)
 
 
@@ -217,7 +206,7 @@ def main() -> None:
     """Measure what is asked for."""
     began_s = time.monotonic()
     asked = options()
-    stop = threading.Timer(60.0 * asked.minutes, os._exit, (3,))
+    stop = threading.Timer(60.0 * asked.minutes, stop_now)
     stop.daemon = True
     stop.start()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
@@ -240,14 +229,20 @@ def session(lab: Lab, asked: argparse.Namespace, began_s: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kept = [*read(KEPT), *(read(folder) if folder.resolve() != KEPT.resolve() else ())]
     rows = [row for each in kept if each.like(head) for row in each.rows]
-    items = [item for item in due(planned(lab.device), rows) if asked.part in (None, item.part)]
+    models = asked.model or MODELS
+    wanted = [item for item in planned(lab.device) if item.model in models]
+    wanted = [item for item in wanted if asked.part in (None, item.part)]
+    rest = [model for model in REST_OF if model in models and asked.part in (None, 4)]
     path = folder / f"{'dry-' * lab.dry}{lab.kind}-{stamp:%Y%m%dT%H%M%S}.jsonl"
     with path.open("w", encoding="utf-8") as file:
         session = Session(lab, asked.minutes, began_s, file, head)
-        measure_all(session, items, set(verified(kept).get(lab.kind, ())))
+        shown = set(verified(kept).get(lab.kind, ()))
+        measure_all(session, due(wanted, rows), rest, shown)
     print()
     print(*table(session.rows), sep="\n")
-    print(f"{len(session.rows)} rows in {path}, in {time.monotonic() - began_s:.0f} s")
+    where = path if asked.keep or not lab.dry else "no file: --keep FOLDER keeps them"
+    spent_s = time.monotonic() - began_s
+    print(f"{len(session.rows)} rows in {where}, in {spent_s:.0f} s of {60 * asked.minutes:.0f}")
 
 
 def options() -> argparse.Namespace:
@@ -260,6 +255,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true")
     parser.add_argument("--keep", type=Path, help="where the rows go, by default beside this file")
     parser.add_argument("--part", type=int, choices=(1, 2, 3, 4), help="that part alone")
+    parser.add_argument("--model", action="append", choices=MODELS, help="that model alone")
     parser.add_argument("--cache-dir", type=Path, default=default_cache_dir())
     return parser.parse_args()
 

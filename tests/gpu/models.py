@@ -74,13 +74,17 @@ class Model:
     small_px: int = 64
 
     def workload(self, cache: Path, small: bool) -> Workload:
-        """The call, of a pipeline that has been built."""
-        side_px = self.small_px if small else self.side_px
+        """The call, of a pipeline that is built if it is not there."""
         if self.recipe is None:
             model = f"reference:{self._reference(small)}"
         else:
             model = str(self.build(cache, small))
+        side_px = self.call(small)["side_px"]
         return Workload(model, height_px=side_px, width_px=side_px, steps=STEPS)
+
+    def call(self, small: bool) -> dict[str, int]:
+        """The call, as rows tell it."""
+        return {"side_px": self.small_px if small else self.side_px, "steps": STEPS}
 
     def build(self, cache: Path, small: bool) -> Path:
         """Its folder, made if it is not there."""
