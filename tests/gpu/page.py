@@ -221,7 +221,9 @@ def repeated(rows: Sequence[tuple[Known, Row]]) -> Iterator[tuple[str, ...]]:
     for (kind, model, config, letter), found in groups.items():
         medians_s = [row["again"]["median_s"] for row in found]
         flagged = sum(bool(row["again"]["disturbed"]) for row in found)
-        varies = f", {stdev(medians_s) / median(medians_s):.1%} apart" if len(found) > 1 else ""
+        varies = (
+            f", {100 * stdev(medians_s) / median(medians_s):.1f} % apart" if len(found) > 1 else ""
+        )
         text = f"{1000 * min(medians_s):.1f} to {1000 * max(medians_s):.1f} ms{varies}"
         what = "beside a neighbour" if kind == "neighbour" else f"{len(found)} trials"
         yield what, model, f"`{config}`", f"{text}; {flagged} flagged", letter
