@@ -71,8 +71,8 @@ def whole_runs(device: str) -> Iterator[Item]:
     """A `tune run` with its race; and what it leaves behind, loaded as a user does."""
     for model, run_s in RUNS_S.items():
         yield Item(1, "tune", model, SMALL_RUN_S if device == "cpu" else run_s)
-    for model in RUNS_S:
-        yield Item(1, "load", model, 35.0)
+    for model, load_s in (("sd15", 40.0), ("sdxl", 60.0)):
+        yield Item(1, "load", model, load_s)
 
 
 REGIONAL = {"engine": "compile-regional"}

@@ -54,13 +54,17 @@ class Lab:
         path = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([path] if path else [])])
         os.environ[PLACE] = str(scratch)
+        if dry:
+            # A rehearsal goes on beside other work, where threads that wait for each other crawl.
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
         self.children = Children()
         self._settings: dict[str, Setting] = {}
         self._probes: dict[int, dict[str, str | None]] = {}
         self.device, _ = find_device(self.children, "cpu" if dry else kind)
-        self.kind = kind or ("cuda" if dry else self.device)
         facts = self.children.call("tuner.discovery.probing:describe", {"device": self.device})
         self.machine = Machine.from_json(facts["machine"])
+        found = "rocm" if self.machine.rocm else self.device
+        self.kind = (kind or "cuda") if dry else found
 
     def __enter__(self) -> Lab:
         return self

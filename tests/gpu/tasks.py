@@ -223,8 +223,8 @@ def neighbour(lab: Lab, item: Item, cap_s: float, write: Write) -> None:
 
 def memory(lab: Lab, item: Item, cap_s: float, write: Write) -> None:
     """The peak of a trial beside another account: NVML's, or the kernel's where a run is dry."""
-    if sys.platform != "linux" or lab.device not in ("cuda", "cpu"):
-        raise Unavailable(f"no account of {lab.device} but the one that is used is known here")
+    if sys.platform != "linux" or not (lab.dry or lab.kind == "cuda"):
+        raise Unavailable(f"no account of {lab.kind} but the one that is used is known here")
     setting, config, note = config_here(lab, item)
     place = "host" if lab.device == "cpu" else "device"
     kept = lab.scratch / "observed.txt"

@@ -133,24 +133,11 @@ def test_a_knob_file_declares_a_cpu_alone_other_devices_are_those_of_the_rows(kn
 
 
 # What a machine that has torch, transformers and accelerate has by them, or by any Python.
-PRESENT = [
-    "accelerate",
-    "filelock",
-    "huggingface-hub",
-    "markupsafe",
-    "numpy",
-    "packaging",
-    "pillow",
-    "pyyaml",
-    "regex",
-    "requests",
-    "safetensors",
-    "torch",
-    "tqdm",
-    "transformers",
-    "typing-extensions",
-    "zipp",
-]
+PRESENT = {
+    *("accelerate", "filelock", "huggingface-hub", "markupsafe", "numpy", "packaging", "pillow"),
+    *("pyyaml", "regex", "requests", "safetensors", "torch", "tqdm", "transformers"),
+    *("typing-extensions", "zipp"),
+}
 
 
 def requirements() -> dict[str, str]:
