@@ -63,7 +63,7 @@ def planned(device: str) -> list[Item]:
 
 
 RUNS_S = {"sd15": 150.0, "sdxl": 200.0}
-SMALL_RUN_S = 60.0
+SMALL_RUN_S = 80.0
 """On a CPU, which stands in for a device with small pipelines."""
 
 

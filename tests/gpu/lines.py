@@ -23,7 +23,8 @@ def line(row: Row) -> str:
     for mark in MARKS:
         if mark in row:
             return f"{name}: {mark}: {row[mark]}"
-    return f"{name}: {figure(row)}" + ", with the rest left out" * ("left_out" in row)
+    without = f", without {', '.join(row['left_out'])}" if "left_out" in row else ""
+    return f"{name}: {figure(row)}{without}"
 
 
 def figure(row: Row) -> str:
@@ -46,6 +47,8 @@ def figure(row: Row) -> str:
         return f"{row['mean']:.3f} times the loop by hand"
     if "not_available" in row:
         return f"{sum(map(len, row['not_available'].values()))} choices are not available"
+    if "load_s" in row:
+        return f"its script made an image, and tuner.load took {row['load_s']:.1f} s"
     return "done"
 
 
