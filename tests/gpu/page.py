@@ -162,7 +162,8 @@ def choice_of(row: Row) -> tuple[str, str]:
 
 def cells_of(known: Known, row: Row, model: str) -> tuple[str, ...]:
     steady_s = row["steady_s"]
-    default_s = median(known.session.defaults_s(model) or [float("nan")])
+    defaults_s = known.session.defaults_s(model)
+    faster = f"{median(defaults_s) / median(steady_s):.2f}" if defaults_s else "-"
     far = (
         "" if not row["config"] or keeps_the_image(row["config"], row["psnr_db"]) else " (too far)"
     )
@@ -173,7 +174,7 @@ def cells_of(known: Known, row: Row, model: str) -> tuple[str, ...]:
         choice + marks,
         others,
         f"{1000 * median(steady_s):.1f} ms",
-        f"{default_s / median(steady_s):.2f}",
+        faster,
         f"{1000 * min(steady_s):.1f} to {1000 * max(steady_s):.1f} ms",
         format_size(row["device_bytes"]),
         format_size(row["host_bytes"]),
