@@ -62,7 +62,7 @@ class Session:
         self._file = file
         self._began_s = began_s
         self._until_s = began_s + 60.0 * minutes - CLOSING_S
-        self._stretch = max(1.0, minutes / USUAL_MINUTES)
+        self._stretch = 1.0 if lab.dry else max(1.0, minutes / USUAL_MINUTES)
         self._spent_s = self._expected_s = 60.0
         self._write(head)
 
