@@ -46,6 +46,9 @@ OWN_SHARE = 0.9
 USUAL_MINUTES = 8.0
 """What the caps were made for; with more minutes an item may take as many times longer."""
 
+DRY_STRETCH = 2.0
+"""What a rehearsal may take as many times longer: it goes on beside other work."""
+
 REST_OF = ("sd15", "flux-mid")
 """A UNet and a transformer: between them they have almost every choice."""
 
@@ -62,7 +65,7 @@ class Session:
         self._file = file
         self._began_s = began_s
         self._until_s = began_s + 60.0 * minutes - CLOSING_S
-        self._stretch = 1.0 if lab.dry else max(1.0, minutes / USUAL_MINUTES)
+        self._stretch = DRY_STRETCH if lab.dry else max(1.0, minutes / USUAL_MINUTES)
         self._spent_s = self._expected_s = 60.0
         self._write(head)
 

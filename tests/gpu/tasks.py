@@ -86,7 +86,7 @@ def tune(lab: Lab, item: Item, cap_s: float, write: Write) -> None:
         output=tuned_folder(lab, item),
         trials=TRIALS,
         time_limit=SEARCHED * cap_s,
-        trial_timeout=cap_s / 3,
+        trial_timeout=cap_s if lab.dry else cap_s / 3,
         ablation=False,
         include=QUICK if lab.dry else (),
         progress=Rows(write),
