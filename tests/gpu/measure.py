@@ -220,11 +220,11 @@ def main() -> None:
         with lab:
             if lab.device == "cpu" and not lab.dry:
                 sys.exit("there is no device but the CPU: --dry-run rehearses on it")
-            session(lab, asked, began_s)
+            measure_session(lab, asked, began_s)
     stop.cancel()
 
 
-def session(lab: Lab, asked: argparse.Namespace, began_s: float) -> None:
+def measure_session(lab: Lab, asked: argparse.Namespace, began_s: float) -> None:
     """One session, from what is kept to its table."""
     stamp = datetime.now(UTC)
     head = lab.head(date=stamp.date().isoformat(), at=stamp.isoformat(timespec="seconds"))
