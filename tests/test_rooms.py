@@ -50,7 +50,7 @@ knobs         build hardware knob needs pipeline runtimes workload
 needs         knob
 budget        knob
 fidelity      knob
-knob          build hardware pipeline workload
+knob          build hardware pipeline verified workload
 workload      errors identity pipeline
 runtimes      build hardware
 pipeline      build errors identity
@@ -58,6 +58,7 @@ hardware      errors identity
 units         errors
 build
 identity
+verified
 errors
 """
 
