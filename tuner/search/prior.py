@@ -7,7 +7,7 @@ whole call and the peak; for ``setup`` multiples of what the baseline takes besi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from search_space.hardware.machine import Machine
 from search_space.knob import Context
 from tuner.search.candidates import Columns
+from tuner.search.emulation import is_emulated, kept_as, seen_on
 
 Matrix = NDArray[numpy.float64]
 
@@ -46,6 +47,46 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What the trials of one workload on one machine say of each choice.
+
+    ``effects`` have the mean and the variance of each effect that the trials show; ``failures`` and
+    ``too_far`` have the probability that a choice does not work there, or moves the image too far.
+    """
+
+    effects: Mapping[Key, tuple[float, float]]
+    failures: Mapping[tuple[str, str], float]
+    too_far: Mapping[tuple[str, str], float]
+
+    def like(self, measured_on: Machine, machine: Machine) -> Evidence:
+        """What of it speaks of another machine: of dtypes that are native to both or to neither."""
+
+        def speaks(choice: tuple[str, str]) -> bool:
+            return is_emulated(measured_on, choice) == is_emulated(machine, choice)
+
+        return Evidence(
+            {key: effect for key, effect in self.effects.items() if speaks(key[1:])},
+            {choice: count for choice, count in self.failures.items() if speaks(choice)},
+            {choice: count for choice, count in self.too_far.items() if speaks(choice)},
+        )
+
+    def kept(self, machine: Machine) -> Evidence:
+        """By the names of a table."""
+        return Evidence(
+            {(key[0], *kept_as(machine, key[1:])): each for key, each in self.effects.items()},
+            {kept_as(machine, choice): count for choice, count in self.failures.items()},
+            {kept_as(machine, choice): count for choice, count in self.too_far.items()},
+        )
+
+
+LEAST_SD = 0.05
+"""Effects of one choice on like machines differ by more than this, however much was measured."""
+
+RATE_MACHINES = 2.0
+"""As many machines count for the rate of which nothing is known."""
+
+
+@dataclass(frozen=True)
 class Prior:
     """Effects by output, knob and choice, and how often a choice fails or moves the image too far.
 
@@ -64,7 +105,7 @@ class Prior:
             effects={
                 (key[0], *choice): effect
                 for key, effect in self.effects.items()
-                if (choice := _seen_on(machine, key[1:])) is not None
+                if (choice := seen_on(machine, key[1:])) is not None
             },
             fails=_rates_on(machine, self.fails),
             too_far=_rates_on(machine, self.too_far),
@@ -119,126 +160,11 @@ NOTHING = Prior()
 """Nothing is known of any choice."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the trials of one workload on one machine say of each choice.
-
-    ``effects`` have the mean and the variance of each effect that the trials show; ``failures`` and
-    ``too_far`` have the probability that a choice does not work there, or moves the image too far.
-    """
-
-    effects: Mapping[Key, tuple[float, float]]
-    failures: Mapping[tuple[str, str], float]
-    too_far: Mapping[tuple[str, str], float]
-
-    def like(self, measured_on: Machine, machine: Machine) -> Evidence:
-        """What of it speaks of another machine: of dtypes that are native to both or to neither."""
-
-        def speaks(choice: tuple[str, str]) -> bool:
-            return is_emulated(measured_on, choice) == is_emulated(machine, choice)
-
-        return Evidence(
-            {key: effect for key, effect in self.effects.items() if speaks(key[1:])},
-            {choice: count for choice, count in self.failures.items() if speaks(choice)},
-            {choice: count for choice, count in self.too_far.items() if speaks(choice)},
-        )
-
-    def kept(self, machine: Machine) -> Evidence:
-        """By the names of a table."""
-        return Evidence(
-            {(key[0], *kept_as(machine, key[1:])): each for key, each in self.effects.items()},
-            {kept_as(machine, choice): count for choice, count in self.failures.items()},
-            {kept_as(machine, choice): count for choice, count in self.too_far.items()},
-        )
-
-
-EMULATED = " emulated"
-"""Behind the name of a choice in a table: on a machine to which its dtype is not native."""
-
-DTYPES = ("bf16", "fp16")
-
-
-def is_emulated(machine: Machine, choice: tuple[str, str]) -> bool:
-    """Whether the choice computes in a dtype that the machine has no instructions for."""
-    return any(dtype in choice[1] and dtype not in machine.native_dtypes for dtype in DTYPES)
-
-
-def kept_as(machine: Machine, choice: tuple[str, str]) -> tuple[str, str]:
-    """The choice by its name in a table."""
-    return (choice[0], choice[1] + EMULATED) if is_emulated(machine, choice) else choice
-
-
-def _seen_on(machine: Machine, kept: tuple[str, str]) -> tuple[str, str] | None:
-    """The choice of a name in a table; None where it speaks of machines unlike this one."""
-    choice = kept[0], kept[1].removesuffix(EMULATED)
-    return choice if kept_as(machine, choice) == kept else None
-
-
 def _rates_on(
     machine: Machine, rates: Mapping[tuple[str, str], float]
 ) -> dict[tuple[str, str], float]:
-    seen = {_seen_on(machine, kept): rate for kept, rate in rates.items()}
+    seen = {seen_on(machine, kept): rate for kept, rate in rates.items()}
     return {choice: rate for choice, rate in seen.items() if choice is not None}
-
-
-LEAST_SD = 0.05
-"""Effects of one choice on like machines differ by more than this, however much was measured."""
-
-LONE_SD = 0.25
-"""How far machines differ in an effect, before several have shown it."""
-
-LONE_WEIGHT = 1.0
-"""As many machines as that spread counts for."""
-
-
-def pooled(evidence: Sequence[Evidence], provenance: Iterable[str] = ()) -> Prior:
-    """The prior that the evidence of several workloads and machines makes for another one."""
-    effects: dict[Key, Effect] = {}
-    for key in sorted({key for each in evidence for key in each.effects}):
-        pairs = [each.effects[key] for each in evidence if key in each.effects]
-        effects[key] = _pooled_effect(key[0], pairs)
-    return Prior(
-        effects,
-        _rates([each.failures for each in evidence]),
-        _rates([each.too_far for each in evidence]),
-        tuple(provenance),
-    )
-
-
-def _pooled_effect(output: str, pairs: Sequence[tuple[float, float]]) -> Effect:
-    """The mean over machines, each weighed by how well it knows, and the spread between them."""
-    scale = UNKNOWN_SD[output]
-    means, variances = numpy.array(pairs).T
-    between = (LONE_SD * scale / 0.35) ** 2
-    for _ in range(5):
-        weights = 1 / (variances + between)
-        shrink = 1 / scale**2
-        mean = float((weights * means).sum() / (weights.sum() + shrink))
-        spread = float((weights * ((means - mean) ** 2 - variances)).sum() / weights.sum())
-        count = len(pairs)
-        lone = (LONE_SD * scale / 0.35) ** 2
-        between = max(
-            (LONE_WEIGHT * lone + count * max(spread, 0.0)) / (LONE_WEIGHT + count),
-            (LEAST_SD * scale / 0.35) ** 2,
-        )
-    uncertainty = 1 / (weights.sum() + shrink)
-    return Effect(mean, float(min(numpy.sqrt(between + uncertainty), 1.5 * scale)))
-
-
-RATE_MACHINES = 2.0
-"""As many machines count for the rate of which nothing is known."""
-
-
-def _rates(
-    counts: Sequence[Mapping[tuple[str, str], float]],
-) -> dict[tuple[str, str], float]:
-    """On what share of machines each choice does not work, however often it was tried there."""
-    rates = {}
-    for choice in sorted({choice for each in counts for choice in each}):
-        blamed = [each[choice] for each in counts if choice in each]
-        usual = UNKNOWN_RATE * RATE_MACHINES
-        rates[choice] = (sum(blamed) + usual) / (len(blamed) + RATE_MACHINES)
-    return rates
 
 
 def _rates_with(

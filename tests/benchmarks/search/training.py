@@ -13,7 +13,8 @@ from typing import Any
 
 from search_space.hardware.machine import Machine
 from tuner.search.evidence import evidence_of
-from tuner.search.prior import Evidence, Prior, from_json, pooled, to_json
+from tuner.search.pooling import pooled
+from tuner.search.prior import Evidence, Prior, from_json, to_json
 
 LEDGERS = 24
 """Twelve a kind of device."""
