@@ -77,6 +77,12 @@ class Condition:
 OTHERS_CORES = "others_cores"
 """The kind of condition that says how many cores other processes took."""
 
+INCUMBENT = "incumbent"
+"""The kind of the samples that are the incumbent's calls, beside the steady ones of their turns."""
+
+INCUMBENT_KNOWN = "incumbent_known"
+"""The kind of the one sample that is the seconds a call by which the incumbent was known."""
+
 RECOMPILES = "recompiles"
 """The kind of condition that lies with the config and not with the machine."""
 
@@ -103,7 +109,8 @@ class Measurement:
     samples in order, as they were read: those of calls are seconds a call. Each call makes so many
     ``images``; the latency is divided by the ``counted`` ones, which the workload tells. ``turns``
     has the turn of each sample whose calls were interleaved with those of other trials: within a
-    round of a race the calls of one turn lay beside each other. ``fidelity`` maps a metric to the
+    round of a race, or with the incumbent's in a search, the calls of one turn lay beside each
+    other. ``fidelity`` maps a metric to the
     worst of what was compared; the trial whose output is the reference has its noise floor there.
     ``work`` is what one call asks of the machine and what the machine can do, kept with the
     baseline alone.
@@ -156,13 +163,34 @@ class Measurement:
 
     @property
     def latency_s(self) -> float:
-        """Median of the steady calls; with throughput it is seconds an image."""
-        return median(self.seconds["steady"]) / self.counted
+        """Seconds a call; with throughput it is seconds an image."""
+        return self.call_s / self.counted
 
     @property
     def image_s(self) -> float:
-        """Median of the steady calls, in seconds an image."""
-        return median(self.seconds["steady"]) / self.images
+        """Seconds an image."""
+        return self.call_s / self.images
+
+    @property
+    def call_s(self) -> float:
+        """Seconds a call: the median of the steady ones.
+
+        Beside an incumbent it is the median ratio to its calls times the seconds that this one was
+        known by: what slowed both cancels out, and values of one search can be compared.
+        """
+        ratios = self.ratios
+        if not ratios:
+            return median(self.seconds["steady"])
+        return median(ratios) * self.seconds[INCUMBENT_KNOWN][0]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Each steady call over the incumbent's call of the same turn."""
+        incumbent_s = dict(
+            zip(self.turns.get(INCUMBENT, ()), self.seconds.get(INCUMBENT, ()), strict=True)
+        )
+        own_s = zip(self.turns.get("steady", ()), self.seconds["steady"], strict=False)
+        return [call_s / incumbent_s[turn] for turn, call_s in own_s if turn in incumbent_s]
 
     def turns_s(self, calm: bool = False) -> dict[int, float]:
         """The seconds of each call that was interleaved, or of the calm ones, by the turn."""
@@ -170,6 +198,7 @@ class Measurement:
         return {
             turn: self.seconds[kind][position]
             for kind, turns in self.turns.items()
+            if kind != INCUMBENT
             for position, turn in enumerate(turns)
             if not (calm and (kind, position) in busy)
         }
@@ -219,7 +248,8 @@ class Trial:
     """A config and its outcome; the store gives the ``number``.
 
     ``study_id`` is that of the study that asked for it, given by the store as well; ``budget`` is
-    that of its run, which was enforced while it ran.
+    that of its run, which was enforced while it ran; ``incumbent`` is the number of the trial whose
+    process, still alive, made the calls that this one's were interleaved with.
     Trials with the same ``race`` and ``round`` are a block of the race, to be compared in pairs.
     """
 
@@ -231,6 +261,7 @@ class Trial:
     purpose: Purpose = Purpose.SEARCH
     race: str | None = None
     round: int | None = None
+    incumbent: int | None = None
     study_id: int | None = field(default=None, compare=False)
     budget: Budget = field(default=UNLIMITED, compare=False)
 

@@ -74,8 +74,8 @@ def tune(
             folder = default_output(plan.space.context)
             check_output(folder)
         run = Run(plan, on_trial, notes(plan, ledger))
-        with watching(progress) as watcher:
-            run.go(ledger, LocalRunner(children), watcher)
+        with watching(progress) as watcher, LocalRunner(children) as runner:
+            run.go(ledger, runner, watcher)
     return run.result(folder)
 
 

@@ -105,7 +105,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
         assert turns[0] == turns[1]
     assert {"text_encoding", "step", "decode", "second_call"} <= set(baseline.seconds)
     kinds = {seen.kind for seen in baseline.conditions}
-    assert {"others_cores", "load_average", "probe_s", "best_probe_s"} <= kinds
+    assert {"others_cores", "load_average"} <= kinds
 
     alone = tmp_path / "alone.png"
     script = [sys.executable, "-c", WITHOUT_US, str(output / "load.py"), str(alone)]

@@ -2,22 +2,25 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from search_space.trial import Condition
-from tuner.measuring.calls import MAXIMUM_CALLS, MAXIMUM_REPEATS, Call, half_width_s, measure
+from search_space.trial import Condition, Measurement
+from tuner.measuring.calls import Call, measure
+from tuner.measuring.precision import MAXIMUM_SAMPLES, MOST_SEARCHED, Precision
+from tuner.records.statistics import half_width_s
+
+SEARCH = Precision(precise=False)
 
 
 class Neighbour:
     """A machine on which someone is at work during the calls that are named."""
 
-    def __init__(self, *calls, calms=True):
+    def __init__(self, *calls):
         self.busy = calls
-        self.calms = calms
         self.made = 0
-        self.waits = 0
 
     def begin(self):
         self.made += 1
@@ -26,23 +29,17 @@ class Neighbour:
         at_work = self.made in self.busy
         return (Condition("others_cores", float(at_work), "someone" if at_work else ""),)
 
-    def judge(self, conditions):
-        return conditions
-
-    def wait_until_calm(self):
-        self.waits += 1
-        return self.calms
-
 
 def replay(*calls_s):
     left = list(calls_s)
     return lambda: Call(None, left.pop(0), {"text_encoding": (0.01,), "step": (0.1, 0.2)})
 
 
-def timed(*calls_s, device="cpu", cap_s=None, guard=None):
+def timed(*calls_s, device="cpu", precision=None, guard=None, turns=None):
     phases = []
     call, first = replay(*calls_s), nullcontext()
-    found = measure(call, phases.append, device, cap_s, first, guard or Neighbour())
+    watch = guard or Neighbour()
+    found = measure(call, phases.append, device, precision or Precision(), first, watch, turns)
     return found, phases
 
 
@@ -91,6 +88,7 @@ class Others:
     """Trials that are done with so many turns, and number them."""
 
     def __init__(self, turns):
+        self.incumbent_s = {}
         self.turns = turns
         self.turn = -1
 
@@ -101,16 +99,71 @@ class Others:
 
 @pytest.mark.parametrize(("turns", "made"), [(1, 3), (5, 5)])
 def test_calls_go_on_until_no_trial_needs_more(turns, made):
-    call, first = replay(*[1.0] * 9), nullcontext()
-    others = Others(turns)
-    found = measure(call, lambda phase: None, "cpu", None, first, Neighbour(), others)
+    found, _ = timed(*[1.0] * 9, turns=Others(turns))
     assert len(found.seconds["steady"]) == made
     assert found.turns == {"steady": tuple(range(made))}
 
 
+class Incumbent(Others):
+    """One that makes a call ahead of each, and may be gone after so many."""
+
+    def __init__(self, *calls_s):
+        super().__init__(0)
+        self.calls_s = calls_s
+
+    def another(self, settled):
+        goes_on = super().another(settled)
+        if goes_on and self.turn < len(self.calls_s):
+            self.incumbent_s[self.turn] = self.calls_s[self.turn]
+        return goes_on
+
+
+def test_a_search_makes_three_calls_after_the_second():
+    found, phases = timed(5.0, 2.0, 1.0, 1.5, 9.0, precision=SEARCH)
+    assert phases == ["first_call", "second_call", "steady", "steady", "steady"]
+    assert found.seconds["steady"] == (1.0, 1.5, 9.0)
+
+
+def test_a_search_lets_an_accelerator_record_its_graphs():
+    _, phases = timed(*[1.0] * 6, device="cuda", precision=SEARCH)
+    assert phases == ["first_call", "second_call", "warm_up", *["steady"] * 3]
+
+
 def test_a_call_that_cannot_win_is_the_last():
-    seconds, _ = seconds_of(4.0, 4.0, 4.0, cap_s=3.0)
-    assert seconds["steady"] == (4.0,)
+    found, _ = timed(4.0, 4.0, 4.0, precision=replace(SEARCH, cap_s=3.0))
+    assert found.seconds["steady"] == (4.0,)
+
+
+@pytest.mark.parametrize(("then_s", "steady"), [(9.0, (9.0, 9.0)), (1.0, (9.0, 1.0, 1.0))])
+def test_of_a_disturbed_call_beyond_the_cap_a_second_one_decides(then_s, steady):
+    capped = replace(SEARCH, cap_s=3.0)
+    found, _ = timed(2.0, 2.0, 9.0, then_s, 1.0, precision=capped, guard=Neighbour(3))
+    assert found.seconds["steady"] == steady
+
+
+@pytest.mark.parametrize(("reach_s", "made"), [(5.0, 3), (1.16, MOST_SEARCHED)])
+def test_more_calls_are_made_only_where_it_is_open_who_is_a_finalist(reach_s, made):
+    calls_s = [1.0, 1.0, 1.1, 1.2, 1.3, 1.1, 1.2, 1.3]
+    found, _ = timed(*calls_s, precision=replace(SEARCH, reach_s=reach_s))
+    assert len(found.seconds["steady"]) == made
+
+
+def test_beside_the_incumbent_a_call_counts_as_its_ratio_to_the_incumbents():
+    # The machine is slowed three times in the second turn: for both.
+    precision = replace(SEARCH, cap_s=1.5, beside_s=1.0)
+    found, _ = timed(9.0, 9.0, 4.0, 12.0, 4.4, precision=precision, turns=Incumbent(5.0, 15.0, 5.0))
+    seen = Measurement(found.seconds, (), turns=found.turns)
+    assert seen.ratios == pytest.approx([0.8, 0.8, 0.88])
+    assert seen.call_s == pytest.approx(0.8 * 1.0)
+    assert found.turns["incumbent"] == found.turns["steady"] == (0, 1, 2)
+
+
+def test_an_incumbent_that_goes_is_done_without():
+    precision = replace(SEARCH, beside_s=1.0)
+    found, _ = timed(*[2.0] * 20, precision=precision, turns=Incumbent(4.0))
+    assert found.seconds["incumbent"] == (4.0,)
+    assert len(found.seconds["steady"]) == MOST_SEARCHED
+    assert Measurement(found.seconds, (), turns=found.turns).call_s == pytest.approx(0.5)
 
 
 def test_an_accelerator_is_measured_more_narrowly():
@@ -127,47 +180,8 @@ def test_the_interval_of_few_samples_is_wide():
     assert half_width_s([1.0, 1.1] * 10) < half_width_s([1.0, 1.1] * 5)
 
 
-def test_a_disturbed_call_is_kept_apart_waited_out_and_repeated():
-    neighbour = Neighbour(4)
-    found, phases = timed(2.0, 2.0, 1.0, 9.0, 1.0, 1.0, guard=neighbour)
-    assert found.seconds["steady"] == (1.0, 1.0, 1.0)
-    assert found.seconds["disturbed"] == (9.0,)
-    assert phases[-4:] == ["steady", "wait", "steady", "steady"]
-    marked = [seen for seen in found.conditions if seen.complaint]
-    assert [(seen.sample, seen.position) for seen in marked] == [("disturbed", 0)]
-    assert len(found.seconds["step"]) == 2 * 3
-
-
-def test_a_disturbed_call_does_not_end_the_trial_by_its_slowness():
-    seconds, _ = seconds_of(2.0, 2.0, 9.0, 1.0, 1.0, 1.0, cap_s=3.0, guard=Neighbour(3))
-    assert seconds["steady"] == (1.0, 1.0, 1.0)
-
-
-@pytest.mark.parametrize(("third_s", "steady"), [(9.0, 1), (1.0, 3)])
-def test_disturbed_calls_beyond_the_cap_are_made_again_twice(third_s, steady):
-    neighbour = Neighbour(3, 4, 5, calms=False)
-    found, _ = timed(2.0, 2.0, 9.0, 9.0, third_s, *[1.0] * 9, cap_s=3.0, guard=neighbour)
-    assert len(found.seconds["steady"]) == steady
-    assert found.seconds["disturbed"][:2] == (9.0, 9.0)
-
-
-def test_repeats_have_an_end_and_what_remains_is_marked():
-    neighbour = Neighbour(*range(3, 100))
-    found, _ = timed(*[1.0] * 20, guard=neighbour)
-    assert len(found.seconds["disturbed"]) == neighbour.waits == MAXIMUM_REPEATS
-    marked = [seen for seen in found.conditions if seen.complaint and seen.sample == "steady"]
-    assert [seen.position for seen in marked] == [0, 1, 2]
-
-
-def test_where_no_calm_returns_the_call_counts_and_is_marked():
-    found, _ = timed(1.0, 1.0, 1.0, 1.0, 1.0, guard=Neighbour(4, calms=False))
-    assert found.seconds["disturbed"] == ()
-    assert [seen.position for seen in found.conditions if seen.complaint] == [1]
-
-
-def test_three_calm_calls_count_alone_though_calm_did_not_last():
-    neighbour = Neighbour(3, 5, 7, calms=False)
-    found, _ = timed(1.0, 1.0, 8.0, 1.0, 9.0, 1.0, 7.0, 1.0, guard=neighbour)
+def test_three_calm_calls_count_alone():
+    found, _ = timed(1.0, 1.0, 8.0, 1.0, 9.0, 1.0, 7.0, 1.0, guard=Neighbour(3, 5, 7))
     assert found.seconds["steady"] == (1.0, 1.0, 1.0)
     assert found.seconds["disturbed"] == (8.0, 9.0, 7.0)
     marked = [seen for seen in found.conditions if seen.complaint]
@@ -177,24 +191,15 @@ def test_three_calm_calls_count_alone_though_calm_did_not_last():
     assert len(found.seconds["step"]) == 2 * 3
 
 
-def test_more_calls_are_made_until_three_were_calm():
-    neighbour = Neighbour(*range(3, 17), calms=False)
-    found, _ = timed(1.0, 1.0, *[1.0, 1.5] * 7, 1.0, 1.0, 1.0, guard=neighbour)
-    assert found.seconds["steady"] == (1.0, 1.0, 1.0)
-    assert len(found.seconds["disturbed"]) == 14
-    assert neighbour.waits == 1
+def test_where_too_few_calls_were_calm_all_count_and_are_marked():
+    found, _ = timed(1.0, 1.0, 1.0, 1.0, 1.0, guard=Neighbour(4))
+    assert "disturbed" not in found.seconds
+    assert [seen.position for seen in found.conditions if seen.complaint] == [1]
 
 
 def test_calls_end_though_none_was_calm():
-    neighbour = Neighbour(*range(3, 100), calms=False)
-    found, _ = timed(1.0, 1.0, *[1.0, 1.5] * 20, guard=neighbour)
-    assert len(found.seconds["steady"]) == MAXIMUM_CALLS
-
-
-def test_ten_calm_calls_are_enough_whatever_was_disturbed():
-    neighbour = Neighbour(3, 4, calms=False)
-    found, _ = timed(1.0, 1.0, 9.0, 9.0, *[1.0, 1.5] * 20, guard=neighbour)
-    assert found.seconds["steady"] == (1.0, 1.5) * 5
+    found, _ = timed(1.0, 1.0, *[1.0, 1.5] * 20, guard=Neighbour(*range(3, 100)))
+    assert len(found.seconds["steady"]) == MAXIMUM_SAMPLES
 
 
 @pytest.mark.parametrize(("compiled", "marks"), [(2, []), (4, [1.0])])
@@ -208,5 +213,6 @@ def test_compiling_while_calls_count_is_seen(monkeypatch, compiled, marks):
         counters["frames"]["total"] += len(made) < 3 or len(made) == compiled
         return call()
 
-    found = measure(compiling, lambda phase: None, "cpu", None, nullcontext(), Neighbour())
+    watch = Neighbour()
+    found = measure(compiling, lambda phase: None, "cpu", Precision(), nullcontext(), watch)
     assert [seen.value for seen in found.conditions if seen.kind == "recompiles"] == marks

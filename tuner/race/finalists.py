@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from search_space.trial import Measurement, Purpose, Trial
+from tuner.bench import REACH
 from tuner.race.decision import over_budget
 from tuner.records.objective import best, value_of
 from tuner.records.plan import Plan
 
 FINALISTS = 4
 """More cost a trial in each round; the search tells apart what is further behind."""
-
-REACH = 1.15
-"""A finalist's value is at most this many times the best one's: a search trial of a few calls on a
-busy host is off by up to that much."""
 
 DRIFTED = 0.03
 """From this share on the baseline's moves are more than what its samples scatter by."""

@@ -8,7 +8,7 @@ from math import exp, log
 from statistics import fmean
 
 from search_space.trial import Measurement
-from tuner.measuring.calls import MINIMUM_SAMPLES
+from tuner.measuring.precision import MINIMUM_SAMPLES
 
 
 def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
