@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import inf
 
 from search_space.config import BASELINE, Config, makes_another_image
 from search_space.knobs.batch import images_in_call
@@ -20,19 +22,18 @@ from search_space.trial import (
 from storage import Store
 from tuner.measuring.interleaving import WAITING, next_turn, possible
 from tuner.measuring.memory.limits import free_host_bytes
+from tuner.records.costs import race_s
 from tuner.records.job import Job
 from tuner.records.objective import LATENCY, best, latency_s
 from tuner.records.plan import Plan
 from tuner.records.progress import Progress
+from tuner.records.request import MINIMUM_ROUNDS
+from tuner.records.rules import REACH
 from tuner.runners.base import Deadlines, Runner
 
 CAP = 1.5
 """Early stopping: a steady call slower than this many times the best so far ends a trial. A search
 trial is off by up to 1.15 (see ``REACH``), so what is cut short could not have won."""
-
-REACH = 1.15
-"""A finalist's value is at most this many times the best one's: a search's trial of three calls
-beside the incumbent's is off by up to that much on a busy host."""
 
 HOPELESS = 2.0
 """Early stopping: a call longer than this many times the baseline's, with nothing to compile, is
@@ -46,6 +47,10 @@ ROOM = 0.8
 rest is for what calls need beyond the highest that a trial has held before."""
 
 
+class OutOfTime(Exception):
+    """The time of the run was over before a trial was: it says nothing of its config."""
+
+
 class Bench:
     """Measures configs for one study; a context manager.
 
@@ -56,6 +61,8 @@ class Bench:
         self.plan = plan
         self.progress = progress
         self.trials: list[Trial] = []
+        self.ends_s: float | None = None
+        """When search and race shall be over, by the monotonic clock; None without a limit."""
         self._store = store
         self._run = run
         self._incumbent: Trial | None = None
@@ -94,11 +101,17 @@ class Bench:
         # What has run before is not given up: it may be the machine that is slow now.
         timeout = Deadlines(self.plan.trial_timeout_s)
         deadlines = self._deadlines(config) if purpose.is_searched else timeout
+        left_s = self.left_for_search_s if purpose is Purpose.SEARCH else inf
+        if left_s < deadlines.trial_s:
+            deadlines = replace(deadlines, trial_s=max(0.0, left_s))
         job = self._job(config, purpose)
+        began_s = time.monotonic()
         trial = self._run(job, deadlines, self.progress.phase)
         if job.beside is not None and self._ran_out_beside(trial):
             job = replace(job, beside=None, beside_s=None)
             trial = self._run(job, deadlines, self.progress.phase)
+        if trial.measurement is None and time.monotonic() - began_s > left_s:
+            raise OutOfTime
         trial = replace(trial, incumbent=self._number_of_incumbent(trial))
         trial = self._keep(replace(trial, purpose=purpose, race=race, round=round))
         if purpose.is_searched:
@@ -134,6 +147,17 @@ class Bench:
         """
         alone = self.plan.space.context.machine.device != "cpu" or not possible()
         return not alone and len(held_bytes) > 1 and sum(held_bytes) < ROOM * free_host_bytes()
+
+    @property
+    def left_s(self) -> float:
+        """The seconds that are left to search and race together."""
+        return inf if self.ends_s is None else self.ends_s - time.monotonic()
+
+    @property
+    def left_for_search_s(self) -> float:
+        """The seconds that are left to the search: the shortest race of its best has its share."""
+        rounds = min(MINIMUM_ROUNDS, self.plan.race_rounds)
+        return self.left_s - race_s(self.trials, rounds, self.plan.objective)
 
     def _stays(self, purpose: Purpose) -> bool:
         """Whether a trial's process may stay alive beside the next one's."""

@@ -151,7 +151,7 @@ search_options = options(
     click.option(
         "--time-limit",
         type=DURATION,
-        help="For the search once the baseline is known; the race that follows is not counted.",
+        help="For search and race together, once the baseline is known.",
     ),
     click.option("--trial-timeout", type=DURATION, default="10m", show_default=True),
     click.option("--images", type=POSITIVE, help="Of a session: --objective session."),

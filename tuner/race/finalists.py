@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from search_space.trial import Measurement, Purpose, Trial
-from tuner.bench import REACH
 from tuner.race.decision import over_budget
 from tuner.records.objective import best, value_of
 from tuner.records.plan import Plan
-
-FINALISTS = 4
-"""More cost a trial in each round; the search tells apart what is further behind."""
+from tuner.records.rules import FINALISTS, REACH
 
 DRIFTED = 0.03
 """From this share on the baseline's moves are more than what its samples scatter by."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from search_space.config import BASELINE
 from search_space.errors import ModelError, TuneError
 from search_space.trial import OUT_OF_MEMORY, Measurement, Purpose, Trial
-from tuner.bench import Bench
+from tuner.bench import Bench, OutOfTime
 from tuner.records.progress import Ending, Reuse
 from tuner.search.reuse import reusable
-from tuner.search.stop import Clock
 
 DRIFT_TRIALS = 10
 """After so many trials the baseline is measured again, which then costs about a tenth of them."""
@@ -43,21 +43,25 @@ class Search:
             bench.trials = list(trials)
         check_baseline(trials[0])
         yield from trials
-        clock = Clock(plan.time_limit_s)
+        if plan.time_limit_s is not None:
+            bench.ends_s = time.monotonic() + plan.time_limit_s
         # Optuna takes a second to import: only a run pays for it.
         from tuner.search.optuna.study import Study
 
         study = Study(plan.space, plan.budget, plan.workload.seed, plan.objective)
         for trial in trials:
             study.learn(trial)
-        while len(bench.trials) < plan.trials and not clock.is_over:
+        while len(bench.trials) < plan.trials and bench.left_for_search_s > 0:
             config = study.propose()
             if config is None:
                 self.ending = Ending.EXHAUSTED
                 return
             if self._drift_is_due():
                 bench.measure(BASELINE, Purpose.DRIFT)
-            trial = bench.measure(config)
+            try:
+                trial = bench.measure(config)
+            except OutOfTime:
+                break
             study.learn(trial)
             yield trial
         self.ending = Ending.TRIALS if len(bench.trials) >= plan.trials else Ending.TIME
@@ -66,6 +70,9 @@ class Search:
         if self._bench.baseline is None:
             return False
         history = self._bench.history()
+        if history[-1].incumbent is not None:
+            # Values are ratios to calls of the same moment: no drift is in them.
+            return False
         latest = max(place for place, trial in enumerate(history) if trial.config.is_baseline)
         age = datetime.now(UTC) - datetime.fromisoformat(history[latest].started_at)
         return len(history) - 1 - latest >= DRIFT_TRIALS or age > DRIFT_AGE
