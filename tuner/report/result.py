@@ -7,6 +7,7 @@ from typing import Any
 
 from search_space.config import BASELINE, Config, completed
 from search_space.trial import Trial
+from search_space.units import format_duration
 from tuner.race.finalists import DRIFTED
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
@@ -17,6 +18,7 @@ from tuner.report.format import (
     raced_times,
     similarity,
     size,
+    spent_text,
     times,
 )
 from tuner.report.listing import Listing, Row
@@ -37,6 +39,8 @@ def result_json(result: Result) -> dict[str, Any]:
         "break_even_images": tuned.break_even_images,
         "changes": list(tuned.changes),
         "drift": tuned.drift,
+        "tuning_s": dict(tuned.tuning_s),
+        "paid_back_images": tuned.paid_back_images,
         "trials": len(result.trials),
         "ended_by": result.ending,
         "reason": result.reason,
@@ -62,6 +66,8 @@ KEYS = (
     "break_even_images",
     "changes",
     "drift",
+    "tuning_s",
+    "paid_back_images",
     "trials",
     "ended_by",
     "reason",
@@ -79,6 +85,17 @@ def limit_text(tuned: TunedConfig) -> str | None:
     default = (tuned.baseline or {}).get("utilization")
     comparison = "" if default is None else f", the default {100 * default:.0f} %"
     return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{comparison}."
+
+
+def tuning_text(tuned: TunedConfig) -> str | None:
+    """What the trials cost, by what it went into, and after how many images it is paid back."""
+    total_s = sum(tuned.tuning_s.values())
+    if not total_s:
+        return None
+    sentence = f"Tuning took {format_duration(total_s)} of trials: {spent_text(tuned.tuning_s)}."
+    if tuned.paid_back_images is None:
+        return sentence
+    return f"{sentence} It is paid back after {tuned.paid_back_images:,} images."
 
 
 def throughput_text(tuned: TunedConfig) -> str:
@@ -136,8 +153,7 @@ def changes_table(tuned: TunedConfig) -> Listing:
 
 def closing_remarks(tuned: TunedConfig) -> list[str]:
     """What a reader of the table must know besides."""
-    limit = limit_text(tuned)
-    remarks = [limit] if limit else []
+    remarks = [text for text in (limit_text(tuned), tuning_text(tuned)) if text]
     if tuned.drift > DRIFTED:
         remarks.append(
             f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "
