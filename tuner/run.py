@@ -213,6 +213,7 @@ class Run:
             changes=tuple(change.to_json() for change in self._changes_of(decision.config)),
             tuning_s=tuning_s,
             paid_back_images=self._paid_back_images(decision, tuning_s),
+            spoiled=decision.spoiled,
         )
 
     def _paid(self) -> Iterable[Trial]:

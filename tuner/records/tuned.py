@@ -30,7 +30,8 @@ class TunedConfig:
     speed-up is the baseline's latency over the tuned one's in the race, with the bounds of its 95 %
     interval; it is None where there was no race. ``changes`` says what each change brings.
     ``tuning_s`` is what the trials cost by what it went into, ``paid_back_images`` after how many
-    images the tuned config has saved it; None for never.
+    images the tuned config has saved it; None for never. ``spoiled`` says why there is no speed-up
+    though there was a race.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class TunedConfig:
     changes: Sequence[Mapping[str, Any]] = ()
     tuning_s: Mapping[str, float] = field(default_factory=dict)
     paid_back_images: int | None = None
+    spoiled: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``config.json``."""

@@ -39,6 +39,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "break_even_images": tuned.break_even_images,
         "changes": list(tuned.changes),
         "drift": tuned.drift,
+        "no_speedup": tuned.spoiled,
         "tuning_s": dict(tuned.tuning_s),
         "paid_back_images": tuned.paid_back_images,
         "trials": len(result.trials),
@@ -66,6 +67,7 @@ KEYS = (
     "break_even_images",
     "changes",
     "drift",
+    "no_speedup",
     "tuning_s",
     "paid_back_images",
     "trials",
@@ -109,6 +111,7 @@ def result_table(result: Result) -> Listing:
     """Baseline and best, side by side: one row a figure."""
     tuned = result.tuned
     speedup = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
+    speedup = "not told" if tuned.spoiled else speedup
     pays = UNKNOWN if tuned.break_even_images is None else f"image {tuned.break_even_images}"
     columns = {"best": _column(tuned.config, tuned.tuned, speedup, pays)}
     if tuned.baseline is not None:
@@ -154,6 +157,8 @@ def changes_table(tuned: TunedConfig) -> Listing:
 def closing_remarks(tuned: TunedConfig) -> list[str]:
     """What a reader of the table must know besides."""
     remarks = [text for text in (limit_text(tuned), tuning_text(tuned)) if text]
+    if tuned.spoiled is not None:
+        remarks.insert(0, f"No speed-up is told: {tuned.spoiled}. Run again when they have ended.")
     if tuned.drift > DRIFTED:
         remarks.append(
             f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "
