@@ -131,7 +131,13 @@ def test_a_search_lets_an_accelerator_record_its_graphs():
 
 def test_a_call_that_cannot_win_is_the_last():
     found, _ = timed(4.0, 4.0, 4.0, precision=replace(SEARCH, cap_s=3.0))
-    assert found.seconds["steady"] == (4.0,)
+    assert (found.seconds["steady"], found.may_win) == ((4.0,), False)
+    assert timed(2.0, 2.0, 2.0, 2.0, 2.0, precision=replace(SEARCH, cap_s=3.0))[0].may_win
+
+
+def test_of_long_calls_two_are_enough():
+    found, _ = timed(*[26.0] * 9, precision=SEARCH)
+    assert found.seconds["steady"] == (26.0, 26.0)
 
 
 @pytest.mark.parametrize(("then_s", "steady"), [(9.0, (9.0, 9.0)), (1.0, (9.0, 1.0, 1.0))])

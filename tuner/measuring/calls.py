@@ -33,12 +33,16 @@ class Call:
 
 @dataclass(frozen=True)
 class CallSamples:
-    """The samples of a trial: seconds and turns of calls by kind, conditions, the last output."""
+    """The samples of a trial: seconds and turns of calls by kind, conditions, the last output.
+
+    A trial whose calls take longer than its cap has not won, and ``may_win`` no more.
+    """
 
     seconds: Mapping[str, tuple[float, ...]]
     turns: Mapping[str, tuple[int, ...]]
     conditions: tuple[Condition, ...]
     output: Any
+    may_win: bool = True
 
 
 class MachineWatch(Protocol):
@@ -127,7 +131,8 @@ def measure(
     while turns.another(calls.enough(device, precision, turns.incumbent_s)):
         calls.make_steady(turns.turn)
     recompiled = compilations() - compilations_before
-    return calls.samples(recompiled, turns.incumbent_s, precision.beside_s)
+    samples = calls.samples(recompiled, turns.incumbent_s, precision.beside_s)
+    return replace(samples, may_win=not calls.beaten(precision, turns.incumbent_s))
 
 
 def compilations() -> int:
@@ -186,6 +191,11 @@ class _Sampler:
         values_s = self._values_s(precision, incumbent_s)
         is_sure = len(values_s) > 1 or all(sample.is_calm for sample in self.steady)
         return searched(values_s, is_sure, precision) or len(self.steady) >= MOST_SEARCHED
+
+    def beaten(self, precision: Precision, incumbent_s: Mapping[int, float]) -> bool:
+        """Whether every call took longer than the cap."""
+        values_s = self._values_s(precision, incumbent_s)
+        return precision.cap_s is not None and min(values_s, default=0.0) > precision.cap_s
 
     def _values_s(self, precision: Precision, incumbent_s: Mapping[int, float]) -> list[float]:
         """Seconds of the steady calls, told by the incumbent's where these lay beside them."""

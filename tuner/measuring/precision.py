@@ -33,6 +33,13 @@ which finalists are told."""
 SEARCHED_WARM_UPS_ACCELERATOR = 2
 """CUDA graphs are recorded in the second and third call."""
 
+LONG_S = 20.0
+"""Where the steady calls of a search's trial have taken this long, `LONG_SAMPLES` are enough: long
+calls are many alike parts, and vary less."""
+
+LONG_SAMPLES = 2
+"""The least of which one can confirm the other."""
+
 STEADY_LIMIT_S = 30.0
 """After this long no further sample is taken, once there are three: the time is better spent on
 another config than on a narrower interval."""
@@ -81,7 +88,7 @@ def searched(values_s: Sequence[float], is_sure: bool, precision: Precision) -> 
     """Whether a search knows enough; it is not ``is_sure`` of a single call that was disturbed."""
     if values_s and is_sure and precision.cap_s is not None and min(values_s) > precision.cap_s:
         return True
-    if len(values_s) < MINIMUM_SAMPLES:
+    if len(values_s) < (LONG_SAMPLES if sum(values_s) > LONG_S else MINIMUM_SAMPLES):
         return False
     if precision.reach_s is None or sum(values_s) > STEADY_LIMIT_S:
         return True

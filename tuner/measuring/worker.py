@@ -167,14 +167,12 @@ def _check(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The fidelity of the output, and the work of a call."""
     from tuner.measuring.fidelity.compare import fidelity_of
-    from tuner.measuring.precision import MINIMUM_SAMPLES
     from tuner.measuring.roofline import work_of
 
     reason = no_effect(build, job.config)
     if reason:
         raise NoEffect(reason)
-    capped = len(samples.seconds["steady"]) < MINIMUM_SAMPLES
-    fidelity = fidelity_of(build, job, samples.output, can_win=not capped)
+    fidelity = fidelity_of(build, job, samples.output, can_win=samples.may_win)
     # Once for a workload: by the trial that everything else is compared with.
     work = work_of(build) if job.output is not None and job.config.is_baseline else {}
     return fidelity, work
