@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean, median
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.conditions import OTHERS_CORES as OTHERS_CORES
+from search_space.conditions import RECOMPILES as RECOMPILES
+from search_space.conditions import Condition as Condition
+from search_space.conditions import complaints
 from search_space.config import Config
 from search_space.fidelity import Fidelity, excess, measured_tier
 from search_space.knob import Tier
@@ -59,46 +63,11 @@ class Peak:
     peak_bytes: int
 
 
-@dataclass(frozen=True)
-class Condition:
-    """A reading of the machine beside a sample or, where none is named, beside the trial.
-
-    ``kind`` names the value and its unit, ``sample`` and ``position`` are the sample's kind and
-    place. ``complaint`` says why the time is not to be trusted; it is empty where it is.
-    """
-
-    kind: str
-    value: float
-    complaint: str = ""
-    sample: str = ""
-    position: int = 0
-
-
-OTHERS_CORES = "others_cores"
-"""The kind of condition that says how many cores other processes took."""
-
 INCUMBENT = "incumbent"
 """The kind of the samples that are the incumbent's calls, beside the steady ones of their turns."""
 
 INCUMBENT_KNOWN = "incumbent_known"
 """The kind of the one sample that is the seconds a call by which the incumbent was known."""
-
-RECOMPILES = "recompiles"
-"""The kind of condition that lies with the config and not with the machine."""
-
-
-def complaints(conditions: Iterable[Condition]) -> str | None:
-    """The worst complaint of each kind, and of how many samples it is true; or None."""
-    kinds: dict[str, list[Condition]] = {}
-    for condition in conditions:
-        if condition.complaint:
-            kinds.setdefault(condition.kind, []).append(condition)
-    sentences = []
-    for group in kinds.values():
-        worst = max(group, key=lambda condition: condition.value)
-        where = f" ({len(group)} x {worst.sample})" if worst.sample else ""
-        sentences.append(worst.complaint + where)
-    return "; ".join(sentences) or None
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ SPACE = """
 portfolio     build config space
 space         catalog config errors knob
 construct     build config knob
-trial         budget config fidelity knob units
+trial         budget conditions config fidelity knob units
 config        build catalog identity knob
 catalog       errors knob knobs
 knobs         build hardware knob needs pipeline runtimes workload
@@ -55,6 +55,7 @@ runtimes      build hardware
 pipeline      build errors identity
 hardware      errors identity
 units         errors
+conditions
 build
 identity
 errors

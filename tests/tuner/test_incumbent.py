@@ -14,7 +14,7 @@ import pytest
 
 from search_space.config import Config
 from search_space.workload import Workload
-from tests.tuner.trials import TASKS, assert_gone, job, wait_until
+from tests.tuner.trials import assert_gone, job, wait_until
 from tuner.measuring.interleaving import possible
 from tuner.runners import incumbent as module
 from tuner.runners.base import Deadlines
@@ -22,6 +22,7 @@ from tuner.runners.incumbent import Incumbent
 
 pytestmark = pytest.mark.skipif(not possible(), reason="there are no such sockets here")
 FIRST, SECOND = (Config({"precision": name}) for name in ("bf16", "fp16"))
+TASK = "tests.tuner.incumbent_tasks:stays_alive"
 THIRD = Config({"memory_format": "channels_last"})
 
 
@@ -39,7 +40,7 @@ def search(children, tmp_path):
         def run(name, config, beside=None):
             living.release(but=beside)
             asked = asked_for(name, config, beside, tmp_path)
-            task = TASKS + "stays_alive"
+            task = TASK
             return living.run(children, asked, Deadlines(60.0), lambda phase: None, task)
 
         run.living = living
@@ -127,15 +128,14 @@ def test_it_is_gone_when_its_controller_was_killed(tmp_path, pid_of):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tests.tuner.test_incumbent import FIRST, asked_for\n"
-        "from tests.tuner.trials import TASKS\n"
+        "from tests.tuner.test_incumbent import FIRST, TASK, asked_for\n"
         "from tuner.processes.children import Children\n"
         "from tuner.runners.base import Deadlines\n"
         "from tuner.runners.incumbent import Incumbent\n"
-        "folder, task = Path(sys.argv[1]), TASKS + 'stays_alive'\n"
+        "folder = Path(sys.argv[1])\n"
         "with Children() as children, Incumbent() as living:\n"
         "    job = asked_for('first', FIRST, None, folder)\n"
-        "    living.run(children, job, Deadlines(60.0), lambda phase: None, task)\n"
+        "    living.run(children, job, Deadlines(60.0), lambda phase: None, TASK)\n"
         "    (folder / 'stays').touch()\n"
         "    time.sleep(60.0)\n"
     )

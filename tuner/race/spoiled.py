@@ -1,7 +1,7 @@
 """Whether the machine was too busy during a race for a speed-up to be told.
 
-A neighbour slows one config more than another: beside one that kept a core of two busy, calls of
-PyTorch took 26 times as long, those of OpenVINO 3 times. So their ratio is not that of the quiet
+A neighbour slows one config more than another: where others took 1.6 of 2 cores, calls of PyTorch
+took 26 times as long, those of OpenVINO 3 times. So their ratio is not that of the quiet
 machine, however near to each other the calls lie.
 """
 
