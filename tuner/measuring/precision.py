@@ -40,6 +40,10 @@ calls are many alike parts, and vary less."""
 LONG_SAMPLES = 2
 """The least of which one can confirm the other."""
 
+WARM_LIMIT_S = 5.0
+"""Warm-up ends once the calls beyond the first have taken this long: what becomes faster by warming
+up, caches and pools of memory, does so within a second or two."""
+
 STEADY_LIMIT_S = 30.0
 """After this long no further sample is taken, once there are three: the time is better spent on
 another config than on a narrower interval."""
@@ -81,7 +85,9 @@ def warm(calls_s: Sequence[float], device: str, precise: bool) -> bool:
         return False
     before_s, last_s = calls_s[-2:]
     most_warm_ups = MAXIMUM_WARM_UPS.get(device, MAXIMUM_WARM_UPS_ACCELERATOR)
-    return len(calls_s) > most_warm_ups or abs(last_s - before_s) < WARM_DIFFERENCE * before_s
+    if len(calls_s) > most_warm_ups or sum(calls_s[1:]) > WARM_LIMIT_S:
+        return True
+    return abs(last_s - before_s) < WARM_DIFFERENCE * before_s
 
 
 def searched(values_s: Sequence[float], is_sure: bool, precision: Precision) -> bool:
