@@ -181,7 +181,12 @@ sample = Table(
     _of_trial(),
     _key("kind", CleanText, "What was timed: start, load, first_call, steady, step and so on."),
     _key("position", Integer, "Place among the samples of this kind, from 0."),
-    _fact("seconds", Double, "The time in seconds; of a call it is that of all its images."),
+    _fact(
+        "seconds",
+        Double,
+        "The time in seconds; of a call it is that of all its images. Beside short calls, of a few "
+        "steps, steady ones are told from them.",
+    ),
     Column(
         "turn",
         Integer,

@@ -101,6 +101,7 @@ def test_a_real_neighbour_is_told_before_anything_is_measured():
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(sys.platform != "linux", reason="a process leaves its parent by sh here")
 def test_beside_a_real_neighbour_a_run_says_so_first_and_tells_no_speedup(tiny_cache, tmp_path):
     command = [sys.executable, "-m", "tuner", "run", "reference:sd15-tiny", "--json"]
@@ -111,7 +112,7 @@ def test_beside_a_real_neighbour_a_run_says_so_first_and_tells_no_speedup(tiny_c
     threads = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with neighbour():
         arguments = [*command, *call, *limits, *places, *cache]
-        run = subprocess.run(arguments, capture_output=True, text=True, env=threads, timeout=900)
+        run = subprocess.run(arguments, capture_output=True, text=True, env=threads, timeout=1700)
     assert run.returncode == 0, run.stderr
     assert run.stderr.startswith("Other processes take")
     facts = json.loads(run.stdout)

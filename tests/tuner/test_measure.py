@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from search_space.trial import Condition, Measurement
+from tuner.measuring.caller import whole_call_s
 from tuner.measuring.calls import Call, measure
 from tuner.measuring.precision import MAXIMUM_SAMPLES, MOST_SEARCHED, Precision
 from tuner.records.statistics import half_width_s
@@ -58,13 +59,18 @@ def test_first_call_warm_up_and_steady_calls_are_kept_apart():
 
 
 def test_warm_up_ends_after_three_calls_whatever_they_do():
-    seconds, _ = seconds_of(9.0, 5.0, 3.0, 2.0, 1.0, 1.0, 1.0)
-    assert (seconds["second_call"], seconds["warm_up"]) == ((5.0,), (3.0, 2.0))
+    seconds, _ = seconds_of(0.9, 0.5, 0.3, 0.2, 0.1, 0.1, 0.1)
+    assert (seconds["second_call"], seconds["warm_up"]) == ((0.5,), (0.3, 0.2))
+
+
+def test_warm_up_of_long_calls_ends_at_once():
+    seconds, _ = seconds_of(30.0, 20.0, 10.0, 10.0, 10.0)
+    assert (seconds["second_call"], "warm_up" in seconds) == ((20.0,), False)
 
 
 def test_an_accelerator_has_time_to_record_its_graphs():
-    seconds, _ = seconds_of(9.0, 7.0, 5.0, 3.0, 2.0, 1.0, 1.0, 1.0, 1.0, device="cuda")
-    assert seconds["warm_up"] == (5.0, 3.0, 2.0, 1.0)
+    seconds, _ = seconds_of(0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1, device="cuda")
+    assert seconds["warm_up"] == (0.5, 0.3, 0.2, 0.1)
 
 
 def test_the_stages_of_every_steady_call_are_kept():
@@ -82,6 +88,29 @@ def test_noise_asks_for_more_samples_up_to_ten():
 def test_long_calls_stop_after_three_samples_though_noisy():
     seconds, _ = seconds_of(20.0, 20.0, 20.0, 30.0, 25.0)
     assert seconds["steady"] == (20.0, 30.0, 25.0)
+
+
+def test_after_the_first_call_a_search_goes_on_with_short_ones():
+    short_s = [1.0, 1.1, 1.2, 1.3]
+
+    def whole():
+        return Call("image", 5.0)
+
+    def short():
+        call_s = short_s.pop(0)
+        return Call("short", 4 * call_s, {"step": (0.1,)}, short_s=call_s)
+
+    first, watch = nullcontext(), Neighbour()
+    found = measure(whole, lambda phase: None, "cpu", SEARCH, first, watch, short=short)
+    assert found.seconds["steady"] == pytest.approx((4.4, 4.8, 5.2))
+    assert found.seconds["short"] == (1.1, 1.2, 1.3)
+    assert found.output == "image"
+
+
+def test_a_whole_call_is_told_by_its_steps_and_what_else_is_in_it():
+    parts_s = {"text_encoding": (0.5,), "step": (1.2, 1.0, 1.0, 1.0), "decode": (2.0,)}
+    assert whole_call_s(6.7, parts_s, 30) == pytest.approx(6.7 + 26 * 1.0)
+    assert whole_call_s(6.7, {}, 30) == 6.7
 
 
 class Others:

@@ -29,6 +29,8 @@ class Call:
     output: Any
     call_s: float
     parts_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    short_s: float | None = None
+    """What was read, where only a few steps were made and ``call_s`` is told from them."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,21 @@ def measure(
     first: AbstractContextManager[None],
     guard: MachineWatch,
     turns: Turns | None = None,
+    short: Callable[[], Call] | None = None,
 ) -> CallSamples:
     """Make the calls of a trial.
 
     ``enter`` is called with ``first_call``, ``second_call``, ``warm_up`` or ``steady`` as each
     begins. The first call is made within ``first``. ``turns`` interleaves steady calls with those
-    of other trials.
+    of other trials. After the first all calls are ``short`` ones, where there are such: the output
+    is that of the last whole call.
     """
     turns = turns or Alone()
     calls = _Sampler(call, enter, guard)
     with first:
         warm_up_s = [calls.make("first_call")]
+    if short is not None:
+        calls.go_on_with(short)
     while not warm(warm_up_s, device, precision.precise):
         warm_up_s.append(calls.make("second_call" if len(warm_up_s) == 1 else "warm_up"))
     compilations_before = compilations()
@@ -168,6 +174,10 @@ class _Sampler:
         self._call = call
         self._enter = enter
         self._guard = guard
+
+    def go_on_with(self, short: Callable[[], Call]) -> None:
+        """From here on make these calls."""
+        self._call = short
 
     def make(self, kind: str) -> float:
         sample = self._sample(kind)
@@ -233,13 +243,16 @@ class _Sampler:
         self._guard.begin()
         call = self._call()
         conditions = self._guard.end()
-        self._output = call.output
+        if call.short_s is None:
+            self._output = call.output
         return _Sample(replace(call, output=None), conditions, turn)
 
     def _keep(self, kind: str, sample: _Sample) -> None:
         samples_s = self._seconds.setdefault(kind, [])
         position = len(samples_s)
         samples_s.append(sample.call.call_s)
+        if sample.call.short_s is not None and kind == "steady":
+            self._seconds.setdefault("short", []).append(sample.call.short_s)
         if sample.turn is not None:
             self._turns.setdefault(kind, []).append(sample.turn)
         for condition in sample.conditions:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_space.build import Build
 from search_space.construct import construct, no_effect
 from search_space.knob import Stage
 from search_space.trial import Failure, FailureKind
 from search_space.units import format_size
-from tuner.measuring.calls import Call, CallSamples
+from tuner.measuring.calls import CallSamples
 from tuner.measuring.failures import NoEffect, failure_of
 from tuner.measuring.interleaving import Interleaved, Turns, turns_at
 from tuner.measuring.memory.limits import (
@@ -28,6 +27,9 @@ from tuner.measuring.phases import Phases
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
 
+if TYPE_CHECKING:
+    from tuner.measuring.caller import Caller
+
 
 def try_config(folder: Path) -> None:
     """Measure the config of the job in ``folder``; the outcome is left in ``result.json``."""
@@ -37,7 +39,8 @@ def try_config(folder: Path) -> None:
     turns = turns_at(job.turns, phases.enter)
     try:
         build = _loaded(job, folder, phases)
-        result = {"measurement": _measure(build, job, phases, turns, start_s)}
+        caller = _caller(build, job)
+        result = {"measurement": _measure(build, job, phases, turns, caller, start_s)}
     except Exception as error:
         import traceback
 
@@ -46,19 +49,19 @@ def try_config(folder: Path) -> None:
         return
     leave_result(folder, result)
     if job.stays and isinstance(turns, Interleaved):
-        with calls_of(build, job) as call:
-            turns.stay(lambda: call().call_s)
+        with caller.ready():
+            turns.stay(caller.again)
 
 
 def _measure(
-    build: Build, job: Job, phases: Phases, turns: Turns, start_s: float
+    build: Build, job: Job, phases: Phases, turns: Turns, caller: Caller, start_s: float
 ) -> dict[str, Any]:
     from search_space.runtimes.calibration import keep_calibration
     from tuner.measuring.calls import image_count
 
     images = image_count(build.call)
     recorded: dict[str, list[tuple[Any, Any]]] = {}
-    samples = _time_calls(build, job, phases, turns, recorded)
+    samples = _time_calls(build, job, phases, turns, caller, recorded)
     phases.enter("check")
     if job.config.is_baseline:
         keep_calibration(build, recorded)
@@ -109,23 +112,12 @@ def _loaded(job: Job, folder: Path, phases: Phases) -> Build:
     return build
 
 
-@contextmanager
-def calls_of(build: Build, job: Job) -> Iterator[Callable[[], Call]]:
-    """A function that makes a call of the trial; its output has the latents beside the images."""
-    from tuner.measuring.call_parts import Stopwatch
-    from tuner.measuring.calls import timed_call
-    from tuner.measuring.fidelity.metrics import noise_in_float32
-    from tuner.measuring.fidelity.outputs import output_of, recorded_latents
+def _caller(build: Build, job: Job) -> Caller:
+    from tuner.measuring.caller import Caller, few_steps
 
-    stopwatch = Stopwatch(job.device)
-    with noise_in_float32(build.pipe), recorded_latents(build) as latents, stopwatch.on(build):
-
-        def call() -> Call:
-            latents.clear()
-            made = timed_call(build.pipe, build.call, job.device, job.workload.seed, stopwatch)
-            return replace(made, output=output_of(made.output, latents))
-
-        yield call
+    # A race is of the user's own calls.
+    few = None if job.precise else few_steps(build, job.config)
+    return Caller(build, job.device, job.workload.seed, few)
 
 
 def _time_calls(
@@ -133,6 +125,7 @@ def _time_calls(
     job: Job,
     phases: Phases,
     turns: Turns,
+    caller: Caller,
     recorded: dict[str, list[tuple[Any, Any]]],
 ) -> CallSamples:
     """The samples of the calls; the inputs of the baseline's models are added to ``recorded``."""
@@ -149,15 +142,16 @@ def _time_calls(
         job.beside_s,
     )
     standing = trial_conditions()
-    with calls_of(build, job) as call:
+    with caller.ready():
         samples = measure(
-            call,
+            caller.whole,
             phases.enter,
             job.device,
             precision,
             first=build.recorded_inputs(recorded) if job.config.is_baseline else nullcontext(),
             guard=Guard(job.device),
             turns=turns,
+            short=None if caller.few is None else caller.short,
         )
     return replace(samples, conditions=(*standing, *samples.conditions))
 
