@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tuner.records.statistics import half_width_s
+from tuner.records.statistics import half_width_s, standard_error_s
 
 MINIMUM_SAMPLES = 3
 """Fewer say too little of how much calls vary: Student's factor is 12.7 for two, 4.3 for three."""
@@ -17,7 +17,7 @@ tells apart what ten do not."""
 
 MOST_SEARCHED = 6
 """The most steady calls of a search's trial, made only where it is open whether it will be a
-finalist. Three more halve Student's factor; who is still close after that is a finalist's equal."""
+finalist: where that limit is within the standard error. Who is still so close is its equal."""
 
 MAXIMUM_WARM_UPS = {"cpu": 3}
 """After so many calls beyond the first the steady ones begin: on a busy CPU two calls in a row may
@@ -98,7 +98,8 @@ def searched(values_s: Sequence[float], is_sure: bool, precision: Precision) -> 
         return False
     if precision.reach_s is None or sum(values_s) > STEADY_LIMIT_S:
         return True
-    return abs(precision.reach_s - median(values_s)) > half_width_s(values_s)
+    # Whoever is a finalist by mistake costs a race a little, so that likely is sure enough.
+    return abs(precision.reach_s - median(values_s)) > standard_error_s(values_s)
 
 
 def settled(calls_s: Sequence[float], counting_s: Sequence[float], device: str) -> bool:
