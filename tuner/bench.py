@@ -42,6 +42,10 @@ not waited for; one that makes more images may take as many times longer."""
 HOPELESS_SLACK_S = 5.0
 """Granted on top, so that a small pipeline on a busy machine is not given up too soon."""
 
+PATIENCE_S = 600.0
+"""What a baseline and the trials of a race have at least: without the one there is no run, and the
+others have run before, so it is the machine that is slow."""
+
 ROOM = 0.8
 """Trials live side by side where they need no more than this share of the host's free memory: the
 rest is for what calls need beyond the highest that a trial has held before."""
@@ -99,8 +103,8 @@ class Bench:
         """Measure a config and keep the trial."""
         self.progress.started(len(self.trials) + 1, config)
         # What has run before is not given up: it may be the machine that is slow now.
-        timeout = Deadlines(self.plan.trial_timeout_s)
-        deadlines = self._deadlines(config) if purpose.is_searched else timeout
+        patient = Deadlines(max(PATIENCE_S, self.plan.trial_timeout_s))
+        deadlines = self._deadlines(config) if purpose is Purpose.SEARCH else patient
         left_s = self.left_for_search_s if purpose is Purpose.SEARCH else inf
         if left_s < deadlines.trial_s:
             deadlines = replace(deadlines, trial_s=max(0.0, left_s))
@@ -125,7 +129,7 @@ class Bench:
     ) -> Iterator[Trial]:
         """Measure the configs of a round with interleaved calls, and keep the trials."""
         jobs = [self._job(config, purpose) for config in configs]
-        deadlines = Deadlines(self.plan.trial_timeout_s)
+        deadlines = Deadlines(max(PATIENCE_S, self.plan.trial_timeout_s))
         without_room = []
         first_turn = next_turn(self.history(), race, round)
         for trial in self._run.interleaved(jobs, deadlines, self._show_phase(), first_turn):
