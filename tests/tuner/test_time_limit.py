@@ -66,9 +66,9 @@ def test_a_trial_for_which_the_time_was_over_is_not_in_the_ledger(tmp_path, stor
             return replace(trial, outcome=late)
 
     simulation = Slow()
-    done, _ = run(plan(tmp_path, trials=6, time_limit_s=0.5), store, simulation)
+    done, _ = run(plan(tmp_path, trials=6, time_limit_s=4.0), store, simulation)
     assert done.ending is Ending.TIME
-    assert simulation.deadlines[-1].trial_s <= 0.5
+    assert simulation.deadlines[-1].trial_s <= 4.0
     assert [trial.config for trial in done.trials] == [BASELINE]
     assert len(store.trials()) == 1
 
