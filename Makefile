@@ -18,7 +18,8 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constr
 RUNTIMES := $(if $(filter x86_64 amd64,$(shell uname -m)),[openvino],)
 
 tune: $(VENV)/.installed-runtimes
-	$(BIN)/tune run reference:sd15-tiny --steps 2 --memory 2GiB --trials 12 --time-limit 2m --trial-timeout 45s --no-ablation
+	$(BIN)/tune run reference:sd15-tiny --height 64 --width 64 --steps 2 --memory 2GiB --trials 12 \
+		--time-limit 2m --trial-timeout 1m --no-ablation
 
 # Two processes with a thread each.
 TOGETHER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
