@@ -49,10 +49,25 @@ def test_what_each_change_brings_is_left_out_where_there_is_no_time(tmp_path, st
     planned = replace(plan(tmp_path, trials=7, include=tuple(BEST)), race_rounds=2)
     first, _ = run(replace(planned, race_rounds=0), store)
     assert any(len(trial.config) > 1 for trial in first.trials)
-    _, told = run(replace(planned, time_limit_s=1.0), store)
+    _, told = run(replace(planned, time_limit_s=60.0), store)
     assert {trial.round for trial in of(store, "race")} == {1, 2}
     assert of(store, "ablation") == []
     assert ("skipped", Purpose.ABLATION) in told
+
+
+def test_a_second_round_is_not_begun_once_time_is_over(tmp_path, store):
+    class Slow(Simulation):
+        """Its race takes longer than anyone expected."""
+
+        def __call__(self, job, deadlines, on_phase):
+            time.sleep(1.0 if job.precise else 0.0)
+            return super().__call__(job, deadlines, on_phase)
+
+    planned = replace(plan(tmp_path, trials=3), race_rounds=2)
+    run(replace(planned, race_rounds=0), store)
+    done, _ = run(replace(planned, time_limit_s=1.0), store, Slow())
+    assert {trial.round for trial in of(store, "race")} == {1}
+    assert done.tuned().speedup is None
 
 
 def test_a_trial_for_which_the_time_was_over_is_not_in_the_ledger(tmp_path, store):

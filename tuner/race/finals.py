@@ -104,8 +104,9 @@ class Finals:
         )
         trials = [trial for trial in self._history if trial.race == race.name]
         for due, number in run_race(race, trials):
-            # Two rounds are what a race is: without them there would be no interval.
-            if number > MINIMUM_ROUNDS and not self._has_time(due, rounds=1):
+            # Two rounds are what a race is: the second is left out only once time is over.
+            expected_s = self.expected_s(due, rounds=1) if number > MINIMUM_ROUNDS else 0.0
+            if number > 1 and expected_s > self._bench.left_s:
                 break
             for trial in self._round(due, race, purpose, number, trials):
                 trials.append(trial)
