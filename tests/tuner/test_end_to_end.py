@@ -87,7 +87,9 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     printed, progress = finished(tune(tiny_cache, *arguments))
     result = json.loads(printed)
     assert {"baseline", "best", "speedup", "trials", "output"} <= set(result)
-    assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
+    # Beside a neighbour a run tells none.
+    if result["no_speedup"] is None:
+        assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
     assert re.search(r"^race 2 +baseline ", progress, re.M)
     for part in ("baseline", "best"):
         assert {"config", "latency_s", "peak_bytes", "psnr_db"} <= set(result[part])
