@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from generate import code, fenced, table
+from generate import code, table
 from patterns import patterns
 
 from search_space.catalog import all_knobs, check_known
@@ -13,7 +13,6 @@ from search_space.hardware.detect import KINDS
 from search_space.knob import Choice, Conflict, Knob, Stage, Tier, nothing
 from search_space.knobs.attention import COMPILED, PYTORCH_ENGINES
 from search_space.needs import listed
-from search_space.portfolio import ANYWHERE, KNOWN_GOOD, SPARING
 
 NAMED = {
     ("engine", PYTORCH_ENGINES): "an engine of PyTorch",
@@ -52,20 +51,6 @@ def named_lists() -> str:
     return "\n".join(
         f"- *{name}*: {', '.join(map(code, values))}." for (_, values), name in NAMED.items()
     )
-
-
-def portfolio_list() -> str:
-    """The configs that are tried first, by device."""
-    known = {**KNOWN_GOOD, "another device": ANYWHERE, "where the baseline does not fit": SPARING}
-    lines = []
-    for device, configs in known.items():
-        lines += [f"# {device}", *(spelled(config) for config in configs)]
-    return "\n".join(fenced("\n".join(lines)))
-
-
-def spelled(config: dict[str, str]) -> str:
-    """A config as ``--fix`` takes its choices."""
-    return " ".join(f"{name}={value}" for name, value in config.items())
 
 
 def knob_sections() -> str:

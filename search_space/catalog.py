@@ -6,6 +6,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 from search_space import knobs as knob_files
@@ -29,7 +30,7 @@ def _joined(knob: Knob, more: Sequence[MoreChoices]) -> Knob:
     choices = knob.choices + tuple(choice for part in additions for choice in part.choices)
     parts: tuple[Knob | MoreChoices, ...] = (knob, *additions)
     probes = {name: probe for part in parts for name, probe in part.probes.items()}
-    return Knob(knob.name, knob.stage, choices, knob.doc, probes)
+    return replace(knob, choices=choices, probes=probes)
 
 
 def all_probes() -> dict[str, Probe]:

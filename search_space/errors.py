@@ -27,3 +27,7 @@ class ModelError(UsageError):
 
 class StoreError(UsageError):
     """The store is not ours, or cannot be read or written."""
+
+
+class NoStoreError(StoreError):
+    """There is no store where one was to be read."""

@@ -92,6 +92,12 @@ class Need:
 Note = Callable[[Context], "str | None"]
 """None, or the sentence that says what is different about the choice on this machine."""
 
+PARTS = ("text_encoding", "step", "decode")
+"""The parts of a pipeline call, as trials time them."""
+
+STEP = ("step",)
+DECODE = ("decode",)
+
 Apply = Callable[[Build, str], None]
 Effect = Callable[[Build, str], "str | None"]
 """None where the choice is seen to act, otherwise the sentence that says what was seen."""
@@ -183,13 +189,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Knob:
-    """One optimization: a name, a stage and choices, of which the first leaves all as it is."""
+    """One optimization: a name, a stage and choices, of which the first leaves all as it is.
+
+    ``parts`` are the parts of a call that it can change the time of: what a search learns about the
+    others, it learns whatever this knob does.
+    """
 
     name: str
     stage: Stage
     choices: tuple[Choice, ...]
     doc: str
     probes: Mapping[str, Probe] = field(default_factory=dict)
+    parts: tuple[str, ...] = PARTS
 
     def choice(self, value: str) -> Choice:
         """The choice of that value; raises KeyError."""
@@ -222,13 +233,14 @@ def knob(
     conflicts: tuple[Conflict, ...] = (),
     probes: Mapping[str, Probe] | None = None,
     run_on: tuple[str, ...] = (),
+    parts: tuple[str, ...] = PARTS,
 ) -> Callable[[Apply], Knob]:
     """Make the decorated function a knob: its name, its docs line and how all but the first act."""
 
     def declare(apply: Apply) -> Knob:
         acting = acting_choices(choices[1:], apply, effect, conflicts, run_on)
         doc = " ".join((apply.__doc__ or "").split())
-        return Knob(apply.__name__, stage, (choices[0], *acting), doc, probes or {})
+        return Knob(apply.__name__, stage, (choices[0], *acting), doc, probes or {}, parts)
 
     return declare
 

@@ -103,16 +103,16 @@ class Space:
 
     def count(self, most: int = MOST_COUNTED) -> int:
         """How many configs the space holds, but for the default; it stops at ``most``."""
-        return sum(1 for _ in islice(self._held(), most))
+        return sum(1 for _ in islice(self.configs(), most))
 
-    def _held(self) -> Iterator[dict[str, str]]:
+    def configs(self) -> Iterator[Config]:
         """The configs beside the default, those with the fewest changes first."""
         first = {name: values[0] for name, values in self.open.items()}
         for count in range(len(first) + 1):
             for names in combinations(first, count):
                 for values in product(*(self.open[name][1:] for name in names)):
-                    config = self.fix | first | dict(zip(names, values, strict=True))
-                    if Config(config) and self.holds(config):
+                    config = Config(self.fix | first | dict(zip(names, values, strict=True)))
+                    if config and self.holds(config):
                         yield config
 
     @property

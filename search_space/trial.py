@@ -15,6 +15,7 @@ from search_space.conditions import complaints
 from search_space.config import Config
 from search_space.fidelity import Fidelity, excess, measured_tier
 from search_space.knob import Tier
+from search_space.proposal import Proposal
 from search_space.units import format_size
 
 
@@ -219,6 +220,7 @@ class Trial:
     ``study_id`` is that of the study that asked for it, given by the store as well; ``budget`` is
     that of its run, which was enforced while it ran; ``incumbent`` is the number of the trial whose
     process, still alive, made the calls that this one's were interleaved with.
+    A search keeps its ``proposal`` with the trial.
     Trials with the same ``race`` and ``round`` are a block of the race, to be compared in pairs.
     """
 
@@ -231,6 +233,7 @@ class Trial:
     race: str | None = None
     round: int | None = None
     incumbent: int | None = None
+    proposal: Proposal | None = None
     study_id: int | None = field(default=None, compare=False)
     budget: Budget = field(default=UNLIMITED, compare=False)
 

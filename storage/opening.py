@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from search_space.errors import StoreError
+from search_space.errors import NoStoreError, StoreError
 from storage.backup import copied
 from storage.engine import make_engine, transaction
 from storage.migrations import migrate, revisions, version
@@ -54,7 +54,7 @@ def open_to_write(place: Place) -> Opened:
 def open_to_read(place: Place) -> Opened:
     """An existing store, which is not written to; raises StoreError."""
     if place.file is not None and not _exists(place, place.file):
-        raise StoreError(f"no store at {place}: run 'tune run' first")
+        raise NoStoreError(f"no store at {place}: run 'tune run' first")
     if place.file is not None:
         _inspect(place, place.file)
     try:
@@ -63,7 +63,7 @@ def open_to_read(place: Place) -> Opened:
         place = _without_locks(place, error)
         last = _look(place)
     if last is None:
-        raise StoreError(f"no store at {place}: run 'tune run' first")
+        raise NoStoreError(f"no store at {place}: run 'tune run' first")
     if last != revisions()[-1]:
         raise StoreError(f"{place} is of an older version: 'tune run' brings it up to date")
     return Opened(make_engine(place))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sqlalchemy import RowMapping, Table
@@ -16,14 +16,15 @@ from search_space.errors import StoreError
 from search_space.hardware.machine import Machine
 from search_space.identity import canonical_json, fingerprint
 from search_space.knob import Tier
+from search_space.proposal import Expectation, Proposal, Reason
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Purpose, Trial
 from search_space.workload import Workload
 from storage.place import Place
-from storage.schema import condition, failure, fidelity, memory, sample, work
+from storage.schema import condition, failure, fidelity, memory, proposal, sample, work
 
 Values = dict[str, Any]
-PARTS = (sample, memory, fidelity, condition, work, failure)
-"""The tables that hold the outcome of a trial."""
+PARTS = (sample, memory, fidelity, condition, work, failure, proposal)
+"""The tables that hold the outcome of a trial, and why it was proposed."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class StoredTrial:
     objective: str | None = None
     choices: Mapping[str, Sequence[str]] | None = None
     """The space of its study: knob to choices; pins leave one."""
+
+    def same_as(self, machine: Machine, workload: Workload) -> bool:
+        """Whether it is a trial of this workload on this machine with these versions."""
+        return (
+            self.machine.fingerprint == machine.fingerprint
+            and self.machine.software_fingerprint == machine.software_fingerprint
+            and self.workload.fingerprint == workload.fingerprint
+        )
 
 
 def machine_values(machine: Machine) -> Values:
@@ -76,7 +85,18 @@ def trial_values(trial: Trial) -> Values:
 
 
 def part_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
-    """The rows of the trial's outcome, for each of PARTS that has any."""
+    """The rows of the trial, for each of PARTS that has any."""
+    proposed = _proposal_values(trial.proposal) if trial.proposal else None
+    own = [(proposal, [{"trial_number": trial.number} | proposed])] if proposed else []
+    return _outcome_values(trial) + own
+
+
+def _proposal_values(proposed: Proposal) -> Values:
+    expected = asdict(proposed.expected) if proposed.expected else {}
+    return {"reason": proposed.reason.value, **expected}
+
+
+def _outcome_values(trial: Trial) -> list[tuple[Table, list[Values]]]:
     outcome, of_trial = trial.outcome, {"trial_number": trial.number}
     conditions = [
         of_trial | {"position": i} | _condition_values(c) for i, c in enumerate(outcome.conditions)
@@ -137,6 +157,15 @@ class Parts:
         figures = {row["metric"]: row["value"] for row in self._of(work, number)}
         return Measurement(seconds, peaks, metrics, conditions, figures, images, counted, turns)
 
+    def proposal(self, number: int, config: Config) -> Proposal | None:
+        """Why a search proposed the config, if one did."""
+        for row in self._of(proposal, number):
+            names = [field.name for field in fields(Expectation)]
+            known = row["speedup"] is not None
+            expected = Expectation(**{name: row[name] for name in names}) if known else None
+            return Proposal(config, Reason(row["reason"]), expected)
+        return None
+
     def _of(self, table: Table, number: int) -> list[RowMapping]:
         return self._rows.get((table.name, number), [])
 
@@ -182,8 +211,9 @@ def machine_of(row: RowMapping) -> Machine:
 
 def _trial(row: RowMapping, parts: Parts, workload: Workload) -> Trial:
     images = row["images"] or 1
+    config = Config(json.loads(row["choices"]))
     return Trial(
-        config=Config(json.loads(row["choices"])),
+        config=config,
         outcome=parts.outcome(row["number"], images, workload.counted(images)),
         cost_s=row["cost_s"],
         started_at=row["started_at"],
@@ -192,6 +222,7 @@ def _trial(row: RowMapping, parts: Parts, workload: Workload) -> Trial:
         race=row["race"],
         round=row["round"],
         incumbent=row["incumbent"],
+        proposal=parts.proposal(row["number"], config),
         study_id=row["study_id"],
         budget=budget_of(row),
     )

@@ -258,3 +258,20 @@ work = Table(
     _fact("value", Double, "Its value, in the unit that the metric is named after."),
     comment="What a call of the baseline asks of the machine, and what the machine can do.",
 )
+
+proposal = Table(
+    "proposal",
+    metadata,
+    _of_trial(),
+    _fact("reason", CleanText, "Why: prior, model, exploration, sparing or sampler."),
+    Column("speedup", Double, comment="Expected; NULL, as all below, where nothing was expected."),
+    Column("low", Double, comment="The lower end of its 95 % interval."),
+    Column("high", Double, comment="The upper end of its 95 % interval."),
+    Column("peak_ratio", Double, comment="The expected peak over the baseline's."),
+    Column("peak_low", Double, comment="The lower end of its 95 % interval."),
+    Column("peak_high", Double, comment="The upper end of its 95 % interval."),
+    Column("feasible", Double, comment="The probability that it works, fits and keeps the image."),
+    Column("cost_s", Double, comment="The expected seconds of the trial."),
+    PrimaryKeyConstraint("trial_number", name="pk_proposal"),
+    comment="Why a search proposed a trial, and what it expected.",
+)

@@ -148,6 +148,18 @@ class Store:
             rows = connection.execute(query).mappings().all()
         return [(machine_of(row), row["trials"]) for row in rows]
 
+    def of_device(self, device: str, most: int) -> list[StoredTrial]:
+        """The latest trials on machines with this kind of device, in number order."""
+        of_kind = schema.machine.c.device == device
+        latest = (
+            select(schema.trial.c.number)
+            .select_from(TRIALS)
+            .where(of_kind)
+            .order_by(schema.trial.c.number.desc())
+            .limit(most)
+        )
+        return self._read([schema.trial.c.number.in_(latest)])
+
     def trials(self, model: str | None = None, study_id: int | None = None) -> list[StoredTrial]:
         """Every trial, or those of one model or one study, in number order."""
         conditions: list[ColumnElement[bool]] = []

@@ -16,10 +16,11 @@ PACKAGES = ("search_space", "storage", "tuner")
 # What stands in brackets behind a room is all that it may import.
 TUNER = """
 tuner.__main__   cli precedence
-tuner.cli        run discovery report history processes records version
+tuner.cli        run predict discovery report history processes records version
 tuner            run loader history precedence version
 tuner.run        bench deploy discovery measuring processes race records report result runners \
                  search
+tuner.predict    discovery processes records search
 tuner.deploy     report records version
 tuner.report     history measuring race records result
 tuner.result     loader records
@@ -39,10 +40,10 @@ tuner.version
 """
 # Of ``search_space``, which has no rooms above but files: what each may import of it.
 SPACE = """
-portfolio     build config space
 space         catalog config errors knob
 construct     build config knob
-trial         budget conditions config fidelity knob units
+trial         budget conditions config fidelity knob proposal units
+proposal      config units
 config        build catalog identity knob
 catalog       errors knob knobs
 knobs         build hardware knob needs pipeline runtimes workload

@@ -11,6 +11,7 @@ from math import inf
 
 from search_space.config import BASELINE, Config, makes_another_image
 from search_space.knobs.batch import images_in_call
+from search_space.proposal import Proposal
 from search_space.trial import (
     INCUMBENT,
     OUT_OF_MEMORY,
@@ -67,7 +68,7 @@ class Bench:
         self.trials: list[Trial] = []
         self.ends_s: float | None = None
         """When search and race shall be over, by the monotonic clock; None without a limit."""
-        self._store = store
+        self.store = store
         self._run = run
         self._incumbent: Trial | None = None
         self._forget_compiled()
@@ -91,7 +92,7 @@ class Bench:
     def history(self) -> list[Trial]:
         """Every trial of this machine, these versions and this workload, whatever its purpose."""
         context = self.plan.space.context
-        return self._store.of_workload(context.machine, context.workload)
+        return self.store.of_workload(context.machine, context.workload)
 
     def measure(
         self,
@@ -99,6 +100,7 @@ class Bench:
         purpose: Purpose = Purpose.SEARCH,
         race: str | None = None,
         round: int | None = None,
+        proposal: Proposal | None = None,
     ) -> Trial:
         """Measure a config and keep the trial."""
         self.progress.started(len(self.trials) + 1, config)
@@ -117,7 +119,8 @@ class Bench:
         if trial.measurement is None and time.monotonic() - began_s > left_s:
             raise OutOfTime
         trial = replace(trial, incumbent=self._number_of_incumbent(trial))
-        trial = self._keep(replace(trial, purpose=purpose, race=race, round=round))
+        trial = replace(trial, purpose=purpose, race=race, round=round, proposal=proposal)
+        trial = self._keep(trial)
         if purpose.is_searched:
             self.trials.append(trial)
             self._incumbent = self._next_incumbent(trial, job)
@@ -217,7 +220,7 @@ class Bench:
         return show
 
     def _keep(self, trial: Trial) -> Trial:
-        return self._store.add(self.study_id, trial)
+        return self.store.add(self.study_id, trial)
 
     def _job(self, config: Config, purpose: Purpose) -> Job:
         reference = self.plan.reference

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
@@ -17,6 +18,7 @@ from storage import Store, default_url
 from tuner.bench import Bench
 from tuner.deploy.emit import check_output, default_output, emit
 from tuner.discovery.context import discover
+from tuner.discovery.free_memory import within_free_memory
 from tuner.discovery.models import check_name
 from tuner.measuring.roofline import reached, work_of_trials
 from tuner.processes.children import Children
@@ -70,11 +72,13 @@ def tune(
     if folder is not None:
         check_output(folder)
     with Store(store or default_url()) as ledger, Children() as children:
-        plan = plan_run(discover(children, request), request)
+        context = discover(children, request)
+        budget, whence = within_free_memory(children, context.machine, request.budget)
+        plan = plan_run(context, replace(request, budget=budget))
         if folder is None:
             folder = default_output(plan.space.context)
             check_output(folder)
-        run = Run(plan, on_trial, notes(plan, ledger))
+        run = Run(plan, on_trial, [*notes(plan, ledger), *([whence] if whence else [])])
         with watching(progress) as watcher, LocalRunner(children) as runner:
             run.go(ledger, runner, watcher)
     return run.result(folder)

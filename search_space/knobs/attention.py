@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.knob import STEP, Choice, Context, Stage, Tier, knob
 from search_space.needs import need
 from search_space.pipeline.attention_layers import attention_layers
 
@@ -74,6 +74,7 @@ def plain_effect(build: Build, choice: str) -> str | None:
     choices=(Choice("sdpa"), Choice("plain", need=replaceable, tier=Tier.LOSSLESS)),
     effect=plain_effect,
     run_on=("cpu", "cuda"),
+    parts=STEP,
 )
 def attention(build: Build, choice: str) -> None:
     """What computes the denoiser's attention: by default the operator of PyTorch that fuses it.

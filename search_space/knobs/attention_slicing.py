@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
+from search_space.knob import STEP, Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention_sdpa import SDPA_BACKENDS
 from search_space.needs import device, need
 
@@ -52,6 +52,7 @@ def attention_slicing_effect(build: Build, choice: str) -> str | None:
     ),
     effect=attention_slicing_effect,
     run_on=("cpu", "cuda"),
+    parts=STEP,
 )
 def attention_slicing(build: Build, choice: str) -> None:
     """Attention computed for some heads at a time: less memory where attention is not fused."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search_space.knob import Choice, Context, Knob, Need, Stage, goes_only_with
+from search_space.knob import STEP, Choice, Context, Knob, Need, Stage, goes_only_with
 from search_space.needs import every, need
 
 LEAST_STEPS = 8
@@ -20,6 +20,7 @@ cache = Knob(
     Stage.CACHE,
     (Choice("off"),),
     "What the denoiser takes over from an earlier step in place of computing it.",
+    parts=STEP,
 )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from search_space.knob import Choice, Knob, Stage
+from search_space.knob import STEP, Choice, Knob, Stage
 
 engine = Knob(
     "engine",
     Stage.ENGINE,
     (Choice("eager"),),
     "What runs the denoiser: PyTorch step by step, a compiled graph, or another runtime.",
+    parts=STEP,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
+from search_space.knob import STEP, Choice, Conflict, Context, Stage, Tier, knob
 from search_space.knobs.attention import dispatching
 from search_space.needs import need
 from search_space.pipeline.attention_layers import attention_layers, uses_fused_weights
@@ -52,6 +52,7 @@ def not_dispatching(context: Context) -> str | None:
     ),
     effect=fused_projections_effect,
     run_on=("cpu", "cuda"),
+    parts=STEP,
 )
 def fused_projections(build: Build, choice: str) -> None:
     """Query, key and value of the attention by one matrix product: more memory for weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Stage, Tier, goes_only_with, knob
+from search_space.knob import STEP, Choice, Stage, Tier, goes_only_with, knob
 from search_space.needs import not_device
 
 FLOAT8 = {"fp8-e4m3": "float8_e4m3fn", "fp8-e5m2": "float8_e5m2"}
@@ -34,6 +34,7 @@ STORES_FLOAT8 = not_device("mps", "float8 does not exist on mps")
     ),
     effect=layerwise_casting_effect,
     run_on=("cpu", "cuda"),
+    parts=STEP,
 )
 def layerwise_casting(build: Build, choice: str) -> None:
     """The denoiser's weights stored in float8; each layer widens its own while it computes."""

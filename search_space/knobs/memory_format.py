@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Stage, Tier, knob
+from search_space.knob import DECODE, STEP, Choice, Conflict, Context, Stage, Tier, knob
 from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.needs import need
 from search_space.pipeline.spec import Component
@@ -74,6 +74,7 @@ def memory_format_effect(build: Build, choice: str) -> str | None:
     ),
     effect=memory_format_effect,
     run_on=("cpu", "cuda"),
+    parts=(*STEP, *DECODE),
 )
 def memory_format(build: Build, choice: str) -> None:
     """Weights of convolutions with the channels innermost, as many kernels want them."""

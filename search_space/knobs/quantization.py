@@ -7,7 +7,7 @@ from typing import Any
 
 from search_space.build import Build
 from search_space.hardware.detect import int8_saturates
-from search_space.knob import Choice, Need, Stage, Tier, goes_only_with, knob
+from search_space.knob import STEP, Choice, Need, Stage, Tier, goes_only_with, knob
 from search_space.knobs.attention import PYTORCH_ENGINES
 from search_space.knobs.precision import kept_in_fp32
 from search_space.needs import device, every, installed, not_device, probe, seven_bits
@@ -152,6 +152,7 @@ TORCHAO_PROBES = {
     conflicts=(STAYS_IN_PYTORCH,),
     effect=torchao_effect,
     probes=TORCHAO_PROBES,
+    parts=STEP,
 )
 def quantization(build: Build, choice: str) -> None:
     """The linear layers of the denoiser in 8 or 4 bits: the weights, if dynamic the inputs too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.knob import STEP, Choice, Context, Stage, Tier, knob
 from search_space.needs import every, lossy_steps, need
 
 SCHEDULERS = {
@@ -49,6 +49,7 @@ def scheduler_effect(build: Build, choice: str) -> str | None:
     choices=(Choice("own"), *map(standing_in, SCHEDULERS)),
     effect=scheduler_effect,
     run_on=("cpu", "cuda"),
+    parts=STEP,
 )
 def scheduler(build: Build, choice: str) -> None:
     """Another scheduler with the settings of the pipeline's own: by design another image."""

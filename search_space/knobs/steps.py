@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Need, Stage, Tier, knob
+from search_space.knob import STEP, Choice, Context, Need, Stage, Tier, knob
 from search_space.needs import every, lossy_steps, need
 
 SHARES = {"three-quarters": 0.75, "half": 0.5}
@@ -53,6 +53,7 @@ def steps_effect(build: Build, choice: str) -> str | None:
     ),
     effect=steps_effect,
     run_on=("cpu",),
+    parts=STEP,
 )
 def steps(build: Build, choice: str) -> None:
     """A share of the steps that the workload asks for: by design another image."""

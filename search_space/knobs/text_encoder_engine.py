@@ -9,4 +9,5 @@ text_encoder_engine = Knob(
     Stage.ENGINE,
     (Choice("eager"),),
     "What runs the text encoders: PyTorch step by step, a compiled graph, or another runtime.",
+    parts=("text_encoding",),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from search_space.knob import Choice, Knob, Stage
+from search_space.knob import DECODE, Choice, Knob, Stage
 
 vae_engine = Knob(
     "vae_engine",
     Stage.ENGINE,
     (Choice("eager"),),
     "What runs the VAE's decoder: PyTorch step by step, a compiled graph, or another runtime.",
+    parts=DECODE,
 )

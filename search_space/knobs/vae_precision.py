@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search_space.build import Build
-from search_space.knob import Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
+from search_space.knob import DECODE, Choice, Conflict, Context, Stage, Tier, goes_only_with, knob
 from search_space.knobs.engine_compile import BROKEN, vae_of_wan_on_a_cpu
 from search_space.knobs.precision import bfloat16
 from search_space.needs import every, need
@@ -91,6 +91,7 @@ def decode_in_own_dtype(build: Build, vae: Any) -> None:
     ),
     effect=vae_precision_effect,
     run_on=("cpu", "cuda"),
+    parts=DECODE,
 )
 def vae_precision(build: Build, choice: str) -> None:
     """The VAE loaded in a precision of its own, to which the latents are cast for the decode."""

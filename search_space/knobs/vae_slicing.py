@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.knob import DECODE, Choice, Context, Stage, Tier, knob
 from search_space.needs import need
 
 
@@ -26,6 +26,7 @@ def vae_slicing_effect(build: Build, choice: str) -> str | None:
     choices=(Choice("off"), Choice("on", need=batched, tier=Tier.LOSSLESS)),
     effect=vae_slicing_effect,
     run_on=("cpu",),
+    parts=DECODE,
 )
 def vae_slicing(build: Build, choice: str) -> None:
     """The images of a batch decoded one by one: less memory for the decode."""

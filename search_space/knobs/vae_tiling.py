@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search_space.build import Build
-from search_space.knob import Choice, Context, Stage, Tier, knob
+from search_space.knob import DECODE, Choice, Context, Stage, Tier, knob
 from search_space.needs import need
 from search_space.pipeline.sizes import tiled_decode_name
 
@@ -52,6 +52,7 @@ def note_tiles(build: Build, vae: Any) -> None:
     choices=(Choice("off"), Choice("on", need=larger_than_a_tile, tier=Tier.NEAR)),
     effect=vae_tiling_effect,
     run_on=("cpu",),
+    parts=DECODE,
 )
 def vae_tiling(build: Build, choice: str) -> None:
     """A large image decoded in overlapping tiles: far less memory, seams are blended."""

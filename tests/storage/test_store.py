@@ -218,7 +218,7 @@ def test_reading_takes_as_many_queries_for_many_trials(store, study_id, measured
         with statements() as said:
             store.trials()
         counts.append(sum("FROM" in statement for statement in said))
-    assert counts == [7, 7, 7]
+    assert counts == [8, 8, 8]
 
 
 def test_a_trial_that_is_not_there(store):

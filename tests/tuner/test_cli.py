@@ -126,7 +126,9 @@ def test_a_request_that_cannot_be_met_is_one_line(invoke, tiny_cache, arguments,
 )
 def test_the_objective_is_part_of_the_request(arguments, objective, throughput):
     params = main.commands["run"].make_context("run", [TINY, *arguments]).params
-    asked = {name: params[name] for name in params.keys() - {"store", "output", "json_wanted"}}
+    asked = {
+        name: params[name] for name in params.keys() - {"store", "output", "json_wanted", "explain"}
+    }
     request = request_of(asked.pop("model"), **asked)
     assert request.objective == objective
     assert request.workload.throughput is throughput
@@ -191,6 +193,7 @@ def history(tmp_path):
             None,
             600.0,
             tmp_path / "cache",
+            sampler="random",
         )
         Run(plan).go(store, Simulation(), Quiet())
     return path

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.heavy
 
 def test_the_baseline_is_measured_again_every_ten_trials(plan, store):
     simulation = Simulation()
-    run = go(replace(plan, trials=22, race_rounds=0), store, simulation)
+    run = go(replace(plan, trials=22, race_rounds=0, sampler="random"), store, simulation)
     assert len(run.trials) == 22
     assert len(of(store, "drift")) == 2
     assert [job.cap_s for job in simulation.jobs if job.config == {}] == [None, 0.0, 0.0]
@@ -37,7 +37,7 @@ def test_a_neighbour_at_the_baseline_is_no_drift(plan, store):
             busy = (replace(NEIGHBOUR, complaint="someone"),)
             return replace(made, seconds=slow, conditions=busy) if job.cap_s == 0.0 else made
 
-    run = go(replace(plan, trials=22, race_rounds=0), store, OnceBusy())
+    run = go(replace(plan, trials=22, race_rounds=0, sampler="random"), store, OnceBusy())
     assert len(of(store, "drift")) == 2
     assert run.tuned().drift == 0.0
 

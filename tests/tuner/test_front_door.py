@@ -38,7 +38,7 @@ def test_importing_it_is_quick_and_imports_nothing_heavy():
 
 def test_every_option_of_the_command_line_is_one_of_python():
     params = {param.name for param in main.commands["run"].params}
-    beside = {"model", "output", "store", "json_wanted"}
+    beside = {"model", "output", "store", "json_wanted", "explain"}
     assert params - beside == set(Options.__annotations__)
 
 

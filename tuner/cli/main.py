@@ -8,6 +8,7 @@ from tuner.cli.history import best, show, trials
 from tuner.cli.knobs import knobs
 from tuner.cli.machine import machine
 from tuner.cli.options import OneLineErrors
+from tuner.cli.predict import predict
 from tuner.cli.run import run
 from tuner.version import __version__
 
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (run, knobs, machine, trials, show, best):
+for command in (run, predict, knobs, machine, trials, show, best):
     main.add_command(command)

@@ -14,6 +14,7 @@ from search_space.errors import TuneError, UsageError
 from search_space.knob import Tier
 from search_space.units import parse_duration, parse_size
 from search_space.workload import PROMPT, SEEDS
+from tuner.records.request import DEFAULT_SAMPLER, SAMPLERS
 from tuner.version import __version__
 
 INTERRUPTED = 130
@@ -153,6 +154,18 @@ search_options = options(
         type=DURATION,
         help="For search and race together, once the baseline is known.",
     ),
+    click.option(
+        "--target-speedup",
+        metavar="FACTOR",
+        help="End the search once a config is so many times as fast as the default: 2x.",
+    ),
+    click.option(
+        "--sampler",
+        type=click.Choice(SAMPLERS),
+        default=DEFAULT_SAMPLER,
+        show_default=True,
+        help="What proposes configs: ours, one of Optuna's, or all in turn.",
+    ),
     click.option("--trial-timeout", type=DURATION, default="10m", show_default=True),
     click.option("--images", type=POSITIVE, help="Of a session: --objective session."),
     click.option(
@@ -194,7 +207,7 @@ quality_options = options(
     ),
 )
 budget_options = options(
-    click.option("--memory", type=SIZE, help="Budget: 8GiB, 8GB. [default: none]"),
+    click.option("--memory", type=SIZE, help="Budget: 8GiB, 8GB. [default: what is free]"),
     click.option(
         "--host-memory",
         type=SIZE,

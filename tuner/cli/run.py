@@ -36,8 +36,9 @@ from tuner.cli.output import stderr, stdout
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the tuned config. [default: tuned/MODEL/SIZE-DEVICE]",
 )
+@click.option("--explain", is_flag=True, help="Say why each config is tried.")
 @as_json
-def run(model: str, json_wanted: bool, **options: Any) -> int:
+def run(model: str, json_wanted: bool, explain: bool, **options: Any) -> int:
     """Find the fastest config of MODEL within the memory budget and write its loader.
 
     MODEL is a Hub id, a diffusers folder or reference:NAME. The same command goes on where an
@@ -53,7 +54,7 @@ def run(model: str, json_wanted: bool, **options: Any) -> int:
     # A polite end from outside is an interrupt: what was measured is kept and emitted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with ConsoleProgress(stderr()) as progress:
+        with ConsoleProgress(stderr(), explain) as progress:
             result = tune(model, progress=progress, **options)
     except NothingFound as error:
         if error.run.interrupted and not error.run.trials:

@@ -12,7 +12,7 @@ from search_space.knob import Context
 from search_space.space import Space
 from search_space.workload import Workload
 from tuner.records.objective import LATENCY, Objective
-from tuner.records.request import Request, weights_folder
+from tuner.records.request import DEFAULT_SAMPLER, Request, weights_folder
 from tuner.records.rules import Rules
 
 
@@ -34,6 +34,8 @@ class Plan:
     race_rounds: int = 0
     ablation: bool = True
     lpips: str | None = None
+    sampler: str = DEFAULT_SAMPLER
+    target_speedup: float | None = None
 
     @property
     def workload(self) -> Workload:
@@ -82,4 +84,6 @@ def plan_run(context: Context, request: Request) -> Plan:
         race_rounds=request.race_rounds,
         ablation=request.ablation,
         lpips=weights_folder(request),
+        sampler=request.sampler,
+        target_speedup=request.target_speedup,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from search_space.config import Config
+from search_space.proposal import Proposal
 from search_space.trial import Purpose, Trial
 from tuner.records.plan import Plan
 
@@ -17,6 +18,8 @@ class Ending(StrEnum):
     TRIALS = "trials"
     TIME = "time"
     EXHAUSTED = "exhausted"
+    CONVERGED = "converged"
+    TARGET = "target"
     INTERRUPTED = "interrupted"
 
 
@@ -37,6 +40,12 @@ class Progress:
 
     def planned(self, plan: Plan, reuse: Reuse, notes: Sequence[str]) -> None:
         """The search begins; the notes are sentences about the machine and earlier runs."""
+
+    def predicted(self, prediction: Proposal) -> None:
+        """What other workloads and machines let expect, before any trial."""
+
+    def proposed(self, proposal: Proposal) -> None:
+        """The search will try this next."""
 
     def started(self, position: int, config: Config) -> None:
         """A trial begins, the ``position``-th of the run, counted from 1."""

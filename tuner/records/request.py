@@ -20,6 +20,12 @@ MINIMUM_ROUNDS = 2
 """Of a race: with fewer nothing is repeated, and there is no interval."""
 
 
+DEFAULT_SAMPLER = "additive"
+
+SAMPLERS = (DEFAULT_SAMPLER, "tpe", "gp", "qmc", "random", "exhaustive")
+"""Ours, four of Optuna's, and all configs in turn."""
+
+
 class Options(TypedDict, total=False):
     """Every option of ``tune run`` by keyword; sizes and durations as numbers or as text.
 
@@ -43,6 +49,8 @@ class Options(TypedDict, total=False):
     trials: int
     time_limit: float | str | None
     trial_timeout: float | str
+    target_speedup: float | str | None
+    sampler: str
     race_rounds: int
     ablation: bool
     lpips: str | Path | None
@@ -75,6 +83,8 @@ class Request:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     lpips: Path | None = None
+    sampler: str = DEFAULT_SAMPLER
+    target_speedup: float | None = None
 
 
 def request_of(model: str, **options: Unpack[Options]) -> Request:
@@ -126,6 +136,8 @@ def request_of(model: str, **options: Unpack[Options]) -> Request:
         include,
         exclude,
         Path(lpips).expanduser() if lpips else None,
+        _sampler(options.get("sampler", DEFAULT_SAMPLER)),
+        _speedup(options.get("target_speedup")),
     )
 
 
@@ -162,6 +174,25 @@ def _tier(name: str) -> Tier:
         names = ", ".join(tier.value for tier in Tier)
         raise UsageError(f"there is no quality {name!r}: give {names}")
     return Tier(name)
+
+
+def _sampler(name: str) -> str:
+    if name not in SAMPLERS:
+        raise UsageError(f"there is no sampler {name!r}: give {', '.join(SAMPLERS)}")
+    return name
+
+
+def _speedup(target: float | str | None) -> float | None:
+    """The factor of ``2``, ``"2"`` or ``"2x"``; raises UsageError where it is none above 1."""
+    if target is None:
+        return None
+    try:
+        factor = float(str(target).removesuffix("x"))
+    except ValueError:
+        factor = math.nan
+    if not (math.isfinite(factor) and factor > 1):
+        raise UsageError(f"--target-speedup {target} is no factor above 1: give one such as 2x")
+    return factor
 
 
 def _seed(seed: int) -> int:

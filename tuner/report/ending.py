@@ -27,7 +27,7 @@ def nothing_tried(plan: Plan, trials: Sequence[Trial], ending: Ending) -> str | 
         return None
     if ending is Ending.INTERRUPTED:
         return "interrupted before a config was tried: the same command goes on from here"
-    if ending is Ending.EXHAUSTED:
+    if ending in (Ending.EXHAUSTED, Ending.CONVERGED):
         return None
     if ending is Ending.TIME:
         limit = format_duration(plan.time_limit_s or 0.0)
@@ -102,6 +102,8 @@ def _ending(result: Result, trials: int) -> str:
     sentences = {
         Ending.TRIALS: f"The search ended after {trials} trials, as many as asked for.",
         Ending.TIME: f"The time limit ended the search after {len(result.trials)} trials.",
+        Ending.CONVERGED: "The search ended because nothing left is worth a trial.",
+        Ending.TARGET: "The search ended because the target speed-up was reached.",
         Ending.EXHAUSTED: "The search ended because every config has been tried.",
         Ending.INTERRUPTED: "Interrupted.",
     }

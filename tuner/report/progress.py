@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from search_space.budget import UNLIMITED, Budget
 from search_space.config import BASELINE, Config
+from search_space.proposal import Proposal
 from search_space.space import MOST_COUNTED
 from search_space.trial import Measurement, Purpose, Trial
 from search_space.units import format_duration
@@ -19,7 +20,8 @@ from tuner.records.progress import Ending, Progress, Reuse
 from tuner.records.request import MINIMUM_ROUNDS
 from tuner.records.rules import FINALISTS
 from tuner.report.format import seconds, times, wrapped
-from tuner.report.trial_line import NARROWEST, heading, shortened, trial_line
+from tuner.report.prediction import prediction_sentence
+from tuner.report.trial_line import NARROWEST, PLACE_WIDTH, heading, shortened, trial_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,11 +33,13 @@ BAR_CONFIG_WIDTH = 30
 class ConsoleProgress(Progress):
     """Prints the plan and a line a trial, and shows a bar on a terminal; a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, explain: bool = False) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bar
 
         self._console = console
+        self._explain = explain
+        self._is_headed = False
         self._width = console.width if console.is_terminal else NARROWEST
         self._budget: Budget = UNLIMITED
         self._objective: Objective = LATENCY
@@ -97,7 +101,16 @@ class ConsoleProgress(Progress):
             self._tell(f"Reused from earlier runs: {reused}{so_far}.")
             if reuse.trials[0].config.is_baseline:
                 self._baseline_is_known(reuse.trials[0])
-        self._say(heading(self._width))
+
+    def predicted(self, prediction: Proposal) -> None:
+        """Say what is expected before any trial."""
+        self._tell(prediction_sentence(prediction))
+
+    def proposed(self, proposal: Proposal) -> None:
+        """Say why a config is tried, where that is wanted."""
+        if self._explain:
+            for line in wrapped(f"why: {proposal.describe()}", self._width - PLACE_WIDTH - 1):
+                self._say(f"{'':<{PLACE_WIDTH}} {line}")
 
     def started(self, position: int, config: Config) -> None:
         """Show the trial that begins."""
@@ -120,6 +133,9 @@ class ConsoleProgress(Progress):
         self._costs_s.setdefault(self._purpose, []).append(trial.cost_s)
         self._bar.update(self._task, completed=self._done(), best=self._best())
         speedup = self._speedup(trial)
+        if not self._is_headed:
+            self._say(heading(self._width))
+            self._is_headed = True
         self._say(trial_line(self._place(trial), trial, self._budget, speedup, self._width))
         if trial.purpose is Purpose.BASELINE:
             self._baseline_is_known(trial)

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from search_space.budget import UNLIMITED
+from search_space.proposal import Proposal
 from search_space.trial import INCUMBENT_KNOWN, Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
@@ -60,6 +61,7 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         **trial_json(trial),
         "race": trial.race,
         "round": trial.round,
+        "proposal": proposal_json(trial.proposal) if trial.proposal else None,
         "started_at": trial.started_at,
         "memory_bytes": trial.budget.memory_bytes,
         "host_memory_bytes": trial.budget.host_bytes,
@@ -81,6 +83,12 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         "workload": asdict(stored.workload),
         "machine": asdict(stored.machine),
     }
+
+
+def proposal_json(proposal: Proposal) -> dict[str, Any]:
+    """Why a search proposed the trial, and what it expected, None where nothing was."""
+    expected = asdict(proposal.expected) if proposal.expected else None
+    return {"reason": proposal.reason.value, "expected": expected}
 
 
 def stored_text(stored: StoredTrial, comparison: Comparison | None = None) -> Group:
@@ -113,6 +121,8 @@ def _facts(stored: StoredTrial, comparison: Comparison | None) -> Iterator[Row]:
     for name in ("disturbed", "unstable"):
         if complaint := getattr(trial.outcome, name):
             yield Row((name,), complaint)
+    if trial.proposal is not None:
+        yield Row(("proposed",), trial.proposal.describe())
     yield Row(("state",), f"{trial_state(trial)}, took {format_duration(trial.cost_s)}")
     if measurement is not None:
         yield Row(("cost",), spent_text(spent_s([trial])))

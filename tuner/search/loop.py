@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from search_space.config import BASELINE
 from search_space.errors import ModelError, TuneError
+from search_space.proposal import Proposal
 from search_space.trial import OUT_OF_MEMORY, Measurement, Purpose, Trial
 from tuner.bench import Bench, OutOfTime
 from tuner.records.progress import Ending, Reuse
 from tuner.search.reuse import reusable
+from tuner.search.stop import target_is_reached
 
 DRIFT_TRIALS = 10
 """After so many trials the baseline is measured again, which then costs about a tenth of them."""
@@ -20,14 +23,28 @@ DRIFT_AGE = timedelta(minutes=20)
 """After so long, too, where trials are long: a laptop warms up within minutes."""
 
 
-class Search:
-    """The search of one study, from the trials that it reuses to what ended it."""
+class Proposer(Protocol):
+    """Proposes what to try next, and learns from what became of it."""
 
-    def __init__(self, bench: Bench) -> None:
+    def propose(self) -> Proposal | Ending:
+        """The next config to try, or why there is none."""
+
+    def learn(self, trial: Trial) -> None:
+        """Add the outcome of a config, proposed here or in an earlier run."""
+
+
+class Search:
+    """The search of one study, from the trials that it reuses to what ended it.
+
+    Without a ``proposer`` Optuna's study proposes.
+    """
+
+    def __init__(self, bench: Bench, proposer: Proposer | None = None) -> None:
         self.ending = Ending.INTERRUPTED
         """What ended it; interrupted until it has ended by itself."""
         self.reuse: Reuse = reusable(bench.plan, bench.history())
         self._bench = bench
+        self._proposer = proposer
         bench.trials = list(self.reuse.trials)
 
     def run(self) -> Iterator[Trial]:
@@ -37,6 +54,7 @@ class Search:
         than for want of memory.
         """
         bench, plan = self._bench, self._bench.plan
+        proposer = self._proposer or optuna_study(bench)
         trials = list(bench.trials)
         if not any(trial.config.is_baseline for trial in trials):
             trials.insert(0, bench.measure(BASELINE, Purpose.BASELINE))
@@ -45,26 +63,33 @@ class Search:
         yield from trials
         if plan.time_limit_s is not None:
             bench.ends_s = time.monotonic() + plan.time_limit_s
-        # Optuna takes a second to import: only a run pays for it.
-        from tuner.search.optuna.study import Study
-
-        study = Study(plan.space, plan.budget, plan.workload.seed, plan.objective)
         for trial in trials:
-            study.learn(trial)
-        while len(bench.trials) < plan.trials and bench.left_for_search_s > 0:
-            config = study.propose()
-            if config is None:
-                self.ending = Ending.EXHAUSTED
+            proposer.learn(trial)
+        while (ending := self._ending()) is None:
+            proposal = proposer.propose()
+            if isinstance(proposal, Ending):
+                self.ending = proposal
                 return
             if self._drift_is_due():
                 bench.measure(BASELINE, Purpose.DRIFT)
+            bench.progress.proposed(proposal)
             try:
-                trial = bench.measure(config)
+                trial = bench.measure(proposal.config, proposal=proposal)
             except OutOfTime:
-                break
-            study.learn(trial)
+                self.ending = Ending.TIME
+                return
+            proposer.learn(trial)
             yield trial
-        self.ending = Ending.TRIALS if len(bench.trials) >= plan.trials else Ending.TIME
+        self.ending = ending
+
+    def _ending(self) -> Ending | None:
+        """What ends the search now, or None."""
+        bench, plan = self._bench, self._bench.plan
+        if len(bench.trials) >= plan.trials:
+            return Ending.TRIALS
+        if bench.left_for_search_s <= 0:
+            return Ending.TIME
+        return Ending.TARGET if target_is_reached(plan, bench.trials) else None
 
     def _drift_is_due(self) -> bool:
         if self._bench.baseline is None:
@@ -76,6 +101,27 @@ class Search:
         latest = max(place for place, trial in enumerate(history) if trial.config.is_baseline)
         age = datetime.now(UTC) - datetime.fromisoformat(history[latest].started_at)
         return len(history) - 1 - latest >= DRIFT_TRIALS or age > DRIFT_AGE
+
+
+def optuna_study(bench: Bench) -> Proposer:
+    """What proposes by default."""
+    # Optuna takes a second to import: only a run pays for it.
+    from tuner.search.knowledge import knowledge, others
+    from tuner.search.optuna.study import Study
+
+    plan = bench.plan
+    known = knowledge(plan.space.context, others(bench.store, plan.space.context))
+    study = Study(
+        plan.space,
+        plan.budget,
+        plan.workload.seed,
+        plan.objective,
+        plan.sampler,
+        known.prior,
+    )
+    if prediction := study.prediction():
+        bench.progress.predicted(prediction)
+    return study
 
 
 def check_baseline(trial: Trial) -> None:

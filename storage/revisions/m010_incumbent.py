@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection
 
-revision = "m009_incumbent"
-down_revision = "m008_names"
+revision = "m010_incumbent"
+down_revision = "m009_proposal"
 
 
 def upgrade(connection: Connection) -> None:

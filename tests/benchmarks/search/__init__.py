@@ -1,0 +1,1 @@
+"""The benchmark of searches: measured and synthetic tables, replayed for each strategy."""

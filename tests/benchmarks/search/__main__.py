@@ -1,0 +1,95 @@
+"""``python -m tests.benchmarks.search``: the strategies side by side on replayed tables.
+
+A fraction is the optimum's latency by that of the config which would be chosen, both without noise;
+it is 0 while nothing feasible has been found. Cells are median / 10th percentile over machines and
+seeds; seconds are those that trials are charged.
+"""
+
+from __future__ import annotations
+
+import os
+
+# One thread a process: two processes share two cores. Before numpy is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.benchmarks.search.machines import MACHINES, draw_machine
+from tests.benchmarks.search.replaying import Curve, replay
+from tests.benchmarks.search.report import table
+from tests.benchmarks.search.strategies import SLOW, SLOW_MACHINES, STRATEGIES
+
+PROCESSES = 2
+
+
+def curves_of(number: int, strategies: Sequence[str], seeds: int, trials: int) -> list[Curve]:
+    """The curves of the strategies on one machine, one after the other in one process."""
+    machine = draw_machine(number)
+    return [replay(machine, name, seed, trials) for name in strategies for seed in range(seeds)]
+
+
+def run(
+    numbers: Sequence[int], strategies: Sequence[str], seeds: int, trials: int, processes: int
+) -> list[Curve]:
+    """All curves, in the order of the strategies, of the machines and of the seeds."""
+    curves: list[Curve] = []
+    with ProcessPoolExecutor(processes) as pool:
+        futures = []
+        for place, number in enumerate(numbers):
+            quick = [name for name in strategies if name not in SLOW or place < SLOW_MACHINES]
+            futures.append(pool.submit(curves_of, number, quick, seeds, trials))
+        for done, future in enumerate(as_completed(futures), 1):
+            curves += future.result()
+            print(f"{done} of {len(futures)} machines", file=sys.stderr, flush=True)
+    order = {name: place for place, name in enumerate(strategies)}
+    return sorted(curves, key=lambda curve: (order[curve.strategy], curve.machine, curve.seed))
+
+
+def numbers_of(text: str) -> list[int]:
+    """``24`` for the first 24 machines, ``0-5,12`` for those."""
+    if text.isdigit():
+        return list(range(int(text)))
+    numbers = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def names_of(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = set(names) - STRATEGIES.keys()
+    if unknown:
+        known = ", ".join(STRATEGIES)
+        raise argparse.ArgumentTypeError(f"no strategy {sorted(unknown)[0]!r}: there are {known}")
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--strategies", type=names_of, default=list(STRATEGIES))
+    parser.add_argument("--machines", type=numbers_of, default=list(range(MACHINES)))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--processes", type=int, default=PROCESSES)
+    parser.add_argument("--json", type=Path, help="keep all curves in this file")
+    options = parser.parse_args()
+    curves = run(
+        options.machines, options.strategies, options.seeds, options.trials, options.processes
+    )
+    print(table(curves))
+    if options.json:
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = {"made": made, "trials": options.trials, "curves": list(map(asdict, curves))}
+        options.json.write_text(json.dumps(facts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
