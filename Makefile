@@ -25,16 +25,16 @@ tune: $(VENV)/.installed-runtimes
 TOGETHER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: $(VENV)/.installed-dev
-	$(TOGETHER) -q --durations=5 --durations-min=1 -m 'not heavy and not slow and not gpu and not long'
+	$(TOGETHER) -q --durations=5 --durations-min=1 -m 'not heavy and not slow and not long'
 
 # After the others, what times itself, with the machine to itself.
 test: $(VENV)/.installed-dev
-	$(TOGETHER) -m 'not slow and not gpu and not long'
+	$(TOGETHER) -m 'not slow and not long'
 	$(BIN)/python -m pytest -m 'slow and not long'
 
 # Where no test takes minutes, pytest ends with 5.
 test-all: test
-	$(BIN)/python -m pytest -m 'long and not gpu' || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m 'long' || [ $$? -eq 5 ]
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -43,6 +43,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/cog --check $(PAGES)
 
 docs: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.gpu.page
 	$(BIN)/cog -r $(PAGES)
 
 # pip would judge requirements such as `python_version >= "3.12"` by the Python that it runs on.

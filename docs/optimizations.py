@@ -144,9 +144,28 @@ def names(other: Knob, knob: Knob) -> bool:
 
 
 def devices(kinds: Iterable[str]) -> str:
-    """Kinds of devices in their order."""
+    """Kinds of devices in their order; what torch calls cuda is AMD's where it says rocm."""
     found = set(kinds)
-    return ", ".join(kind for kind in KINDS if kind in found)
+    return ", ".join(kind for kind in (*KINDS, "rocm") if kind in found)
+
+
+NOT_OF_NVIDIA = ("a GPU of AMD", "a build of torch for ROCm", "macOS", "mps or cpu", "cpu", "hpu")
+"""Needs that a GPU of NVIDIA does not meet, whatever is installed."""
+
+
+def unverified_on_cuda() -> str:
+    """The choices that a GPU of NVIDIA may be given, and that no row shows to have run on one."""
+    named = []
+    for knob in all_knobs():
+        left = [
+            choice.value
+            for choice in knob.choices[1:]
+            if "cuda" not in (choice.run_on or ())
+            and not any(need.what in NOT_OF_NVIDIA for need in choice.need.each)
+        ]
+        short = "|".join(patterns(left, knob.values))
+        named += [code(f"{knob.name}={short}")] if left else []
+    return ", ".join(named)
 
 
 def prose(docstring: str | None) -> str:

@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from search_space.build import Build
 from search_space.hardware.machine import Machine
 from search_space.pipeline.spec import PipelineSpec
+from search_space.verified import VERIFIED
 from search_space.workload import Workload
 
 
@@ -163,11 +164,12 @@ def goes_only_with(knob: str, only: tuple[str, ...], reason: str) -> Conflict:
 class Choice:
     """One value of a knob: when it is available, how it acts, how that is seen, what it costs.
 
-    ``run_on`` names the device kinds on which this project has run it; None leaves that to the
-    knob's declaration. ``environment`` gives the variables that must be set before Python starts.
-    ``note`` gives a sentence where the choice is available but acts otherwise on this machine.
-    What makes ``another_image`` by design is not compared with the baseline. Where ``steps_differ``
-    in what they cost, or in how many they are, a call is not told from a few of its steps.
+    ``run_on`` names the kinds of device on which this project has run it: a CPU by declaration, of
+    the choice or of its knob, others by the rows that are kept of them. ``environment`` gives the
+    variables that must be set before Python starts. ``note`` gives a sentence where the choice is
+    available but acts otherwise on this machine. What makes ``another_image`` by design is not
+    compared with the baseline. Where ``steps_differ`` in what they cost, or in how many they are, a
+    call is not told from a few of its steps.
     """
 
     value: str
@@ -184,7 +186,9 @@ class Choice:
 
     def verified(self, machine: Machine) -> bool:
         """Whether this choice has been run on this kind of device; the first choice counts too."""
-        return self.apply is untouched or machine.device in (self.run_on or ())
+        # What torch calls cuda says nothing of a GPU of AMD.
+        kind = "rocm" if machine.rocm else machine.device
+        return self.apply is untouched or kind in (self.run_on or ())
 
 
 @dataclass(frozen=True)
@@ -238,9 +242,10 @@ def knob(
     """Make the decorated function a knob: its name, its docs line and how all but the first act."""
 
     def declare(apply: Apply) -> Knob:
-        acting = acting_choices(choices[1:], apply, effect, conflicts, run_on)
+        name = apply.__name__
+        acting = acting_choices(name, choices[1:], apply, effect, conflicts, run_on)
         doc = " ".join((apply.__doc__ or "").split())
-        return Knob(apply.__name__, stage, (choices[0], *acting), doc, probes or {}, parts)
+        return Knob(name, stage, (choices[0], *acting), doc, probes or {}, parts)
 
     return declare
 
@@ -257,27 +262,31 @@ def more_choices(
     """Make the decorated function further choices of the knob ``name``."""
 
     def declare(apply: Apply) -> MoreChoices:
-        acting = acting_choices(choices, apply, effect, conflicts, run_on)
+        acting = acting_choices(name, choices, apply, effect, conflicts, run_on)
         return MoreChoices(name, acting, " ".join((apply.__doc__ or "").split()), probes or {})
 
     return declare
 
 
 def acting_choices(
+    name: str,
     choices: tuple[Choice, ...],
     apply: Apply,
     effect: Effect,
     conflicts: tuple[Conflict, ...],
     run_on: tuple[str, ...],
 ) -> tuple[Choice, ...]:
-    """The choices with what their file declares for all of them."""
+    """The choices of a knob with what their file declares for all, and what rows show of each."""
     return tuple(
         replace(
             choice,
             apply=apply,
             effect=effect,
             conflicts=choice.conflicts + conflicts,
-            run_on=run_on if choice.run_on is None else choice.run_on,
+            run_on=(
+                *(run_on if choice.run_on is None else choice.run_on),
+                *(kind for kind, shown in VERIFIED.items() if f"{name}={choice.value}" in shown),
+            ),
         )
         for choice in choices
     )

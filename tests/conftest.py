@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from search_space.catalog import all_probes
-from search_space.hardware.detect import PACKAGES
 from search_space.hardware.machine import Machine
 from search_space.pipeline.spec import PipelineSpec, read_spec
+from tests.machines import described
 from tuner import reference
 
-GIB = 2**30
 # What takes seconds: a pipeline, a wheel, processes that import torch, a search and its race.
 HEAVY = {"reference_folder", "tiny_cache", "children", "wheel", "plan", "found", "history"}
 # What platformdirs, Hugging Face and Triton look at on Linux, macOS and Windows.
@@ -76,19 +74,4 @@ def reference_spec(reference_folder: Callable[[str], Path]) -> Callable[[str], P
 @pytest.fixture(scope="session")
 def describe_machine() -> Callable[..., Machine]:
     """A machine that need not be there: every package installed, every probe works."""
-
-    def describe(device: str = "cpu", **facts: object) -> Machine:
-        known: dict[str, object] = {
-            "device_name": f"a described {device} device",
-            "device_bytes": 64 * GIB,
-            "host_bytes": 64 * GIB,
-            "cores": 8,
-            "system": "Linux x86_64",
-            "native_dtypes": ("fp32", "bf16", "fp16"),
-            "threads": 6,
-            "packages": dict.fromkeys(PACKAGES, "1.0"),
-            "probes": dict.fromkeys(all_probes()),
-        }
-        return Machine(device, **{**known, **facts})  # type: ignore[arg-type]
-
-    return describe
+    return described

@@ -23,7 +23,8 @@ from search_space.space import Space
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Purpose, Trial
 from search_space.workload import Workload
 from storage import Store
-from tests.benchmarks import gpu_page, gpu_table
+from tests.gpu import page as gpu_page
+from tests.gpu import rows
 from tuner.cli.main import main
 from tuner.history.winners import winners
 from tuner.records.figures import figures
@@ -259,5 +260,5 @@ def context():
     return context()
 
 
-def test_the_page_of_the_gpu_is_made_from_what_was_kept():
-    assert text("docs/gpu.md") == gpu_page.page(gpu_table.kept_lines())
+def test_what_is_verified_on_a_gpu_is_what_its_rows_show():
+    assert text("search_space/verified.py") == gpu_page.marks(rows.read(rows.KEPT)), "run make docs"

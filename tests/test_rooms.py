@@ -50,7 +50,7 @@ knobs         build hardware knob needs pipeline runtimes workload
 needs         knob
 budget        knob
 fidelity      knob
-knob          build hardware pipeline workload
+knob          build hardware pipeline verified workload
 workload      errors identity pipeline
 runtimes      build hardware
 pipeline      build errors identity
@@ -59,6 +59,7 @@ units         errors
 conditions
 build
 identity
+verified
 errors
 """
 

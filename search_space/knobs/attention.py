@@ -73,7 +73,7 @@ def plain_effect(build: Build, choice: str) -> str | None:
     Stage.ATTENTION,
     choices=(Choice("sdpa"), Choice("plain", need=replaceable, tier=Tier.LOSSLESS)),
     effect=plain_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
     parts=STEP,
 )
 def attention(build: Build, choice: str) -> None:

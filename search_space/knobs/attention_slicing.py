@@ -51,7 +51,7 @@ def attention_slicing_effect(build: Build, choice: str) -> str | None:
         ),
     ),
     effect=attention_slicing_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
     parts=STEP,
 )
 def attention_slicing(build: Build, choice: str) -> None:

@@ -66,7 +66,6 @@ def xformers_effect(build: Build, choice: str) -> str | None:
         goes_only_with("engine", PYTORCH_ENGINES, "the xFormers operator cannot be exported"),
     ),
     effect=xformers_effect,
-    run_on=("cuda",),
     probes={"xformers": xformers_works},
 )
 def attention_xformers(build: Build, choice: str) -> None:

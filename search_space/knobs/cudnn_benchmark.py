@@ -36,7 +36,6 @@ def cudnn_benchmark_effect(build: Build, choice: str) -> str | None:
         Choice("on", need=every(device("cuda", what="cuDNN"), convolves), tier=Tier.LOSSLESS),
     ),
     effect=cudnn_benchmark_effect,
-    run_on=("cuda",),
 )
 def cudnn_benchmark(build: Build, choice: str) -> None:
     """The first call of each shape tries the convolutions of cuDNN and keeps the fastest."""

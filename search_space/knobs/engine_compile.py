@@ -60,7 +60,7 @@ def inductor_options(build: Build, mode: str) -> dict[str, Any] | None:
             "compile-regional",
             need=every(COMPILES, repeated_blocks),
             tier=Tier.LOSSLESS,
-            run_on=("cpu", "cuda"),
+            run_on=("cpu",),
         ),
         Choice("compile-default", need=COMPILES, tier=Tier.LOSSLESS),
         Choice(
@@ -109,7 +109,7 @@ def torch_compile_vae(build: Build, choice: str) -> None:
     "text_encoder_engine",
     choices=(Choice("compile", need=COMPILES, tier=Tier.LOSSLESS),),
     effect=torch_compile_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
 )
 def torch_compile_text_encoder(build: Build, choice: str) -> None:
     """The text encoders compiled by inductor."""

@@ -65,7 +65,6 @@ def float32_matmul_effect(build: Build, choice: str) -> str | None:
             "tf32",
             need=every(device("cuda", what="TF32"), native_tf32),
             tier=Tier.NEAR,
-            run_on=("cuda",),
         ),
         Choice(
             "bf16",

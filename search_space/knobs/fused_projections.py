@@ -51,7 +51,7 @@ def not_dispatching(context: Context) -> str | None:
         Conflict("attention_slicing", ("auto", "max"), "each sets the attention processor"),
     ),
     effect=fused_projections_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
     parts=STEP,
 )
 def fused_projections(build: Build, choice: str) -> None:

@@ -62,7 +62,6 @@ def group_offload_effect(build: Build, choice: str) -> str | None:
                 ),
                 *EAGER_ONLY[1:],
             ),
-            run_on=("cuda",),
         ),
         Choice(
             "group-offload-leaf",
@@ -80,7 +79,6 @@ def group_offload_effect(build: Build, choice: str) -> str | None:
                     "the weights are copied from pinned memory, in the order that they had there",
                 ),
             ),
-            run_on=("cuda",),
         ),
     ),
     effect=group_offload_effect,

@@ -33,7 +33,7 @@ STORES_FLOAT8 = not_device("mps", "float8 does not exist on mps")
         goes_only_with("quantization", ("none",), "the weights are stored in few bits already"),
     ),
     effect=layerwise_casting_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
     parts=STEP,
 )
 def layerwise_casting(build: Build, choice: str) -> None:

@@ -73,7 +73,7 @@ def memory_format_effect(build: Build, choice: str) -> str | None:
         Conflict("vae_engine", (), OWN_ORDER, where=of_the_vae_alone, only=("eager", "compile")),
     ),
     effect=memory_format_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
     parts=(*STEP, *DECODE),
 )
 def memory_format(build: Build, choice: str) -> None:

@@ -51,7 +51,6 @@ def placement_effect(build: Build, choice: str) -> str | None:
             "model-offload",
             need=every(accelerator("model offload"), offload_sequence),
             conflicts=WHOLE_MODELS,
-            run_on=("cuda",),
         ),
         Choice(
             "sequential-offload",
@@ -64,7 +63,6 @@ def placement_effect(build: Build, choice: str) -> str | None:
                     "the weights lie apart from the layers, which hold none to be reordered",
                 ),
             ),
-            run_on=("cuda",),
         ),
     ),
     effect=placement_effect,

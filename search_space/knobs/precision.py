@@ -75,7 +75,7 @@ def precision_effect(build: Build, choice: str) -> str | None:
     ),
     effect=precision_effect,
     probes={"bf16": bfloat16_works},
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
 )
 def precision(build: Build, choice: str) -> None:
     """One dtype for the denoiser, the text encoders and the VAE."""

@@ -114,19 +114,19 @@ TORCHAO_PROBES = {
     Stage.QUANTIZE,
     choices=(
         Choice("none"),
-        Choice("torchao-int8-weights", need=with_torchao(), tier=Tier.NEAR, run_on=("cpu", "cuda")),
+        Choice("torchao-int8-weights", need=with_torchao(), tier=Tier.NEAR, run_on=("cpu",)),
         Choice(
             "torchao-int8-dynamic",
             need=with_torchao(device("cpu", "cuda", "xpu", what="a product of int8 matrices")),
             tier=Tier.NEAR,
-            run_on=("cpu", "cuda"),
+            run_on=("cpu",),
             note=seven_bits,
         ),
         Choice(
             "torchao-fp8-weights",
             need=with_torchao(not_device("mps", "float8 does not exist on mps")),
             tier=Tier.NEAR,
-            run_on=("cpu", "cuda"),
+            run_on=("cpu",),
         ),
         Choice(
             "torchao-fp8-dynamic",
@@ -136,7 +136,6 @@ TORCHAO_PROBES = {
             ),
             conflicts=(BF16_ALONE,),
             tier=Tier.NEAR,
-            run_on=("cuda",),
         ),
         Choice(
             "torchao-int4-weights",
@@ -146,7 +145,6 @@ TORCHAO_PROBES = {
             ),
             conflicts=(BF16_ALONE,),
             tier=Tier.LOSSY,
-            run_on=("cuda",),
         ),
     ),
     conflicts=(STAYS_IN_PYTORCH,),

@@ -102,7 +102,7 @@ BITSANDBYTES_NEED = every(
     conflicts=(STAYS_IN_PYTORCH,),
     effect=bitsandbytes_effect,
     probes={"bitsandbytes": bitsandbytes_works, "bnb-int8": sums_int8},
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
 )
 def quantization_bitsandbytes(build: Build, choice: str) -> None:
     """The weights of the denoiser's linear layers in int8 or in 4 bits of normal distribution."""

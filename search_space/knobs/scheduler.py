@@ -48,7 +48,7 @@ def scheduler_effect(build: Build, choice: str) -> str | None:
     Stage.SCHEDULER,
     choices=(Choice("own"), *map(standing_in, SCHEDULERS)),
     effect=scheduler_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
     parts=STEP,
 )
 def scheduler(build: Build, choice: str) -> None:

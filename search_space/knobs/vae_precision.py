@@ -90,7 +90,7 @@ def decode_in_own_dtype(build: Build, vae: Any) -> None:
         ),
     ),
     effect=vae_precision_effect,
-    run_on=("cpu", "cuda"),
+    run_on=("cpu",),
     parts=DECODE,
 )
 def vae_precision(build: Build, choice: str) -> None:

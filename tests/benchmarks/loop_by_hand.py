@@ -6,7 +6,6 @@ call slows both, and noise alone moves the mean of the logarithms nowhere.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,10 +50,11 @@ with Listener(place) as listener:
 """
 
 
-def call_words(asked: argparse.Namespace, job: Job) -> list[str]:
-    """What a loop is told of the job: the model, and how to call it."""
-    size = map(str, (asked.height, asked.width, asked.steps))
-    return [job.folder, asked.device, asked.precision, *size, job.workload.prompts[0]]
+def call_words(job: Job) -> list[str]:
+    """What a loop is told of the job, in fp32 or bf16: the model, and how to call it."""
+    call = job.workload
+    size = map(str, (call.height_px, call.width_px, call.steps))
+    return [job.folder, job.device, job.config.get("precision", "fp32"), *size, call.prompts[0]]
 
 
 @contextmanager

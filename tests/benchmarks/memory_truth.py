@@ -1,18 +1,20 @@
-"""Our figure for the host's peak beside the kernel's own account of the same trial, by engine.
+"""Our figure for a trial's peak of memory beside another account of the same trial, by engine.
 
     python -m tests.benchmarks.memory_truth [--model sd15-tiny] [--height 128] [--width 128]
     python -m tests.benchmarks.memory_truth --starve 0 --starve 200
 
 An observer in a process of its own walks the page tables of the trial and of its descendants
-(``smaps_rollup``) as often as it can, at most every 5 ms. It knows nothing of our counters. It can
-miss what is short; it cannot see too much. ``--starve`` gives a trial so many MiB beyond what its
-process starts with, and shows what became of it.
+(``smaps_rollup``) as often as it can, at most every 5 ms. On cuda, where ``tests.gpu.measure`` asks
+for it, it reads NVML in place of them. It knows nothing of our counters. It can miss what is short;
+it cannot see too much of the host, and of a GPU only where others use it too. ``--starve`` gives a
+trial so many MiB beyond what its process starts with, and shows what became of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -84,45 +86,69 @@ def phase_of(pid: int) -> str:
     return str(json.loads((log.parent / "events.jsonl").read_text().splitlines()[-1])["phase"])
 
 
-def observe(pid: int) -> None:
-    """Print the highest sum of each phase whenever it has grown, until killed."""
+def held_of_the_host(pid: int, phase: str) -> int:
+    """What a trial and its descendants hold now, in bytes."""
+    own = rollup(pid)
+    kept = own["Anonymous"] + own["Pss_Shmem"] if phase in SET_UP else own["Rss"]
+    total = kept + own["Swap"]
+    for descendant in descendants_of(pid):
+        with contextlib.suppress(OSError, KeyError, ValueError, psutil.Error):
+            # Until it starts its program, a new process shows its parent's memory as its.
+            if time.time() - psutil.Process(descendant).create_time() < YOUNG_S:
+                continue
+            sums, mere_fork = rollup(descendant), program(descendant) == program(pid)
+            private = sums["Private_Clean"] + sums["Private_Dirty"]
+            total += private if mere_fork else sums["Pss"]
+    return total
+
+
+def used_of_the_gpu() -> int:
+    """What is in use of the first GPU by the account of NVML, in bytes."""
+    nvml = importlib.import_module("pynvml")
+    nvml.nvmlInit()
+    return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(0)).used)
+
+
+def observe(pid: int, idle_bytes: int | None) -> None:
+    """Print the highest sum of each phase whenever it has grown, until killed.
+
+    ``idle_bytes`` were in use of the GPU before the trial; without them the host is observed.
+    """
     highest: dict[str, int] = defaultdict(int)
     while True:
         time.sleep(EVERY_S)
         with contextlib.suppress(OSError, IndexError, ValueError):
             phase = phase_of(pid)
-            own = rollup(pid)
-            kept = own["Anonymous"] + own["Pss_Shmem"] if phase in SET_UP else own["Rss"]
-            total = kept + own["Swap"]
-            for descendant in descendants_of(pid):
-                with contextlib.suppress(OSError, KeyError, ValueError, psutil.Error):
-                    # Until it starts its program, a new process shows its parent's memory as its.
-                    if time.time() - psutil.Process(descendant).create_time() < YOUNG_S:
-                        continue
-                    sums, mere_fork = rollup(descendant), program(descendant) == program(pid)
-                    private = sums["Private_Clean"] + sums["Private_Dirty"]
-                    total += private if mere_fork else sums["Pss"]
+            if idle_bytes is None:
+                total = held_of_the_host(pid, phase)
+            else:
+                total = used_of_the_gpu() - idle_bytes
             if total > highest[phase]:
                 highest[phase] = total
                 print(json.dumps([phase, total]), flush=True)
 
 
-def watched(children: Children, job: Job, kept: Path) -> tuple[Trial, dict[str, int]]:
-    """The trial, and what the observer saw of it."""
+def watched(
+    children: Children, job: Job, kept: Path, limit_s: float = 1800.0
+) -> tuple[Trial, dict[str, int]]:
+    """The trial, and what the observer saw of it: of the GPU where it runs on one."""
     observers: list[subprocess.Popen[bytes]] = []
+    gpu = ["--idle", str(used_of_the_gpu())] if job.device == "cuda" else []
 
     def watch(phase: str) -> None:
         if observers:
             return
         (trial,) = children_of(server_of(children))
-        command = [sys.executable, "-m", "tests.benchmarks.memory_truth", "--observe", str(trial)]
+        task = ["-m", "tests.benchmarks.memory_truth", "--observe", str(trial), *gpu]
         with kept.open("wb") as file:
-            observers.append(subprocess.Popen(command, stdout=file))
+            observers.append(subprocess.Popen([sys.executable, *task], stdout=file))
 
-    trial = run_trial(children, job, Deadlines(1800.0), watch)
-    for observer in observers:
-        observer.terminate()
-        observer.wait()
+    try:
+        trial = run_trial(children, job, Deadlines(limit_s), watch)
+    finally:
+        for observer in observers:
+            observer.terminate()
+            observer.wait()
     lines = kept.read_text().splitlines()
     return trial, dict(json.loads(line) for line in lines if line.endswith("]"))
 
@@ -160,6 +186,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--starve", action="append", type=int, metavar="MIB")
     parser.add_argument("--phases", action="store_true")
     parser.add_argument("--observe", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--idle", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -216,7 +243,7 @@ def main() -> None:
     """Run each engine once."""
     asked = options()
     if asked.observe is not None:
-        observe(asked.observe)
+        observe(asked.observe, asked.idle)
     elif asked.starve:
         starve(asked)
     else:

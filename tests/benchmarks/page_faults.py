@@ -48,7 +48,7 @@ def main() -> None:
     options.add_argument("--calls", type=int, default=20)
     asked = options.parse_args()
     with one_config(asked) as (_, job):
-        words = call_words(asked, job)
+        words = call_words(job)
     found = [compared(words, asked.calls) for _ in range(asked.rounds)]
     error = stdev(found) / len(found) ** 0.5 if len(found) > 1 else None
     say({"kept over returned": round(geometric_mean(found), 4), "standard_error": error})

@@ -80,10 +80,10 @@ def told(trial: Trial) -> dict[str, object]:
         "not_counted": len(measured.seconds.get("disturbed", ())),
         "disturbed": measured.disturbed,
         "unstable": measured.unstable,
-        "most_others_cores": round(max(seen("others_cores")), 3),
+        "most_others_cores": round(max(seen("others_cores"), default=0.0), 3),
         "gpu_others": max(seen("gpu_others"), default=None),
         "sm_clock_mhz": min(seen("gpu_sm_clock_mhz"), default=None),
-        "page_faults": seen("page_faults")[-1],
+        "page_faults": (seen("page_faults") or [None])[-1],
         "cost_s": round(trial.cost_s, 2),
     }
 

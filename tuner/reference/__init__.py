@@ -33,7 +33,11 @@ def defaults(name: str) -> dict[str, int]:
 
 def build(name: str, cache_dir: Path) -> Path:
     """The folder of the pipeline, built if absent; ModelError if unknown or not writable."""
-    recipe = _recipe(name)
+    return build_recipe(name, _recipe(name), cache_dir)
+
+
+def build_recipe(name: str, recipe: Recipe, cache_dir: Path) -> Path:
+    """The folder of a pipeline of any recipe, built if absent; ModelError if not writable."""
     digest = recipe.fingerprint.removeprefix("b2:")
     folder = cache_dir / f"{name}-{digest[:8]}"
     if not folder.is_dir():
