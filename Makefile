@@ -1,4 +1,4 @@
-# make tune     install and tune the embedded reference pipeline
+# make tune     install, with the runtimes of this machine, and tune the embedded reference pipeline
 # make quick    install and run the tests that need no pipeline, within a minute
 # make test     install and run the tests
 # make test-all install and run the tests, those that take minutes too
@@ -14,9 +14,12 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -q -c constr
 
 .PHONY: tune quick test test-all check docs resolve clean
 
-tune: $(VENV)/.installed
-	$(BIN)/tune run reference:sd15-tiny --memory 2GiB --trials 8 --time-limit 40s --trial-timeout 75s --no-ablation \
-		--exclude engine --exclude vae_engine --exclude text_encoder_engine
+# OpenVINO is made for x86; ONNX Runtime and torch.compile are there anyway.
+RUNTIMES := $(if $(filter x86_64 amd64,$(shell uname -m)),[openvino],)
+
+tune: $(VENV)/.installed-runtimes
+	$(BIN)/tune run reference:sd15-tiny --height 64 --width 64 --steps 2 --memory 2GiB --trials 12 \
+		--time-limit 2m --trial-timeout 1m --no-ablation
 
 # Two processes with a thread each.
 TOGETHER := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
@@ -61,6 +64,10 @@ $(VENV)/.venv:
 
 $(VENV)/.installed: $(VENV)/.venv pyproject.toml constraints.txt
 	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-runtimes: $(VENV)/.installed
+	$(INSTALL) -e '.$(RUNTIMES)'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -93,6 +93,11 @@ def makes_another_image(config: Mapping[str, str]) -> bool:
     return any(step.choice.another_image for step in steps(config))
 
 
+def steps_cost_alike(config: Mapping[str, str]) -> bool:
+    """Whether a call of many steps can be told from one of a few."""
+    return not any(step.choice.steps_differ for step in steps(config))
+
+
 def completed(config: Mapping[str, str]) -> dict[str, str]:
     """The config with every knob named."""
     return {knob.name: knob.choices[0].value for knob in all_knobs()} | dict(config)

@@ -168,7 +168,8 @@ class Choice:
     the choice or of its knob, others by the rows that are kept of them. ``environment`` gives the
     variables that must be set before Python starts. ``note`` gives a sentence where the choice is
     available but acts otherwise on this machine. What makes ``another_image`` by design is not
-    compared with the baseline.
+    compared with the baseline. Where ``steps_differ`` in what they cost, or in how many they are, a
+    call is not told from a few of its steps.
     """
 
     value: str
@@ -180,6 +181,7 @@ class Choice:
     run_on: tuple[str, ...] | None = None
     environment: Environment = as_it_is
     another_image: bool = False
+    steps_differ: bool = False
     note: Note = nothing
 
     def verified(self, machine: Machine) -> bool:

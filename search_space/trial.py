@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean, median
 
 from search_space.budget import UNLIMITED, Budget
+from search_space.conditions import OTHERS_CORES as OTHERS_CORES
+from search_space.conditions import RECOMPILES as RECOMPILES
+from search_space.conditions import Condition as Condition
+from search_space.conditions import complaints
 from search_space.config import Config
 from search_space.fidelity import Fidelity, excess, measured_tier
 from search_space.knob import Tier
@@ -60,40 +64,11 @@ class Peak:
     peak_bytes: int
 
 
-@dataclass(frozen=True)
-class Condition:
-    """A reading of the machine beside a sample or, where none is named, beside the trial.
+INCUMBENT = "incumbent"
+"""The kind of the samples that are the incumbent's calls, beside the steady ones of their turns."""
 
-    ``kind`` names the value and its unit, ``sample`` and ``position`` are the sample's kind and
-    place. ``complaint`` says why the time is not to be trusted; it is empty where it is.
-    """
-
-    kind: str
-    value: float
-    complaint: str = ""
-    sample: str = ""
-    position: int = 0
-
-
-OTHERS_CORES = "others_cores"
-"""The kind of condition that says how many cores other processes took."""
-
-RECOMPILES = "recompiles"
-"""The kind of condition that lies with the config and not with the machine."""
-
-
-def complaints(conditions: Iterable[Condition]) -> str | None:
-    """The worst complaint of each kind, and of how many samples it is true; or None."""
-    kinds: dict[str, list[Condition]] = {}
-    for condition in conditions:
-        if condition.complaint:
-            kinds.setdefault(condition.kind, []).append(condition)
-    sentences = []
-    for group in kinds.values():
-        worst = max(group, key=lambda condition: condition.value)
-        where = f" ({len(group)} x {worst.sample})" if worst.sample else ""
-        sentences.append(worst.complaint + where)
-    return "; ".join(sentences) or None
+INCUMBENT_KNOWN = "incumbent_known"
+"""The kind of the one sample that is the seconds a call by which the incumbent was known."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +79,8 @@ class Measurement:
     samples in order, as they were read: those of calls are seconds a call. Each call makes so many
     ``images``; the latency is divided by the ``counted`` ones, which the workload tells. ``turns``
     has the turn of each sample whose calls were interleaved with those of other trials: within a
-    round of a race the calls of one turn lay beside each other. ``fidelity`` maps a metric to the
+    round of a race, or with the incumbent's in a search, the calls of one turn lay beside each
+    other. ``fidelity`` maps a metric to the
     worst of what was compared; the trial whose output is the reference has its noise floor there.
     ``work`` is what one call asks of the machine and what the machine can do, kept with the
     baseline alone.
@@ -157,13 +133,34 @@ class Measurement:
 
     @property
     def latency_s(self) -> float:
-        """Median of the steady calls; with throughput it is seconds an image."""
-        return median(self.seconds["steady"]) / self.counted
+        """Seconds a call; with throughput it is seconds an image."""
+        return self.call_s / self.counted
 
     @property
     def image_s(self) -> float:
-        """Median of the steady calls, in seconds an image."""
-        return median(self.seconds["steady"]) / self.images
+        """Seconds an image."""
+        return self.call_s / self.images
+
+    @property
+    def call_s(self) -> float:
+        """Seconds a call: the median of the steady ones.
+
+        Beside an incumbent it is the median ratio to its calls times the seconds that this one was
+        known by: what slowed both cancels out, and values of one search can be compared.
+        """
+        ratios = self.ratios
+        if not ratios:
+            return median(self.seconds["steady"])
+        return median(ratios) * self.seconds[INCUMBENT_KNOWN][0]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Each steady call over the incumbent's call of the same turn."""
+        incumbent_s = dict(
+            zip(self.turns.get(INCUMBENT, ()), self.seconds.get(INCUMBENT, ()), strict=True)
+        )
+        own_s = zip(self.turns.get("steady", ()), self.seconds["steady"], strict=False)
+        return [call_s / incumbent_s[turn] for turn, call_s in own_s if turn in incumbent_s]
 
     def turns_s(self, calm: bool = False) -> dict[int, float]:
         """The seconds of each call that was interleaved, or of the calm ones, by the turn."""
@@ -171,6 +168,7 @@ class Measurement:
         return {
             turn: self.seconds[kind][position]
             for kind, turns in self.turns.items()
+            if kind != INCUMBENT
             for position, turn in enumerate(turns)
             if not (calm and (kind, position) in busy)
         }
@@ -220,7 +218,8 @@ class Trial:
     """A config and its outcome; the store gives the ``number``.
 
     ``study_id`` is that of the study that asked for it, given by the store as well; ``budget`` is
-    that of its run, which was enforced while it ran.
+    that of its run, which was enforced while it ran; ``incumbent`` is the number of the trial whose
+    process, still alive, made the calls that this one's were interleaved with.
     A search keeps its ``proposal`` with the trial.
     Trials with the same ``race`` and ``round`` are a block of the race, to be compared in pairs.
     """
@@ -233,6 +232,7 @@ class Trial:
     purpose: Purpose = Purpose.SEARCH
     race: str | None = None
     round: int | None = None
+    incumbent: int | None = None
     proposal: Proposal | None = None
     study_id: int | None = field(default=None, compare=False)
     budget: Budget = field(default=UNLIMITED, compare=False)

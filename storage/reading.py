@@ -23,6 +23,7 @@ COLUMNS = (
     trial.c.race,
     trial.c.round,
     trial.c.images,
+    trial.c.incumbent,
     study.c.id.label("study_id"),
     study.c.space,
     study.c.memory_bytes,

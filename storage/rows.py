@@ -79,7 +79,7 @@ def config_values(trial: Trial) -> Values:
 
 def trial_values(trial: Trial) -> Values:
     """The columns of the trial's own row."""
-    names = ("purpose", "started_at", "cost_s", "race", "round")
+    names = ("purpose", "started_at", "cost_s", "race", "round", "incumbent")
     images = trial.measurement.images if trial.measurement else None
     return {name: getattr(trial, name) for name in names} | {"images": images}
 
@@ -221,6 +221,7 @@ def _trial(row: RowMapping, parts: Parts, workload: Workload) -> Trial:
         purpose=Purpose(row["purpose"]),
         race=row["race"],
         round=row["round"],
+        incumbent=row["incumbent"],
         proposal=parts.proposal(row["number"], config),
         study_id=row["study_id"],
         budget=budget_of(row),

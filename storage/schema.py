@@ -166,6 +166,11 @@ trial = Table(
     Column("race", CleanText, comment="Hash of the race that it is part of; NULL outside races."),
     Column("round", Integer, comment="Its round in the race, from 1; NULL outside races."),
     Column("images", Integer, comment="How many images each call of it made; NULL if it failed."),
+    Column(
+        "incumbent",
+        Integer,
+        comment="The trial whose process made the calls beside its own; NULL without one.",
+    ),
     comment="A config and what became of it: a measurement, or the row in failure.",
     sqlite_autoincrement=True,
 )
@@ -176,12 +181,17 @@ sample = Table(
     _of_trial(),
     _key("kind", CleanText, "What was timed: start, load, first_call, steady, step and so on."),
     _key("position", Integer, "Place among the samples of this kind, from 0."),
-    _fact("seconds", Double, "The time in seconds; of a call it is that of all its images."),
+    _fact(
+        "seconds",
+        Double,
+        "The time in seconds; of a call it is that of all its images. Beside short calls, of a few "
+        "steps, steady ones are told from them.",
+    ),
     Column(
         "turn",
         Integer,
-        comment="Where calls were interleaved: those of one turn of a race's round lay beside "
-        "each other; NULL when alone.",
+        comment="Where calls were interleaved: those of one turn of a race's round, or of one turn "
+        "of a trial and its incumbent, lay beside each other; NULL when alone.",
     ),
     comment="One timing as it was read; medians are computed on reading.",
 )

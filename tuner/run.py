@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from tuner.race.ablation import Change
 from tuner.race.decision import Decision, decide
 from tuner.race.finalists import drift
 from tuner.race.finals import Finals
+from tuner.records.costs import paid_back_images, spent_s
 from tuner.records.figures import raced_figures
 from tuner.records.objective import break_even_images, front
 from tuner.records.plan import Plan, plan_run
@@ -78,8 +79,8 @@ def tune(
             folder = default_output(plan.space.context)
             check_output(folder)
         run = Run(plan, on_trial, [*notes(plan, ledger), *([whence] if whence else [])])
-        with watching(progress) as watcher:
-            run.go(ledger, LocalRunner(children), watcher)
+        with watching(progress) as watcher, LocalRunner(children) as runner:
+            run.go(ledger, runner, watcher)
     return run.result(folder)
 
 
@@ -193,14 +194,16 @@ class Run:
 
     def _tuned(self, decision: Decision) -> TunedConfig:
         context, budget, baseline = self.plan.space.context, self.plan.budget, self.baseline
-        speedup = decision.speedup
+        speedup, tuning_s = decision.speedup, spent_s(self._paid())
+        tuned_figures = self._figures(decision.trial, decision.race_trials)
+        baseline_figures = self._figures(baseline, decision.race_trials) if baseline else None
         return TunedConfig(
             config=decision.config,
             folder=context.spec.folder,
             workload=context.workload,
             machine=context.machine,
-            tuned=self._figures(decision.trial, decision.race_trials),
-            baseline=self._figures(baseline, decision.race_trials) if baseline else None,
+            tuned=tuned_figures,
+            baseline=baseline_figures,
             memory_bytes=budget.memory_bytes,
             host_memory_bytes=budget.host_bytes,
             cache_dir=str(self.plan.cache_dir),
@@ -212,7 +215,25 @@ class Run:
             break_even_images=self._break_even_images(decision.trial),
             drift=drift(self.history),
             changes=tuple(change.to_json() for change in self._changes_of(decision.config)),
+            tuning_s=tuning_s,
+            paid_back_images=self._paid_back_images(decision, tuning_s),
+            spoiled=decision.spoiled,
         )
+
+    def _paid(self) -> Iterable[Trial]:
+        """The trials that the result rests on: of this study, and those that it reuses."""
+        study = (trial for trial in self.history if trial.study_id == self.study_id)
+        return {trial.number: trial for trial in (*self.trials, *study)}.values()
+
+    def _paid_back_images(self, decision: Decision, tuning_s: Mapping[str, float]) -> int | None:
+        winner = decision.trial.measurement
+        baseline = self.baseline.measurement if self.baseline else None
+        if decision.speedup is None or winner is None or baseline is None:
+            return None
+        # Of the race, as the speed-up is; by the images that a latency counts.
+        tuned_latency_s = baseline.latency_s / decision.speedup.ratio
+        tuned_image_s = tuned_latency_s * winner.image_s / winner.latency_s
+        return paid_back_images(tuning_s, tuned_image_s, baseline.image_s)
 
     def _changes_of(self, winner: Config) -> tuple[Change, ...]:
         # An interrupted ablation may speak of a winner that another race has replaced.

@@ -34,9 +34,9 @@ DEEPCACHE = every(installed("DeepCache", "caches"), a_single_unet, enough_steps)
 @more_choices(
     "cache",
     choices=(
-        Choice("deepcache-2", need=DEEPCACHE, tier=Tier.LOSSY),
-        Choice("deepcache-3", need=DEEPCACHE, tier=Tier.LOSSY),
-        Choice("deepcache-5", need=DEEPCACHE, tier=Tier.LOSSY),
+        Choice("deepcache-2", need=DEEPCACHE, tier=Tier.LOSSY, steps_differ=True),
+        Choice("deepcache-3", need=DEEPCACHE, tier=Tier.LOSSY, steps_differ=True),
+        Choice("deepcache-5", need=DEEPCACHE, tier=Tier.LOSSY, steps_differ=True),
     ),
     conflicts=(
         goes_only_with(

@@ -92,9 +92,9 @@ DUAL_BLOCK = every(installed("cache-dit", "caches"), known_to_cache_dit, enough_
     "cache",
     choices=(
         # cache-dit's own threshold, two and three times it.
-        Choice("dual-block-0.08", need=DUAL_BLOCK, tier=Tier.LOSSY),
-        Choice("dual-block-0.16", need=DUAL_BLOCK, tier=Tier.LOSSY),
-        Choice("dual-block-0.24", need=DUAL_BLOCK, tier=Tier.LOSSY),
+        Choice("dual-block-0.08", need=DUAL_BLOCK, tier=Tier.LOSSY, steps_differ=True),
+        Choice("dual-block-0.16", need=DUAL_BLOCK, tier=Tier.LOSSY, steps_differ=True),
+        Choice("dual-block-0.24", need=DUAL_BLOCK, tier=Tier.LOSSY, steps_differ=True),
     ),
     conflicts=(
         BREAKS_THE_GRAPH,

@@ -24,9 +24,9 @@ def first_block_effect(build: Build, choice: str) -> str | None:
     "cache",
     choices=(
         # The threshold of diffusers, two and four times it: more is skipped, and more is lost.
-        Choice("first-block-0.05", need=caching("first-block"), tier=Tier.LOSSY),
-        Choice("first-block-0.1", need=caching("first-block"), tier=Tier.LOSSY),
-        Choice("first-block-0.2", need=caching("first-block"), tier=Tier.LOSSY),
+        Choice("first-block-0.05", need=caching("first-block"), tier=Tier.LOSSY, steps_differ=True),
+        Choice("first-block-0.1", need=caching("first-block"), tier=Tier.LOSSY, steps_differ=True),
+        Choice("first-block-0.2", need=caching("first-block"), tier=Tier.LOSSY, steps_differ=True),
     ),
     conflicts=(BREAKS_THE_GRAPH,),
     effect=first_block_effect,

@@ -92,9 +92,9 @@ def kept_ratios(build: Build) -> dict[str, list[float]]:
     "cache",
     choices=(
         # The threshold of diffusers, two and four times it: more is skipped, and more is lost.
-        Choice("mag-0.06", need=caching("mag"), tier=Tier.LOSSY),
-        Choice("mag-0.12", need=caching("mag"), tier=Tier.LOSSY),
-        Choice("mag-0.24", need=caching("mag"), tier=Tier.LOSSY),
+        Choice("mag-0.06", need=caching("mag"), tier=Tier.LOSSY, steps_differ=True),
+        Choice("mag-0.12", need=caching("mag"), tier=Tier.LOSSY, steps_differ=True),
+        Choice("mag-0.24", need=caching("mag"), tier=Tier.LOSSY, steps_differ=True),
     ),
     conflicts=(
         goes_only_with("engine", ("eager",), "its hooks keep the blocks out of every graph"),

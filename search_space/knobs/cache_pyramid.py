@@ -47,8 +47,8 @@ PYRAMID = every(caching("pyramid"), one_call_a_step)
 @more_choices(
     "cache",
     choices=(
-        Choice("pyramid-2", need=PYRAMID, tier=Tier.LOSSY),
-        Choice("pyramid-3", need=PYRAMID, tier=Tier.LOSSY),
+        Choice("pyramid-2", need=PYRAMID, tier=Tier.LOSSY, steps_differ=True),
+        Choice("pyramid-3", need=PYRAMID, tier=Tier.LOSSY, steps_differ=True),
     ),
     conflicts=(BREAKS_THE_GRAPH,),
     effect=pyramid_effect,

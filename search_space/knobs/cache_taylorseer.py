@@ -24,10 +24,14 @@ def taylorseer_effect(build: Build, choice: str) -> str | None:
     "cache",
     choices=(
         # The interval of diffusers is 5; a shorter one foretells less, and less far.
-        Choice("taylorseer-3", need=caching("taylorseer"), tier=Tier.LOSSY),
-        Choice("taylorseer-5", need=caching("taylorseer"), tier=Tier.LOSSY),
-        Choice("taylorseer-lite-3", need=caching("taylorseer-lite"), tier=Tier.LOSSY),
-        Choice("taylorseer-lite-5", need=caching("taylorseer-lite"), tier=Tier.LOSSY),
+        Choice("taylorseer-3", need=caching("taylorseer"), tier=Tier.LOSSY, steps_differ=True),
+        Choice("taylorseer-5", need=caching("taylorseer"), tier=Tier.LOSSY, steps_differ=True),
+        Choice(
+            "taylorseer-lite-3", need=caching("taylorseer-lite"), tier=Tier.LOSSY, steps_differ=True
+        ),
+        Choice(
+            "taylorseer-lite-5", need=caching("taylorseer-lite"), tier=Tier.LOSSY, steps_differ=True
+        ),
     ),
     conflicts=(BREAKS_THE_GRAPH,),
     effect=taylorseer_effect,

@@ -34,7 +34,9 @@ def standing_in(choice: str) -> Choice:
             return f"{SCHEDULERS[choice]} does not work with flow, which the denoiser predicts"
         return None
 
-    return Choice(choice, every(compatible, lossy_steps), Tier.LOSSY, another_image=True)
+    return Choice(
+        choice, every(compatible, lossy_steps), Tier.LOSSY, another_image=True, steps_differ=True
+    )
 
 
 def scheduler_effect(build: Build, choice: str) -> str | None:

@@ -45,7 +45,9 @@ def steps_effect(build: Build, choice: str) -> str | None:
     choices=(
         Choice("as-asked"),
         *(
-            Choice(choice, steps_to_spare(choice), Tier.LOSSY, another_image=True)
+            Choice(
+                choice, steps_to_spare(choice), Tier.LOSSY, another_image=True, steps_differ=True
+            )
             for choice in SHARES
         ),
     ),

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -19,7 +18,6 @@ from search_space.construct import construct
 from search_space.trial import Trial
 from search_space.workload import Workload
 from tuner.discovery.context import discover
-from tuner.measuring.noise.cpu_speed import best_probe_s, shortest_s
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.records.plan import Request
@@ -59,7 +57,10 @@ def one_config(asked: argparse.Namespace) -> Iterator[tuple[Children, Job]]:
         if asked.precision != "fp32":
             config["precision"] = asked.precision
         folder, cache = context.spec.folder, str(asked.cache_dir)
-        yield children, Job(context.workload, folder, asked.device, Config(config), cache)
+        yield (
+            children,
+            Job(context.workload, folder, asked.device, Config(config), cache, precise=True),
+        )
 
 
 def tried(children: Children, job: Job) -> Trial:
@@ -68,11 +69,6 @@ def tried(children: Children, job: Job) -> Trial:
     if trial.measurement is None:
         sys.exit(f"the trial failed: {trial.outcome}")
     return trial
-
-
-def after(job: Job, trial: Trial) -> Job:
-    """The job, which knows by now what the processor's probe is."""
-    return replace(job, probe_s=shortest_s(job.probe_s, best_probe_s([trial])))
 
 
 def constructed(job: Job) -> tuple[Any, Build]:

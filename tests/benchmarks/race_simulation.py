@@ -16,8 +16,8 @@ import numpy
 
 from search_space.config import BASELINE, Config
 from search_space.trial import Measurement, Peak, Trial
-from tuner.race.finalists import FINALISTS, REACH
 from tuner.race.race import Race, Standing, run_race
+from tuner.records.rules import FINALISTS, REACH
 
 CANDIDATES = 40
 ROUNDS = 3

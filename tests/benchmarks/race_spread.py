@@ -19,7 +19,7 @@ from statistics import mean, stdev
 
 from search_space.config import BASELINE
 from search_space.trial import Measurement, Trial
-from tests.benchmarks.one_config import after, one_config, parser, say, tried
+from tests.benchmarks.one_config import one_config, parser, say, tried
 from tuner.processes.children import Children
 from tuner.race.paired_calls import comparable
 from tuner.records.job import Job
@@ -66,8 +66,6 @@ def main() -> None:
                 began_s = time.monotonic()
                 trials = run(children, jobs)
                 took_s = round(time.monotonic() - began_s, 1)
-                for trial in trials:
-                    job = after(job, trial)
                 found[way].append(speedup(trials))
                 told = round(found[way][-1], 3)
                 say({"round": number, "way": way, "speedup": told, "took_s": took_s})

@@ -21,8 +21,7 @@ from statistics import median
 import psutil
 
 from search_space.trial import Trial
-from tests.benchmarks.one_config import after, one_config, parser, say, summary, tried
-from tuner.measuring.noise.cpu_speed import PROBE, WITHIN
+from tests.benchmarks.one_config import one_config, parser, say, summary, tried
 
 WRONG = 0.03
 """A median further from that of the quiet trials than this is wrong."""
@@ -85,8 +84,6 @@ def told(trial: Trial) -> dict[str, object]:
         "gpu_others": max(seen("gpu_others"), default=None),
         "sm_clock_mhz": min(seen("gpu_sm_clock_mhz"), default=None),
         "page_faults": (seen("page_faults") or [None])[-1],
-        "probe_ms": [round(1000 * probe_s, 2) for probe_s in seen(PROBE)],
-        "probe_within_us": [round(1e6 * probe_s, 1) for probe_s in seen(WITHIN)],
         "cost_s": round(trial.cost_s, 2),
     }
 
@@ -103,7 +100,6 @@ def main() -> None:
     with one_config(asked) as (children, job):
         for number in range(asked.trials):
             trial = tried(children, job)
-            job = after(job, trial)
             quiet.append(trial)
             say({"trial": number, **told(trial)})
             if asked.neighbour:

@@ -87,7 +87,9 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
     printed, progress = finished(tune(tiny_cache, *arguments))
     result = json.loads(printed)
     assert {"baseline", "best", "speedup", "trials", "output"} <= set(result)
-    assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
+    # Beside a neighbour a run tells none.
+    if result["no_speedup"] is None:
+        assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
     assert re.search(r"^race 2 +baseline ", progress, re.M)
     for part in ("baseline", "best"):
         assert {"config", "latency_s", "peak_bytes", "psnr_db"} <= set(result[part])
@@ -105,7 +107,7 @@ def test_what_is_loaded_is_what_was_measured(tiny_cache, tmp_path, pins):
         assert turns[0] == turns[1]
     assert {"text_encoding", "step", "decode", "second_call"} <= set(baseline.seconds)
     kinds = {seen.kind for seen in baseline.conditions}
-    assert {"others_cores", "load_average", "probe_s", "best_probe_s"} <= kinds
+    assert {"others_cores", "load_average"} <= kinds
 
     alone = tmp_path / "alone.png"
     script = [sys.executable, "-c", WITHOUT_US, str(output / "load.py"), str(alone)]

@@ -28,7 +28,7 @@ def test_the_speedup_comes_from_the_race_alone(plan, found):
     assert tuned.speedup == pytest.approx(TRUE_SPEEDUP, rel=0.02)
     assert tuned.speedup == pytest.approx(tuned.baseline["latency_s"] / tuned.tuned["latency_s"])
     rounds = {trial.round for trial in of(found, "race")}
-    assert rounds >= {1, 2, 3}
+    assert rounds >= {1, 2}
     one_round = [trial.config for trial in of(found, "race") if trial.round == 1]
     assert {} in one_round
     assert BEST in one_round
@@ -42,7 +42,8 @@ def test_whoever_watches_is_told_how_much_of_the_race_is_left(plan, found):
     entrants = sum(line[1] == 1 for line in told)
     assert left[0] == 3 * entrants
     assert left == sorted(left, reverse=True)
-    assert left[-1] == 1
+    # All is decided after two of the three rounds.
+    assert left[-1] == 1 + entrants
     assert {line[2] for line in told} == {3}
 
 
@@ -164,9 +165,9 @@ def test_a_race_that_was_disturbed_says_so(plan, store):
     tuned = go(replace(plan, space=space, trials=2), store, Busy(noise=0.003)).tuned()
     assert {trial.outcome.disturbed for trial in of(store, "search")} == {None}
     for known in (tuned.tuned, tuned.baseline):
-        assert known["disturbed"] == "someone (1 x steady), in 1 of 3 rounds"
+        assert known["disturbed"] == "someone (1 x steady), in 1 of 2 rounds"
     assert "*" in drawn(best_table(winners(store.trials())))
-    assert tuned.changes[0]["disturbed"] == "someone (1 x steady), in 2 of 6 trials"
+    assert tuned.changes[0]["disturbed"] == "someone (1 x steady), in 2 of 4 trials"
     assert "(disturbed)" in drawn(changes_table(tuned))
 
 

@@ -190,7 +190,7 @@ def test_what_is_shown_of_a_trial_begins_with_what_counts(run):
     names = [line.split("  ")[0] for line in shown.splitlines()[1:6]]
     assert names == ["config", "latency", "speed-up", "peak memory", "fidelity"]
     low, high = at_work.tuned().speedup_low, at_work.tuned().speedup_high
-    assert f"({low:.2f} to {high:.2f}) over the default, raced in 3 rounds" in shown
+    assert f"({low:.2f} to {high:.2f}) over the default, raced in 2 rounds" in shown
 
 
 def test_figures_have_three_digits_and_a_unit(run):

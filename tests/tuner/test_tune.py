@@ -7,11 +7,10 @@ import pytest
 
 from search_space.budget import UNLIMITED
 from search_space.space import Space
-from search_space.trial import Condition, Failure, FailureKind, Peak
+from search_space.trial import Failure, FailureKind, Peak
 from tests.tuner.simulation import BEST, GIB, Quiet, Simulation, context, go, of, plan
 from tuner.bench import Bench
 from tuner.measuring.interleaving import possible
-from tuner.measuring.noise.cpu_speed import BEST_PROBE
 from tuner.records.objective import best
 from tuner.records.progress import Ending
 from tuner.run import Run
@@ -65,28 +64,6 @@ def test_a_lost_reference_is_measured_again(tmp_path, store):
     go(aim, store, again)
     assert [job.config for job in again.jobs] == [{}]
     assert aim.reference.exists()
-
-
-class ProbedMachine(Simulation):
-    """Its trials tell a better probe than the one before."""
-
-    def outcome(self, config, job):
-        found = super().outcome(config, job)
-        probe = Condition(BEST_PROBE, 1.0 / len(self.jobs))
-        return replace(found, conditions=(probe,))
-
-
-@pytest.mark.heavy
-def test_each_trial_is_told_the_best_pace_of_this_run(tmp_path, store):
-    simulation = ProbedMachine()
-    go(plan(tmp_path, trials=4), store, simulation)
-    told = [job.probe_s for job in simulation.jobs]
-    assert told[0] is None
-    assert told[1:] == [1.0 / number for number in range(1, len(told))]
-    # Another day it may be another machine under the same name.
-    later = ProbedMachine()
-    go(plan(tmp_path, trials=6), store, later)
-    assert later.jobs[0].probe_s is None
 
 
 @pytest.mark.heavy

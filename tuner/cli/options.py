@@ -152,7 +152,7 @@ search_options = options(
     click.option(
         "--time-limit",
         type=DURATION,
-        help="For the search once the baseline is known; the race that follows is not counted.",
+        help="For search and race together, once the baseline is known.",
     ),
     click.option(
         "--target-speedup",

@@ -193,6 +193,8 @@ def _evidence(tuned: TunedConfig) -> str:
     peak = format_size(tuned.tuned["peak_bytes"])
     unit = "an image" if tuned.workload.throughput else "a call"
     faster = ", not raced against the default"
+    if tuned.spoiled is not None:
+        faster = ", raced on a machine too busy to tell a speed-up"
     if tuned.speedup is not None:
         bounds = f"{tuned.speedup_low:.2f} to {tuned.speedup_high:.2f}"
         faster = f", {tuned.speedup:.2f} times as fast as the default (95 %: {bounds})"

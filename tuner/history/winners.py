@@ -25,6 +25,8 @@ class Winner:
     rules: Rules
     reason: str
     race_trials: tuple[Trial, ...] = ()
+    spoiled: str | None = None
+    """Why there is no speed-up though there was a race."""
 
     @property
     def budget(self) -> Budget:
@@ -76,4 +78,11 @@ def _winner(group: Sequence[StoredTrial], study_id: int | None, rules: Rules) ->
     if decision is None:
         return None
     stored = {candidate.trial.number: candidate for candidate in group}[decision.trial.number]
-    return Winner(stored, decision.speedup, rules, decision.reason, decision.trials_of_winner)
+    return Winner(
+        stored,
+        decision.speedup,
+        rules,
+        decision.reason,
+        decision.trials_of_winner,
+        decision.spoiled,
+    )

@@ -7,55 +7,19 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import Any, Protocol
 
-from search_space.trial import RECOMPILES, Condition
+from search_space.trial import INCUMBENT, INCUMBENT_KNOWN, RECOMPILES, Condition
 from tuner.measuring.call_parts import Stopwatch
 from tuner.measuring.interleaving import Alone, Turns
-from tuner.records.statistics import half_width_s
-
-MINIMUM_SAMPLES = 3
-"""Fewer say too little of how much calls vary: Student's factor is 12.7 for two, 4.3 for three."""
-
-MAXIMUM_SAMPLES = 10
-"""One more would narrow the interval by a twentieth and costs as much as each before; the race
-tells apart what ten do not."""
-
-MAXIMUM_CALLS = 20
-"""The most calls that may count, where some of them were disturbed: more of them would cost more,
-and a machine that is still busy then would disturb them, too."""
-
-MAXIMUM_WARM_UPS = {"cpu": 3}
-"""After so many calls beyond the first the steady ones begin: on a busy CPU two calls in a row may
-never be as alike as `WARM_DIFFERENCE` wants them."""
-
-MAXIMUM_WARM_UPS_ACCELERATOR = 5
-"""CUDA graphs are recorded in the second and third call."""
-
-STEADY_LIMIT_S = 30.0
-"""After this long no further sample is taken, once there are three: the time is better spent on
-another config than on a narrower interval."""
-
-MAXIMUM_REPEATS = 5
-"""The most disturbed calls of a trial that are waited out and repeated: waiting costs up to 30 s,
-and a machine that has been busy so often is likely to stay so."""
-
-MAXIMUM_EXCUSED = 2
-"""The most disturbed first calls beyond the cap before one ends the trial: fewer would end configs
-for a neighbour's sake, and each costs half as much again as the best config's call."""
-
-WARM_DIFFERENCE = 0.03
-"""Warm calls beside each other vary by 1 to 2 % on a quiet CPU. A smaller difference would rarely
-be met, a larger one let a call count that still becomes faster."""
-
-HALF_WIDTH = {"cpu": 0.02}
-"""Steady calls end when the interval is this narrow: calls that vary by 2 % need nine for it, and
-33 for half of it."""
-
-HALF_WIDTH_ACCELERATOR = 0.01
-"""Half of a CPU's, for calls vary less: trials of one config by 0.5 and 1.4 % on an H100, by 2 to
-5 % on a quiet CPU."""
+from tuner.measuring.precision import (
+    MINIMUM_SAMPLES,
+    MOST_SEARCHED,
+    Precision,
+    searched,
+    settled,
+    warm,
+)
 
 
 @dataclass(frozen=True)
@@ -65,16 +29,22 @@ class Call:
     output: Any
     call_s: float
     parts_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    short_s: float | None = None
+    """What was read, where only a few steps were made and ``call_s`` is told from them."""
 
 
 @dataclass(frozen=True)
 class CallSamples:
-    """The samples of a trial: seconds and turns of calls by kind, conditions, the last output."""
+    """The samples of a trial: seconds and turns of calls by kind, conditions, the last output.
+
+    A trial whose calls take longer than its cap has not won, and ``may_win`` no more.
+    """
 
     seconds: Mapping[str, tuple[float, ...]]
     turns: Mapping[str, tuple[int, ...]]
     conditions: tuple[Condition, ...]
     output: Any
+    may_win: bool = True
 
 
 class MachineWatch(Protocol):
@@ -85,12 +55,6 @@ class MachineWatch(Protocol):
 
     def end(self) -> tuple[Condition, ...]:
         """The call has ended; the machine's conditions during it."""
-
-    def judge(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """The conditions of a call with their complaints, by all that has been read by now."""
-
-    def wait_until_calm(self) -> bool:
-        """Wait until nothing disturbs; False where that takes too long."""
 
 
 def synchronize(device: str) -> None:
@@ -148,28 +112,33 @@ def measure(
     call: Callable[[], Call],
     enter: Callable[[str], None],
     device: str,
-    cap_s: float | None,
+    precision: Precision,
     first: AbstractContextManager[None],
     guard: MachineWatch,
     turns: Turns | None = None,
+    short: Callable[[], Call] | None = None,
 ) -> CallSamples:
     """Make the calls of a trial.
 
-    ``enter`` is called with ``first_call``, ``second_call``, ``warm_up``, ``steady`` or ``wait`` as
-    each begins. A first steady call slower than ``cap_s`` is the last: the config cannot win any
-    more. Where it was disturbed, it is made again. The first call is made within ``first``.
-    ``turns`` interleaves steady calls with those of other trials.
+    ``enter`` is called with ``first_call``, ``second_call``, ``warm_up`` or ``steady`` as each
+    begins. The first call is made within ``first``. ``turns`` interleaves steady calls with those
+    of other trials. After the first all calls are ``short`` ones, where there are such: the output
+    is that of the last whole call.
     """
     turns = turns or Alone()
     calls = _Sampler(call, enter, guard)
     with first:
         warm_up_s = [calls.make("first_call")]
-    while not _warm(warm_up_s, device):
+    if short is not None:
+        calls.go_on_with(short)
+    while not warm(warm_up_s, device, precision.precise):
         warm_up_s.append(calls.make("second_call" if len(warm_up_s) == 1 else "warm_up"))
     compilations_before = compilations()
-    while turns.another(_enough(calls, device, cap_s)):
-        calls.make_steady(cap_s, turns.turn)
-    return calls.samples(compilations() - compilations_before)
+    while turns.another(calls.enough(device, precision, turns.incumbent_s)):
+        calls.make_steady(turns.turn)
+    recompiled = compilations() - compilations_before
+    samples = calls.samples(recompiled, turns.incumbent_s, precision.beside_s)
+    return replace(samples, may_win=not calls.beaten(precision, turns.incumbent_s))
 
 
 def compilations() -> int:
@@ -186,6 +155,10 @@ class _Sample:
     conditions: tuple[Condition, ...]
     turn: int | None = None
 
+    @property
+    def is_calm(self) -> bool:
+        return not any(condition.complaint for condition in self.conditions)
+
 
 class _Sampler:
     """Makes calls one by one and keeps a sample of each."""
@@ -194,42 +167,70 @@ class _Sampler:
         self, call: Callable[[], Call], enter: Callable[[str], None], guard: MachineWatch
     ) -> None:
         self.steady: list[_Sample] = []
-        self._disturbed: list[_Sample] = []
-        self._seconds: dict[str, list[float]] = {"steady": [], "disturbed": []}
+        self._seconds: dict[str, list[float]] = {"steady": []}
         self._turns: dict[str, list[int]] = {}
         self._conditions: list[Condition] = []
         self._output: Any = None
-        self._calm_comes = True
         self._call = call
         self._enter = enter
         self._guard = guard
+
+    def go_on_with(self, short: Callable[[], Call]) -> None:
+        """From here on make these calls."""
+        self._call = short
 
     def make(self, kind: str) -> float:
         sample = self._sample(kind)
         self._keep(kind, sample)
         return sample.call.call_s
 
-    def make_steady(self, cap_s: float | None, turn: int | None) -> None:
-        """Make a call that may count; where it was disturbed and calm returns, it is repeated."""
-        sample = self._sample("steady", turn)
-        counts = self.is_calm(sample) or not (self._calm_again() or self._excused(sample, cap_s))
-        (self.steady if counts else self._disturbed).append(sample)
+    def make_steady(self, turn: int | None) -> None:
+        """Make a call that may count."""
+        self.steady.append(self._sample("steady", turn))
 
     def counting(self) -> list[_Sample]:
         """The steady calls that count: the calm ones, where these are enough, or all."""
-        calm = [sample for sample in self.steady if self.is_calm(sample)]
+        calm = [sample for sample in self.steady if sample.is_calm]
         return calm if len(calm) >= MINIMUM_SAMPLES else self.steady
 
-    def samples(self, recompiled: int) -> CallSamples:
+    def enough(self, device: str, precision: Precision, incumbent_s: Mapping[int, float]) -> bool:
+        """Whether the trial has the calls that its decision needs."""
+        if precision.precise:
+            calls_s = [sample.call.call_s for sample in self.steady]
+            return settled(calls_s, [sample.call.call_s for sample in self.counting()], device)
+        values_s = self._values_s(precision, incumbent_s)
+        is_sure = len(values_s) > 1 or all(sample.is_calm for sample in self.steady)
+        return searched(values_s, is_sure, precision) or len(self.steady) >= MOST_SEARCHED
+
+    def beaten(self, precision: Precision, incumbent_s: Mapping[int, float]) -> bool:
+        """Whether every call took longer than the cap."""
+        values_s = self._values_s(precision, incumbent_s)
+        return precision.cap_s is not None and min(values_s, default=0.0) > precision.cap_s
+
+    def _values_s(self, precision: Precision, incumbent_s: Mapping[int, float]) -> list[float]:
+        """Seconds of the steady calls, told by the incumbent's where these lay beside them."""
+        if precision.beside_s is None or not incumbent_s:
+            return [sample.call.call_s for sample in self.steady]
+        return [
+            sample.call.call_s / incumbent_s[sample.turn] * precision.beside_s
+            for sample in self.steady
+            if sample.turn is not None and sample.turn in incumbent_s
+        ]
+
+    def samples(
+        self, recompiled: int, incumbent_s: Mapping[int, float], known_s: float | None
+    ) -> CallSamples:
         """All that was kept, and how often torch has compiled anew meanwhile."""
         counting = self.counting()
         for sample in counting:
             self._keep("steady", sample)
             for part, part_s in sample.call.parts_s.items():
                 self._seconds.setdefault(part, []).extend(part_s)
-        surplus = [sample for sample in self.steady if sample not in counting]
-        for sample in (*self._disturbed, *surplus):
+        for sample in (sample for sample in self.steady if sample not in counting):
             self._keep("disturbed", sample)
+        if incumbent_s and known_s is not None:
+            self._seconds |= {INCUMBENT: list(incumbent_s.values()), INCUMBENT_KNOWN: [known_s]}
+            self._turns[INCUMBENT] = list(incumbent_s)
         if recompiled:
             complaint = f"torch compiled anew {recompiled} times while calls were timed"
             self._conditions.append(Condition(RECOMPILES, recompiled, complaint))
@@ -242,53 +243,17 @@ class _Sampler:
         self._guard.begin()
         call = self._call()
         conditions = self._guard.end()
-        self._output = call.output
+        if call.short_s is None:
+            self._output = call.output
         return _Sample(replace(call, output=None), conditions, turn)
-
-    def is_calm(self, sample: _Sample) -> bool:
-        """Whether nothing disturbed the call, by all that has been read by now."""
-        return not any(condition.complaint for condition in self._guard.judge(sample.conditions))
-
-    def _calm_again(self) -> bool:
-        # Where it has not come once, the calls to follow are a better use of the time.
-        if not self._calm_comes or len(self._disturbed) >= MAXIMUM_REPEATS:
-            return False
-        self._enter("wait")
-        self._calm_comes = self._guard.wait_until_calm()
-        return self._calm_comes
-
-    def _excused(self, sample: _Sample, cap_s: float | None) -> bool:
-        is_beyond_cap = cap_s is not None and not self.steady and sample.call.call_s > cap_s
-        return is_beyond_cap and len(self._disturbed) < MAXIMUM_EXCUSED
 
     def _keep(self, kind: str, sample: _Sample) -> None:
         samples_s = self._seconds.setdefault(kind, [])
         position = len(samples_s)
         samples_s.append(sample.call.call_s)
+        if sample.call.short_s is not None and kind == "steady":
+            self._seconds.setdefault("short", []).append(sample.call.short_s)
         if sample.turn is not None:
             self._turns.setdefault(kind, []).append(sample.turn)
-        for condition in self._guard.judge(sample.conditions):
+        for condition in sample.conditions:
             self._conditions.append(replace(condition, sample=kind, position=position))
-
-
-def _warm(calls_s: list[float], device: str) -> bool:
-    if len(calls_s) < 2:
-        return False
-    before_s, last_s = calls_s[-2:]
-    most_warm_ups = MAXIMUM_WARM_UPS.get(device, MAXIMUM_WARM_UPS_ACCELERATOR)
-    return len(calls_s) > most_warm_ups or abs(last_s - before_s) < WARM_DIFFERENCE * before_s
-
-
-def _enough(calls: _Sampler, device: str, cap_s: float | None) -> bool:
-    calls_s = [sample.call.call_s for sample in calls.steady]
-    if calls_s and cap_s is not None and calls_s[0] > cap_s:
-        return True
-    if len(calls_s) < MINIMUM_SAMPLES:
-        return False
-    if len(calls_s) >= MAXIMUM_CALLS or sum(calls_s) > STEADY_LIMIT_S:
-        return True
-    if sum(map(calls.is_calm, calls.steady)) >= MAXIMUM_SAMPLES:
-        return True
-    share = HALF_WIDTH.get(device, HALF_WIDTH_ACCELERATOR)
-    counting_s = [sample.call.call_s for sample in calls.counting()]
-    return half_width_s(counting_s) <= share * median(counting_s)

@@ -2,7 +2,8 @@
 
 What slows the machine for longer than a call slows all trials, and their ratios stay. The
 controller hands the turn on. A trial's first turn lasts until it is warm, each later one a call,
-and its last until its process has ended.
+and its last until its process has ended. In a search each of a trial's calls follows one of the
+incumbent, whose process has stayed alive.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from search_space.trial import Trial
+
+STAYING = "stay"
+"""The phase of a trial that is over and whose process stays alive, to make calls beside others."""
 
 WAITING = "turn"
 """The phase of a trial that waits for its turn."""
@@ -46,11 +51,16 @@ class Turns(Protocol):
     def turn(self) -> int | None:
         """The number of the turn; None where calls are not interleaved."""
 
+    @property
+    def incumbent_s(self) -> Mapping[int, float]:
+        """By turn, the seconds of the incumbent's calls."""
+
 
 class Alone:
     """The turns of a trial that has the machine to itself."""
 
     turn = None
+    incumbent_s: Mapping[int, float] = MappingProxyType({})
 
     def another(self, settled: bool) -> bool:
         """Whether the trial needs another call."""
@@ -63,6 +73,7 @@ class Interleaved:
     def __init__(self, place: str, enter: Callable[[str], None]) -> None:
         self._enter = enter
         self.turn = 0
+        self.incumbent_s: dict[int, float] = {}
         enter(WAITING)
         self._socket = socket.socket(socket.AF_UNIX)
         _HELD.append(self._socket)
@@ -76,9 +87,26 @@ class Interleaved:
         self._socket.sendall(json.dumps({"settled": settled}).encode() + b"\n")
         return self._receive()
 
+    def stay(self, call: Callable[[], float]) -> None:
+        """Make a call whenever the controller asks for one, until it asks no more."""
+        self._enter(STAYING)
+        call_s = None
+        with suppress(OSError):
+            while True:
+                message = {"settled": True, "call_s": call_s}
+                self._socket.sendall(json.dumps(message).encode() + b"\n")
+                if not self._receive():
+                    return
+                call_s = call()
+
     def _receive(self) -> bool:
-        answer: dict[str, Any] = json.loads(self._lines.readline())
+        line = self._lines.readline()
+        if not line:
+            return False
+        answer: dict[str, Any] = json.loads(line)
         self.turn = answer["turn"]
+        if answer.get("incumbent_s") is not None:
+            self.incumbent_s[self.turn] = answer["incumbent_s"]
         return bool(answer["go"])
 
 

@@ -24,6 +24,10 @@ surer of that and take more memory: source and target are half a GiB."""
 AT_LEAST_S = 0.15
 """A peak is the best of the runs that fit in this time, and of three at least."""
 
+AT_MOST_S = 1.0
+"""After so long a single run is enough: the machine is busy, or lacks the dtype's instructions, and
+a better peak is not worth the wait."""
+
 FLOPS = "_flops_per_s"
 ASKED = ("flops", "weights_read")
 """What a call asks for; the other figures are what the machine can do."""
@@ -185,13 +189,17 @@ def copied_bytes_per_s(device: str) -> float:
 
 
 def fastest_s(device: str, run: Callable[[], object]) -> float:
-    """The shortest of a few runs, after one that is not counted."""
+    """The shortest of a few runs, after one that counts only where it takes long."""
     from tuner.measuring.calls import synchronize
 
+    first_s = time.perf_counter()
     run()
     synchronize(device)
+    first_s = time.perf_counter() - first_s
+    if first_s > AT_MOST_S:
+        return first_s
     runs_s: list[float] = []
-    while len(runs_s) < 3 or sum(runs_s) < AT_LEAST_S:
+    while sum(runs_s) < AT_LEAST_S or (len(runs_s) < 3 and sum(runs_s) < AT_MOST_S):
         began_s = time.perf_counter()
         run()
         synchronize(device)

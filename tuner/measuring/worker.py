@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_space.build import Build
 from search_space.construct import construct, no_effect
@@ -17,7 +17,7 @@ from search_space.trial import Failure, FailureKind
 from search_space.units import format_size
 from tuner.measuring.calls import CallSamples
 from tuner.measuring.failures import NoEffect, failure_of
-from tuner.measuring.interleaving import Turns, turns_at
+from tuner.measuring.interleaving import Interleaved, Turns, turns_at
 from tuner.measuring.memory.limits import (
     WITHOUT_LIMIT,
     limit_memory,
@@ -27,40 +27,41 @@ from tuner.measuring.phases import Phases
 from tuner.processes.task import leave_result
 from tuner.records.job import Job
 
+if TYPE_CHECKING:
+    from tuner.measuring.caller import Caller
+
 
 def try_config(folder: Path) -> None:
     """Measure the config of the job in ``folder``; the outcome is left in ``result.json``."""
     start_s = time.monotonic() - float(os.environ["TUNE_SENT_S"])
     job = Job.from_json(json.loads((folder / "request.json").read_text(encoding="utf-8")))
     phases = Phases(folder, job.device)
+    turns = turns_at(job.turns, phases.enter)
     try:
-        result = {"measurement": _measure(job, folder, phases, start_s)}
+        build = _loaded(job, folder, phases)
+        caller = _caller(build, job)
+        result = {"measurement": _measure(build, job, phases, turns, caller, start_s)}
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        result = {"failure": asdict(failure_of(error, phases))}
+        leave_result(folder, {"failure": asdict(failure_of(error, phases))})
+        return
     leave_result(folder, result)
+    if job.stays and isinstance(turns, Interleaved):
+        with caller.ready():
+            turns.stay(caller.again)
 
 
-def _measure(job: Job, folder: Path, phases: Phases, start_s: float) -> dict[str, Any]:
-    import tempfile
-
+def _measure(
+    build: Build, job: Job, phases: Phases, turns: Turns, caller: Caller, start_s: float
+) -> dict[str, Any]:
     from search_space.runtimes.calibration import keep_calibration
     from tuner.measuring.calls import image_count
 
-    silence_progress_bars()
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
-    # Its threads are there from the first: once memory is short, starting one may never return.
-    guard = Guard(job.device, job.probe_s)
-    turns = turns_at(job.turns, phases.enter)
-    phases.enter("load")
-    limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
-    stop_beyond_budget(job, folder, phases)
-    build = _loaded(job, phases)
     images = image_count(build.call)
     recorded: dict[str, list[tuple[Any, Any]]] = {}
-    samples = _time_calls(build, job, phases, guard, turns, recorded)
+    samples = _time_calls(build, job, phases, turns, caller, recorded)
     phases.enter("check")
     if job.config.is_baseline:
         keep_calibration(build, recorded)
@@ -96,7 +97,14 @@ def stop_beyond_budget(job: Job, folder: Path, phases: Phases) -> None:
     phases.gauge.stop_beyond(limit_bytes, stop)
 
 
-def _loaded(job: Job, phases: Phases) -> Build:
+def _loaded(job: Job, folder: Path, phases: Phases) -> Build:
+    import tempfile
+
+    silence_progress_bars()
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = job.compile_cache or tempfile.mkdtemp(dir=folder)
+    phases.enter("load")
+    limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
+    stop_beyond_budget(job, folder, phases)
     arguments = {**job.workload.call(), "output_type": "np"}
     build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
     construct(build, job.config, before=_eager_step_first(build))
@@ -104,57 +112,61 @@ def _loaded(job: Job, phases: Phases) -> Build:
     return build
 
 
+def _caller(build: Build, job: Job) -> Caller:
+    from tuner.measuring.caller import Caller, few_steps
+
+    # A race is of the user's own calls.
+    few = None if job.precise else few_steps(build, job.config)
+    return Caller(build, job.device, job.workload.seed, few)
+
+
 def _time_calls(
     build: Build,
     job: Job,
     phases: Phases,
-    guard: Guard,
     turns: Turns,
+    caller: Caller,
     recorded: dict[str, list[tuple[Any, Any]]],
 ) -> CallSamples:
     """The samples of the calls; the inputs of the baseline's models are added to ``recorded``."""
     from contextlib import nullcontext
 
-    from tuner.measuring.call_parts import Stopwatch
-    from tuner.measuring.calls import Call, image_count, measure, timed_call
-    from tuner.measuring.fidelity.metrics import noise_in_float32
-    from tuner.measuring.fidelity.outputs import output_of, recorded_latents
+    from tuner.measuring.calls import image_count, measure
+    from tuner.measuring.precision import Precision
 
-    stopwatch, standing = Stopwatch(job.device), trial_conditions()
     counted = job.workload.counted(image_count(build.call))
-    with noise_in_float32(build.pipe), recorded_latents(build) as latents, stopwatch.on(build):
-
-        def call() -> Call:
-            latents.clear()
-            return timed_call(build.pipe, build.call, job.device, job.workload.seed, stopwatch)
-
+    precision = Precision(
+        job.precise,
+        None if job.cap_s is None else job.cap_s * counted,
+        None if job.reach_s is None else job.reach_s * counted,
+        job.beside_s,
+    )
+    standing = trial_conditions()
+    with caller.ready():
         samples = measure(
-            call,
+            caller.whole,
             phases.enter,
             job.device,
-            None if job.cap_s is None else job.cap_s * counted,
+            precision,
             first=build.recorded_inputs(recorded) if job.config.is_baseline else nullcontext(),
-            guard=guard,
+            guard=Guard(job.device),
             turns=turns,
+            short=None if caller.few is None else caller.short,
         )
-    guard.close()
-    conditions = (*standing, *guard.probe.best_conditions(), *samples.conditions)
-    return replace(samples, conditions=conditions, output=output_of(samples.output, latents))
+    return replace(samples, conditions=(*standing, *samples.conditions))
 
 
 def _check(
     build: Build, job: Job, samples: CallSamples
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The fidelity of the output, and the work of a call."""
-    from tuner.measuring.calls import MINIMUM_SAMPLES
     from tuner.measuring.fidelity.compare import fidelity_of
     from tuner.measuring.roofline import work_of
 
     reason = no_effect(build, job.config)
     if reason:
         raise NoEffect(reason)
-    capped = len(samples.seconds["steady"]) < MINIMUM_SAMPLES
-    fidelity = fidelity_of(build, job, samples.output, can_win=not capped)
+    fidelity = fidelity_of(build, job, samples.output, can_win=samples.may_win)
     # Once for a workload: by the trial that everything else is compared with.
     work = work_of(build) if job.output is not None and job.config.is_baseline else {}
     return fidelity, work

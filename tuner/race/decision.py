@@ -10,6 +10,7 @@ from search_space.config import BASELINE, Config
 from search_space.trial import Purpose, Trial
 from tuner.race.additive_model import Interval
 from tuner.race.race import Race, Standing
+from tuner.race.spoiled import spoiled
 from tuner.records.objective import best
 from tuner.records.rules import Rules
 
@@ -22,6 +23,8 @@ class Decision:
     reason: str
     speedup: Interval | None = None
     race_trials: tuple[Trial, ...] = ()
+    spoiled: str | None = None
+    """Why there is no speed-up though there was a race."""
 
     @property
     def config(self) -> Config:
@@ -57,8 +60,10 @@ def _by_race(rules: Rules, trials: Sequence[Trial], history: Sequence[Trial]) ->
     verdict = standing.verdict(evidence)
     if verdict is None or not standing.repeated:
         return None
-    speedup = standing.speedup(verdict.winner)
-    return Decision(evidence[verdict.winner], verdict.reason, speedup, tuple(trials))
+    pair = [trial for trial in trials if trial.config in (BASELINE, verdict.winner)]
+    busy = None if verdict.winner.is_baseline else spoiled(pair)
+    speedup = None if busy else standing.speedup(verdict.winner)
+    return Decision(evidence[verdict.winner], verdict.reason, speedup, tuple(trials), busy)
 
 
 def _by_search(rules: Rules, history: Sequence[Trial]) -> Decision | None:

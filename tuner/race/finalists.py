@@ -8,13 +8,7 @@ from search_space.trial import Measurement, Purpose, Trial
 from tuner.race.decision import over_budget
 from tuner.records.objective import best, value_of
 from tuner.records.plan import Plan
-
-FINALISTS = 4
-"""More cost a trial in each round; the search tells apart what is further behind."""
-
-REACH = 1.15
-"""A finalist's value is at most this many times the best one's: a search trial of a few calls on a
-busy host is off by up to that much."""
+from tuner.records.rules import FINALISTS, REACH
 
 DRIFTED = 0.03
 """From this share on the baseline's moves are more than what its samples scatter by."""

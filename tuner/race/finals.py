@@ -12,7 +12,9 @@ from tuner.race.ablation import Change, change_of, only_change, reversions, simp
 from tuner.race.decision import barred, first_measured
 from tuner.race.finalists import finalists
 from tuner.race.race import Race, Standing, run_race
+from tuner.records.costs import round_s
 from tuner.records.plan import Plan
+from tuner.records.request import MINIMUM_ROUNDS
 
 
 class Finals:
@@ -39,7 +41,10 @@ class Finals:
         """Race, ablate and, where something simpler may be as good, race again."""
         winner = self._first_race() if self._plan.race_rounds else None
         if winner is not None and self._plan.ablation and len(winner) > 1:
-            self._ablate(winner)
+            if self._has_time([winner, *reversions(winner, self._plan.space)[0].values()]):
+                self._ablate(winner)
+            else:
+                self._bench.progress.race_skipped(Purpose.ABLATION)
 
     def _first_race(self) -> Config | None:
         """The winner of the finalists; of the next best, as long as all of them fell."""
@@ -59,7 +64,9 @@ class Finals:
 
     def _race(self, entrants: Sequence[Config]) -> tuple[Standing, Config | None]:
         baseline = (BASELINE,) if self._measured_baseline else ()
-        standing = self._run((*baseline, *entrants), Purpose.RACE)
+        bench, every = self._bench, (*baseline, *entrants)
+        bench.progress.race_planned(Purpose.RACE, len(every), self.expected_s(every))
+        standing = self._run(every, Purpose.RACE)
         verdict = standing.verdict(first_measured(self._history))
         if verdict is None:
             return standing, None
@@ -70,12 +77,15 @@ class Finals:
 
     def _ablate(self, winner: Config) -> None:
         without, changes = reversions(winner, self._plan.space)
-        standing = self._run((winner, *without.values()), Purpose.ABLATION)
+        every = (winner, *without.values())
+        self._bench.progress.race_planned(Purpose.ABLATION, len(every), self.expected_s(every))
+        standing = self._run(every, Purpose.ABLATION)
         for knob, rest in without.items():
             changes[knob] = change_of(standing, winner, knob, rest)
         final = winner
         self.changes = tuple(changes.values())
-        if rests := simpler(winner, changes, self._plan.space):
+        rests = simpler(winner, changes, self._plan.space)
+        if rests and self._has_time([BASELINE, winner, *rests]):
             _, rematch = self._race([winner, *rests])
             final = winner if rematch is None else rematch
         self.changes = tuple(
@@ -94,6 +104,10 @@ class Finals:
         )
         trials = [trial for trial in self._history if trial.race == race.name]
         for due, number in run_race(race, trials):
+            # Two rounds are what a race is: the second is left out only once time is over.
+            expected_s = self.expected_s(due, rounds=1) if number > MINIMUM_ROUNDS else 0.0
+            if number > 1 and expected_s > self._bench.left_s:
+                break
             for trial in self._round(due, race, purpose, number, trials):
                 trials.append(trial)
                 self._history.append(trial)
@@ -116,6 +130,22 @@ class Finals:
         for _ in due:
             bench.progress.racing(purpose, number, race.rounds, race.trials_left(trials, number))
             yield next(trials_due)
+
+    def expected_s(self, configs: Iterable[Config], rounds: int = MINIMUM_ROUNDS) -> float:
+        """What so many rounds of these configs are expected to take.
+
+        One that has not run yet is taken to be as long as the longest.
+        """
+        known_s = {
+            trial.config: round_s(trial.measurement)
+            for trial in self._history
+            if trial.measurement is not None
+        }
+        longest_s = max(known_s.values(), default=0.0)
+        return rounds * sum(known_s.get(config, longest_s) for config in configs)
+
+    def _has_time(self, configs: Iterable[Config], rounds: int = MINIMUM_ROUNDS) -> bool:
+        return self.expected_s(configs, rounds) <= self._bench.left_s
 
     def _held_bytes(self, config: Config) -> int:
         """The most of the host that its trials have held; that of any config before it has run."""

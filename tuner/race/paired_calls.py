@@ -8,7 +8,7 @@ from math import exp, log
 from statistics import fmean
 
 from search_space.trial import Measurement
-from tuner.measuring.calls import MINIMUM_SAMPLES
+from tuner.measuring.precision import MINIMUM_SAMPLES
 
 
 def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
@@ -18,7 +18,7 @@ def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
     trials, where they are enough, otherwise of all that these share. A trial stands with the mean
     of the middle half of its distances from the turns' means, which single calls do not move.
     """
-    shared = _shared_turns(measurements, calm=True)
+    shared = calm_together(measurements)
     if len(shared) < MINIMUM_SAMPLES:
         # Each has enough calm calls of its own: what disturbed others is not let in again.
         all_calm = all(measurement.disturbed is None for measurement in measurements)
@@ -32,6 +32,11 @@ def comparable(measurements: Sequence[Measurement]) -> list[Measurement]:
         replace(measurement, seconds={**measurement.seconds, "steady": (level_s,)})
         for measurement, level_s in zip(measurements, levels_s, strict=True)
     ]
+
+
+def calm_together(measurements: Sequence[Measurement]) -> list[int]:
+    """The turns in which the calls of all were calm."""
+    return _shared_turns(measurements, calm=True)
 
 
 def _shared_turns(measurements: Sequence[Measurement], calm: bool) -> list[int]:

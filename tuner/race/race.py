@@ -66,14 +66,10 @@ class Race:
             return []
         if number <= MINIMUM_ROUNDS or standing.leader is None:
             return starters if number <= self.rounds else []
-        rivals = [entrant for entrant in standing.eligible if entrant != standing.leader]
-        if number <= self.rounds:
-            keep = {entrant for entrant in rivals if standing.over_leader(entrant).low <= 1}
-        else:
-            keep = {entrant for entrant in rivals if standing.over_leader(entrant).low < 1 - TIE}
-            if not keep:
-                return []
-        return [entrant for entrant in starters if entrant in keep | {standing.leader, BASELINE}]
+        rivals = standing.open_rivals(0.0 if number <= self.rounds else TIE)
+        if not rivals:
+            return []
+        return [entrant for entrant in starters if entrant in rivals | {standing.leader, BASELINE}]
 
     def trials_left(self, trials: Sequence[Trial], number: int) -> int:
         """How many trials are due from this round on, if nobody drops out and no round is added."""
@@ -162,6 +158,22 @@ class Standing:
     def repeated(self) -> bool:
         """Whether every eligible entrant ran in as many rounds as a race has at least."""
         return all(len(self._values[entrant]) >= MINIMUM_ROUNDS for entrant in self.eligible)
+
+    def open_rivals(self, share: float) -> set[Config]:
+        """Those of which it is open whether they are better than the leader by more than this.
+
+        A rival that ties with the leader is as good for certain.
+        """
+        ratios = {
+            entrant: self.over_leader(entrant)
+            for entrant in self.eligible
+            if entrant != self.leader
+        }
+        return {
+            entrant
+            for entrant, ratio in ratios.items()
+            if ratio.low < 1 - share and not ratio.within(TIE)
+        }
 
     def over_leader(self, entrant: Config) -> Interval:
         """The entrant's value over that of the leader."""

@@ -18,10 +18,15 @@ class Job:
     - ``reference`` is the file with the output to compare with.
     - ``output`` is the file for this trial's output, where it becomes the reference.
     - ``pictures`` is the file for a few images, for the contact sheet.
-    - ``cap_s``: a first steady call slower than this is the last.
+    - ``precise`` is whether calls go on until their median is well known, as in a race; a search
+      needs three.
+    - ``cap_s``: where calls are slower than this, the first of them is the last.
+    - ``reach_s``: more than three calls are made only where it is open whether a call takes less.
+    - ``beside`` is the config whose process is still alive, for calls to be interleaved with its
+      own, and ``beside_s`` the seconds a call by which it is known.
+    - ``stays`` is whether the process stays alive for that after its trial.
     - ``compile_cache`` is inductor's folder; without one the first call is a cold one.
     - ``budget`` is enforced.
-    - ``probe_s`` is the shortest CPU speed probe of this run so far.
     - ``lpips`` is the folder with the weights for LPIPS.
     - ``turns`` is the socket at which the trial asks for its turns, where calls are interleaved.
     """
@@ -33,11 +38,15 @@ class Job:
     cache_dir: str
     reference: str | None = None
     output: str | None = None
+    precise: bool = False
     cap_s: float | None = None
+    reach_s: float | None = None
+    beside: Config | None = None
+    beside_s: float | None = None
+    stays: bool = False
     compile_cache: str | None = None
     budget: Budget = UNLIMITED
     pictures: str | None = None
-    probe_s: float | None = None
     lpips: str | None = None
     turns: str | None = None
 
@@ -48,5 +57,6 @@ class Job:
             "workload": Workload.from_json(facts["workload"]),
             "config": Config(facts["config"]),
             "budget": Budget.from_json(facts["budget"]),
+            "beside": None if facts["beside"] is None else Config(facts["beside"]),
         }
         return cls(**{**facts, **records})

@@ -59,5 +59,11 @@ class Progress:
     def searched(self, ending: Ending) -> None:
         """The search has ended; a race may follow."""
 
+    def race_planned(self, purpose: Purpose, entrants: int, expected_s: float) -> None:
+        """A race begins, and two rounds of it are expected to take so long."""
+
+    def race_skipped(self, purpose: Purpose) -> None:
+        """The time limit leaves no time for a race."""
+
     def racing(self, purpose: Purpose, round: int, rounds: int, trials_left: int) -> None:
         """A race is in this round; about ``trials_left`` trials are due, fewer if some drop out."""

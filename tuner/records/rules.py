@@ -9,6 +9,13 @@ from search_space.budget import Budget
 from search_space.config import Config, completed
 from tuner.records.objective import LATENCY, Objective
 
+FINALISTS = 4
+"""More cost a trial in each round; the search tells apart what is further behind."""
+
+REACH = 1.15
+"""A finalist's value is at most this many times the best one's: a search's trial of three calls
+beside the incumbent's is off by up to that much on a busy host."""
+
 
 @dataclass(frozen=True)
 class Rules:

@@ -22,6 +22,10 @@ def spread(samples: Sequence[float]) -> float:
 
 def half_width_s(samples_s: Sequence[float]) -> float:
     """Half the width of the 95 % interval of the median of two or more normal samples."""
-    # The standard error of a median is 1.2533 times that of a mean.
     quantile = STUDENT_T[min(len(samples_s) - 1, len(STUDENT_T)) - 1]
-    return float(quantile * 1.2533 * stdev(samples_s) / len(samples_s) ** 0.5)
+    return quantile * standard_error_s(samples_s)
+
+
+def standard_error_s(samples_s: Sequence[float]) -> float:
+    """The standard error of the median of two or more normal samples: 1.2533 that of the mean."""
+    return float(1.2533 * stdev(samples_s) / len(samples_s) ** 0.5)

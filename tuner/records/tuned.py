@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ class TunedConfig:
     ``config`` names what differs from the baseline. ``folder`` is where the model's files lay. The
     speed-up is the baseline's latency over the tuned one's in the race, with the bounds of its 95 %
     interval; it is None where there was no race. ``changes`` says what each change brings.
+    ``tuning_s`` is what the trials cost by what it went into, ``paid_back_images`` after how many
+    images the tuned config has saved it; None for never. ``spoiled`` says why there is no speed-up
+    though there was a race.
     """
 
     config: Config
@@ -49,6 +52,9 @@ class TunedConfig:
     break_even_images: int | None = None
     drift: float = 0.0
     changes: Sequence[Mapping[str, Any]] = ()
+    tuning_s: Mapping[str, float] = field(default_factory=dict)
+    paid_back_images: int | None = None
+    spoiled: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``config.json``."""

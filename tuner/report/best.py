@@ -74,6 +74,7 @@ def _table(winners: list[Winner]) -> Listing:
 
 def _row(winner: Winner, figures: dict[str, Any]) -> Row:
     speedup = winner.speedup
+    untold = "not told" if winner.spoiled else "not raced"
     cells = (
         str(winner.stored.trial.number),
         "" if winner.objective == "latency" else winner.objective,
@@ -81,7 +82,7 @@ def _row(winner: Winner, figures: dict[str, Any]) -> Row:
         size(winner.budget.host_bytes),
         quality(winner.budget),
         marked_latency(figures),
-        raced_times(speedup.ratio, speedup.low, speedup.high) if speedup else "not raced",
+        raced_times(speedup.ratio, speedup.low, speedup.high) if speedup else untold,
         size(figures["peak_bytes"]),
     )
     return Row(cells, winner.stored.trial.config.describe())

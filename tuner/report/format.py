@@ -135,3 +135,21 @@ def moment(started_at: str) -> str:
 def wrapped(sentence: str, width: int) -> list[str]:
     """The lines of a sentence, broken between words alone."""
     return wrap(sentence, width, break_long_words=False, break_on_hyphens=False)
+
+
+SPENT = {
+    "load": "start and load",
+    "build": "export and compiling",
+    "calls": "calls",
+    "wait": "waiting",
+    "check": "checks",
+    "other": "other",
+}
+
+
+def spent_text(spent_s: Mapping[str, float]) -> str:
+    """The seconds of trials by what they went into: ``calls 40 s, checks 3 s``."""
+    largest = sorted(spent_s.items(), key=lambda item: -item[1])
+    # What takes less than a hundredth is not worth its words.
+    told = [item for item in largest if item[1] >= 0.01 * sum(spent_s.values())]
+    return ", ".join(f"{SPENT[name]} {format_duration(part_s)}" for name, part_s in told)

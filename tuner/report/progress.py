@@ -13,10 +13,12 @@ from search_space.proposal import Proposal
 from search_space.space import MOST_COUNTED
 from search_space.trial import Measurement, Purpose, Trial
 from search_space.units import format_duration
-from tuner.race.finalists import FINALISTS
+from tuner.records.costs import round_s
 from tuner.records.objective import LATENCY, Objective, best, latency_s
 from tuner.records.plan import Plan
 from tuner.records.progress import Ending, Progress, Reuse
+from tuner.records.request import MINIMUM_ROUNDS
+from tuner.records.rules import FINALISTS
 from tuner.report.format import seconds, times, wrapped
 from tuner.report.prediction import prediction_sentence
 from tuner.report.trial_line import NARROWEST, PLACE_WIDTH, heading, shortened, trial_line
@@ -81,7 +83,7 @@ class ConsoleProgress(Progress):
         """Say what there is to try, what comes after, and what is known already."""
         self._budget, self._objective = plan.budget, plan.objective
         self._time_limit_s, self._total = plan.time_limit_s, plan.trials
-        self._race_trials = plan.race_rounds * (FINALISTS + 1)
+        self._race_trials = min(MINIMUM_ROUNDS, plan.race_rounds) * (FINALISTS + 1)
         for note in notes:
             self._tell(note)
         for line in plan_lines(plan):
@@ -142,6 +144,20 @@ class ConsoleProgress(Progress):
         """The time limit no longer counts."""
         self._ends_s = None
 
+    def race_planned(self, purpose: Purpose, entrants: int, expected_s: float) -> None:
+        """Say who takes part, and how long it will take."""
+        about = f"about {format_duration(expected_s)} for two rounds"
+        sentences = {
+            Purpose.RACE: f"Race: {entrants} configs, {about}.",
+            Purpose.ABLATION: f"What each change brings: {entrants} configs, {about}.",
+        }
+        self._tell(sentences[purpose])
+
+    def race_skipped(self, purpose: Purpose) -> None:
+        """Say what there is no time for."""
+        if purpose is Purpose.ABLATION:
+            self._tell("No time is left to see what each change brings.")
+
     def racing(self, purpose: Purpose, round: int, rounds: int, trials_left: int) -> None:
         """Show the round, and how far the race is."""
         self._purpose, self._due = purpose, trials_left
@@ -162,15 +178,19 @@ class ConsoleProgress(Progress):
         if self._time_limit_s is not None:
             self._ends_s = time.monotonic() + self._time_limit_s
         search_s = max(0, self._total - len(self._trials)) * baseline.cost_s
-        about = "about"
-        if self._time_limit_s is not None and search_s > self._time_limit_s:
-            search_s, about = self._time_limit_s, "at most"
-        race_s = self._race_trials * baseline.cost_s
+        race_s = 0.0
+        if baseline.measurement is not None:
+            race_s = self._race_trials * round_s(baseline.measurement)
+        if not search_s:
+            return
+        if self._time_limit_s is not None and search_s + race_s > self._time_limit_s:
+            limit, what = format_duration(self._time_limit_s), "search and race"
+            self._tell(f"At most {limit} of {what if race_s else 'search'}.")
+            return
+        # What compiles or exports takes longer, by how much nobody knows before.
         race = f", up to {format_duration(race_s)} of race" if race_s else ""
-        if search_s:
-            # What compiles or exports takes longer, by how much nobody knows before.
-            search = f"{about} {format_duration(search_s)} of search"
-            self._tell(f"At the baseline's cost a trial: {search}{race}.")
+        search = f"about {format_duration(search_s)} of search"
+        self._tell(f"At the baseline's cost a trial: {search}{race}.")
 
     def _done(self) -> int:
         return len(self._costs_s[self._purpose]) if self._stage else len(self._trials)

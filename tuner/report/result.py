@@ -7,6 +7,7 @@ from typing import Any
 
 from search_space.config import BASELINE, Config, completed
 from search_space.trial import Trial
+from search_space.units import format_duration
 from tuner.race.finalists import DRIFTED
 from tuner.records.figures import figures
 from tuner.records.tuned import TunedConfig
@@ -17,6 +18,7 @@ from tuner.report.format import (
     raced_times,
     similarity,
     size,
+    spent_text,
     times,
 )
 from tuner.report.listing import Listing, Row
@@ -37,6 +39,9 @@ def result_json(result: Result) -> dict[str, Any]:
         "break_even_images": tuned.break_even_images,
         "changes": list(tuned.changes),
         "drift": tuned.drift,
+        "no_speedup": tuned.spoiled,
+        "tuning_s": dict(tuned.tuning_s),
+        "paid_back_images": tuned.paid_back_images,
         "trials": len(result.trials),
         "ended_by": result.ending,
         "reason": result.reason,
@@ -62,6 +67,9 @@ KEYS = (
     "break_even_images",
     "changes",
     "drift",
+    "no_speedup",
+    "tuning_s",
+    "paid_back_images",
     "trials",
     "ended_by",
     "reason",
@@ -81,6 +89,17 @@ def limit_text(tuned: TunedConfig) -> str | None:
     return f"The best config reaches {100 * share:.0f} % of this machine's {peak}{comparison}."
 
 
+def tuning_text(tuned: TunedConfig) -> str | None:
+    """What the trials cost, by what it went into, and after how many images it is paid back."""
+    total_s = sum(tuned.tuning_s.values())
+    if not total_s:
+        return None
+    sentence = f"Tuning took {format_duration(total_s)} of trials: {spent_text(tuned.tuning_s)}."
+    if tuned.paid_back_images is None:
+        return sentence
+    return f"{sentence} It is paid back after {tuned.paid_back_images:,} images."
+
+
 def throughput_text(tuned: TunedConfig) -> str:
     """How many images a second the best config makes, and the default."""
     default_s = (tuned.baseline or {}).get("latency_s")
@@ -92,6 +111,7 @@ def result_table(result: Result) -> Listing:
     """Baseline and best, side by side: one row a figure."""
     tuned = result.tuned
     speedup = raced_times(tuned.speedup, tuned.speedup_low, tuned.speedup_high)
+    speedup = "not told" if tuned.spoiled else speedup
     pays = UNKNOWN if tuned.break_even_images is None else f"image {tuned.break_even_images}"
     columns = {"best": _column(tuned.config, tuned.tuned, speedup, pays)}
     if tuned.baseline is not None:
@@ -136,8 +156,9 @@ def changes_table(tuned: TunedConfig) -> Listing:
 
 def closing_remarks(tuned: TunedConfig) -> list[str]:
     """What a reader of the table must know besides."""
-    limit = limit_text(tuned)
-    remarks = [limit] if limit else []
+    remarks = [text for text in (limit_text(tuned), tuning_text(tuned)) if text]
+    if tuned.spoiled is not None:
+        remarks.insert(0, f"No speed-up is told: {tuned.spoiled}. Run again when they have ended.")
     if tuned.drift > DRIFTED:
         remarks.append(
             f"The baseline moved by {tuned.drift:.0%} between its measurements: finalists were "

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from search_space.budget import UNLIMITED
 from search_space.proposal import Proposal
-from search_space.trial import Failure, Measurement, Trial
+from search_space.trial import INCUMBENT_KNOWN, Failure, Measurement, Trial
 from search_space.units import format_duration, format_size
 from storage import StoredTrial
 from tuner.history.comparison import Comparison
+from tuner.records.costs import spent_s
 from tuner.records.figures import tier_name
 from tuner.records.statistics import half_width_s, spread
 from tuner.report.format import (
@@ -28,6 +29,8 @@ from tuner.report.format import (
     moment,
     quality,
     raced_times,
+    seconds,
+    spent_text,
     times,
 )
 from tuner.report.listing import GAP, GLUE, Listing, Row, apart, titled
@@ -70,6 +73,8 @@ def stored_json(stored: StoredTrial) -> dict[str, Any]:
         "turns": {kind: list(turns) for kind, turns in measurement.turns.items()}
         if measurement
         else None,
+        "incumbent": trial.incumbent,
+        "spent_s": spent_s([trial]),
         "images": measurement.images if measurement else None,
         "peaks": [asdict(peak) for peak in measurement.peaks] if measurement else None,
         "conditions": [asdict(condition) for condition in trial.outcome.conditions],
@@ -101,6 +106,8 @@ def _facts(stored: StoredTrial, comparison: Comparison | None) -> Iterator[Row]:
         unit = "an image" if stored.workload.throughput else "a call"
         counted_s = [sample_s / measurement.counted for sample_s in measurement.seconds["steady"]]
         yield Row(("latency",), latency_text(counted_s, unit))
+        if ratios := measurement.ratios:
+            yield Row(("compared",), beside_text(trial, measurement, ratios))
     if comparison is not None:
         yield Row(("speed-up",), comparison_text(comparison))
     if measurement is not None:
@@ -117,12 +124,21 @@ def _facts(stored: StoredTrial, comparison: Comparison | None) -> Iterator[Row]:
     if trial.proposal is not None:
         yield Row(("proposed",), trial.proposal.describe())
     yield Row(("state",), f"{trial_state(trial)}, took {format_duration(trial.cost_s)}")
+    if measurement is not None:
+        yield Row(("cost",), spent_text(spent_s([trial])))
     if trial.budget != UNLIMITED:
         allowed = f"quality {quality(trial.budget)}"
         memory = f"memory {limits(trial.budget)}, " if limits(trial.budget) != UNKNOWN else ""
         yield Row(("within",), memory + allowed)
     yield Row(("workload",), about(stored.workload, stored.machine))
     yield Row(("started",), moment(trial.started_at))
+
+
+def beside_text(trial: Trial, measurement: Measurement, ratios: list[float]) -> str:
+    """The latency that a search goes by, from the calls of the incumbent beside its own."""
+    known_s = measurement.seconds[INCUMBENT_KNOWN][0]
+    value = f"{seconds(measurement.latency_s)}: {median(ratios):.3f} times the"
+    return f"{value} {seconds(known_s)} of trial {trial.incumbent}, by calls beside its own"
 
 
 def comparison_text(comparison: Comparison) -> str:

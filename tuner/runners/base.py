@@ -9,12 +9,15 @@ from typing import Protocol
 from search_space.config import Config, steps
 from search_space.knob import Stage
 from search_space.trial import Trial
-from tuner.measuring.noise.guard import LEAST_CORES
+from tuner.measuring.noise.neighbours import BUSY_CORES
 from tuner.records.job import Job
 
-MOST_WIDENED = 10.0
-"""A deadline is widened up to this many times: threads of OpenMP that must share their cores were
-10 to 50 times slower, and beyond that a trial says nothing."""
+WIDENED = 30.0
+"""A deadline is widened this many times: beside a neighbour on one of two cores threads of
+OpenMP were 10 to 50 times slower, and a failure that the neighbour caused would stay."""
+
+BUSY_SHARE = 1 / 16
+"""On a large machine a neighbour is one that takes more than this share of its cores."""
 
 
 class Runner(Protocol):
@@ -47,13 +50,13 @@ class Deadlines:
     def widened(self, others_cores: float, cores: int) -> Deadlines:
         """The limits where other processes take so many of the cores now.
 
-        A call takes longer by the share of the machine that it has lost since its limit was found.
+        Beside a neighbour that keeps a core busy calls take many times as long, and nobody knows
+        how many: what was hopeless by far still ends.
         """
-        if self.call_s is None or others_cores <= self.others_cores + LEAST_CORES:
+        more_cores = others_cores - self.others_cores
+        if self.call_s is None or more_cores <= max(BUSY_CORES, BUSY_SHARE * cores):
             return self
-        then, now = cores - self.others_cores, cores - others_cores
-        factor = min(MOST_WIDENED, max(1.0, then / max(now, then / MOST_WIDENED)))
-        return replace(self, call_s=factor * self.call_s)
+        return replace(self, call_s=WIDENED * self.call_s)
 
     def phase_s(self, phase: str, config: Config) -> float:
         """How long a phase may take: the first calls of an engine may compile, others may not."""

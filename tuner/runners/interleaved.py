@@ -7,13 +7,11 @@ however it ended.
 
 from __future__ import annotations
 
-import json
 import select
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -22,64 +20,15 @@ from tuner.measuring.interleaving import SOCKET
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
+from tuner.runners.gate import Gate
 from tuner.runners.trial_process import TRIAL, running
 
 LEAST_TURNS = 3
 """As many as a trial has samples at least: from three calm turns on these alone count."""
 
-LIMIT_S = 30.0
-"""For each trial, as long as its steady calls may take where it is alone (`STEADY_LIMIT_S`)."""
-
-
-class _Gate:
-    """Where one trial waits: it comes, asks for one turn after the other, and goes."""
-
-    def __init__(self, place: Path) -> None:
-        self.turns = 0
-        self.settled = False
-        self.is_waiting = False
-        self.has_gone = False
-        self._received = b""
-        self._connection: socket.socket | None = None
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(place))
-        self._listener.listen(1)
-
-    @property
-    def has_come(self) -> bool:
-        return self._connection is not None
-
-    def fileno(self) -> int:
-        """The file that ``select`` waits for."""
-        return (self._connection or self._listener).fileno()
-
-    def read(self) -> None:
-        """Accept the trial's connection, or read its message."""
-        if self._connection is None:
-            self._connection, _ = self._listener.accept()
-            self.is_waiting = True
-            return
-        received = b""
-        with suppress(OSError):
-            received = self._connection.recv(4096)
-        self.has_gone = not received
-        self._received += received
-        if self._received.endswith(b"\n"):
-            self.is_waiting, self.settled = True, json.loads(self._received)["settled"]
-            self._received = b""
-
-    def answer(self, go: bool, turn: int) -> None:
-        """Tell the trial whether to go on; one that has gone is noticed by the next read."""
-        assert self._connection is not None
-        self.is_waiting = False
-        self.turns += 1
-        with suppress(OSError):
-            self._connection.sendall(json.dumps({"go": go, "turn": turn}).encode() + b"\n")
-
-    def close(self) -> None:
-        self._listener.close()
-        if self._connection is not None:
-            self._connection.close()
+LIMIT_S = 10.0
+"""For each trial: calls of a second make ten turns, longer ones at least three. With thirty a round
+of five entrants would take two minutes more, and the next round tells more than further turns."""
 
 
 class Turnstile:
@@ -90,9 +39,9 @@ class Turnstile:
     """
 
     def __init__(self, limit_s: float = LIMIT_S, first_turn: int = 0) -> None:
-        self._gates: dict[Path, _Gate] = {}
-        self._waiting: deque[_Gate] = deque()
-        self._holder: _Gate | None = None
+        self._gates: dict[Path, Gate] = {}
+        self._waiting: deque[Gate] = deque()
+        self._holder: Gate | None = None
         self._turns_begun = 0
         self._first_turn = first_turn
         self._calls_began_s: float | None = None
@@ -101,7 +50,7 @@ class Turnstile:
 
     def add(self, place: Path) -> None:
         """A trial will ask for its turns at this socket; all are added before the first step."""
-        self._gates[place] = _Gate(place)
+        self._gates[place] = Gate(place)
         self._waiting.append(self._gates[place])
 
     def __enter__(self) -> Turnstile:
@@ -132,10 +81,10 @@ class Turnstile:
         elif gate in self._waiting:
             self._waiting.remove(gate)
 
-    def _open_gates(self) -> list[_Gate]:
+    def _open_gates(self) -> list[Gate]:
         return [gate for gate in self._gates.values() if gate in (self._holder, *self._waiting)]
 
-    def _coming(self) -> list[_Gate]:
+    def _coming(self) -> list[Gate]:
         # A process that is still starting would take time from the one whose turn it is.
         return [gate for gate in self._open_gates() if not gate.has_come]
 

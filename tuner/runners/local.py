@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from search_space.trial import Trial
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
+from tuner.runners.incumbent import Incumbent
 from tuner.runners.interleaved import run_interleaved
 from tuner.runners.trial_process import run_trial
 
 
-@dataclass(frozen=True)
 class LocalRunner:
-    """Runs the trials of a run."""
+    """Runs the trials of a run; a context manager, which ends what has stayed alive."""
 
-    children: Children
+    def __init__(self, children: Children) -> None:
+        self._children = children
+        self._incumbent = Incumbent()
+
+    def __enter__(self) -> LocalRunner:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._incumbent.release()
 
     def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
-        """The trial of a job that has the machine for itself."""
-        return run_trial(self.children, job, deadlines, on_phase)
+        """The trial of a job that has the machine for itself, or computes beside the incumbent."""
+        self._incumbent.release(but=job.beside)
+        if job.stays:
+            return self._incumbent.run(self._children, job, deadlines, on_phase)
+        return run_trial(self._children, job, deadlines, on_phase)
 
     def interleaved(
         self,
@@ -31,4 +41,5 @@ class LocalRunner:
         first_turn: int,
     ) -> Iterator[Trial]:
         """The trials of jobs with interleaved calls, as they end."""
-        return run_interleaved(self.children, jobs, deadlines, on_phase, first_turn=first_turn)
+        self._incumbent.release()
+        return run_interleaved(self._children, jobs, deadlines, on_phase, first_turn=first_turn)

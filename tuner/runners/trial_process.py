@@ -14,7 +14,7 @@ from typing import Any
 from search_space.config import environment
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.units import format_duration, format_size
-from tuner.measuring.interleaving import SOCKET, WAITING
+from tuner.measuring.interleaving import SOCKET, STAYING, WAITING
 from tuner.measuring.memory.limits import stop_bytes
 from tuner.processes.children import Children
 from tuner.processes.task import log_tail, read_result, task_folder
@@ -48,6 +48,7 @@ class TrialProcess:
         task: str,
     ) -> None:
         self.trial: Trial | None = None
+        self.stays = False
         self.folder = folder
         self._job, self._deadlines = job, deadlines
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -69,15 +70,22 @@ class TrialProcess:
         self._child.wait(self.poll_s)
 
     def update(self) -> None:
-        """Read how far the trial is; once it has ended, or must, it is kept as ``trial``."""
+        """Read how far the trial is; once it has ended, or must, it is kept as ``trial``.
+
+        A process that ``stays`` is still alive then.
+        """
         has_ended = self._child.wait(0.0) is not None
         self._watch.update()
-        failure = None if has_ended else self._reason_to_stop()
-        if not has_ended and failure is None:
+        self.stays = not has_ended and self._watch.phase == STAYING
+        failure = None if has_ended or self.stays else self._reason_to_stop()
+        if not (has_ended or self.stays) and failure is None:
             return
-        self.close()
+        if not self.stays:
+            self.close()
         outcome = self._outcome(failure)
-        cost_s = time.monotonic() - self._began_s - self._watch.waited_s
+        # The calls of the incumbent are made for this trial; those of a race's others are not.
+        waited_s = 0.0 if self._job.stays else self._watch.waited_s
+        cost_s = time.monotonic() - self._began_s - waited_s
         self.trial = Trial(self._job.config, outcome, cost_s, self._started_at)
 
     def close(self) -> None:

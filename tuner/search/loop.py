@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -10,10 +11,10 @@ from search_space.config import BASELINE
 from search_space.errors import ModelError, TuneError
 from search_space.proposal import Proposal
 from search_space.trial import OUT_OF_MEMORY, Measurement, Purpose, Trial
-from tuner.bench import Bench
+from tuner.bench import Bench, OutOfTime
 from tuner.records.progress import Ending, Reuse
 from tuner.search.reuse import reusable
-from tuner.search.stop import Clock, target_is_reached
+from tuner.search.stop import target_is_reached
 
 DRIFT_TRIALS = 10
 """After so many trials the baseline is measured again, which then costs about a tenth of them."""
@@ -60,10 +61,11 @@ class Search:
             bench.trials = list(trials)
         check_baseline(trials[0])
         yield from trials
-        clock = Clock(plan.time_limit_s)
+        if plan.time_limit_s is not None:
+            bench.ends_s = time.monotonic() + plan.time_limit_s
         for trial in trials:
             proposer.learn(trial)
-        while (ending := self._ending(clock)) is None:
+        while (ending := self._ending()) is None:
             proposal = proposer.propose()
             if isinstance(proposal, Ending):
                 self.ending = proposal
@@ -71,17 +73,21 @@ class Search:
             if self._drift_is_due():
                 bench.measure(BASELINE, Purpose.DRIFT)
             bench.progress.proposed(proposal)
-            trial = bench.measure(proposal.config, proposal=proposal)
+            try:
+                trial = bench.measure(proposal.config, proposal=proposal)
+            except OutOfTime:
+                self.ending = Ending.TIME
+                return
             proposer.learn(trial)
             yield trial
         self.ending = ending
 
-    def _ending(self, clock: Clock) -> Ending | None:
+    def _ending(self) -> Ending | None:
         """What ends the search now, or None."""
         bench, plan = self._bench, self._bench.plan
         if len(bench.trials) >= plan.trials:
             return Ending.TRIALS
-        if clock.is_over:
+        if bench.left_for_search_s <= 0:
             return Ending.TIME
         return Ending.TARGET if target_is_reached(plan, bench.trials) else None
 
@@ -89,6 +95,9 @@ class Search:
         if self._bench.baseline is None:
             return False
         history = self._bench.history()
+        if history[-1].incumbent is not None:
+            # Values are ratios to calls of the same moment: no drift is in them.
+            return False
         latest = max(place for place, trial in enumerate(history) if trial.config.is_baseline)
         age = datetime.now(UTC) - datetime.fromisoformat(history[latest].started_at)
         return len(history) - 1 - latest >= DRIFT_TRIALS or age > DRIFT_AGE

@@ -16,9 +16,6 @@ from typing import Any
 
 from search_space.trial import OTHERS_CORES, Condition
 from tuner.measuring.memory.host import page_faults
-from tuner.measuring.noise.cpu_speed import RECENT_S, SpeedProbe
-from tuner.measuring.noise.cpu_speed_within import Within, may_be_shared
-from tuner.measuring.noise.hashing import few
 from tuner.measuring.noise.nvml import GpuWatch
 from tuner.processes.tree import CONTROLLER
 
@@ -38,15 +35,8 @@ WINDOW_S = 0.3
 FAMILY_S = 1.0
 """The list of the run's own processes is read again after this long."""
 
-CALM_S = 1.0
-"""The machine is calm after this long without neighbours: a shorter pause may be between two of
-their calls, a longer one comes more seldom."""
-
-LEAST_WAIT_S = 3.0
-"""A trial waits for a calm machine as long as its calls have taken, and at least this long."""
-
-MOST_WAIT_S = 30.0
-"""A trial waits for a calm machine no longer than this."""
+RECENT_S = 0.05
+"""A reading stands for this long: from the end of a call to the beginning of the next."""
 
 
 @dataclass(frozen=True)
@@ -143,71 +133,38 @@ class Counters:
 
 
 class Guard:
-    """Watches the machine while a trial's calls are timed, and waits until it is calm.
+    """Watches the machine while a trial's calls are timed."""
 
-    ``probe_s`` is the best speed of the processor in this run so far, see ``cpu_speed``.
-    """
-
-    def __init__(self, device: str, probe_s: float | None = None) -> None:
+    def __init__(self, device: str) -> None:
         self._counters = Counters(int(os.environ.get(CONTROLLER, os.getpid())))
         self._gpu = GpuWatch(device)
-        # Beside an accelerator one thread works, and the other cores sleep.
-        cores = few(self._counters.places) if device == "cpu" else ()
-        self.probe = SpeedProbe(cores, probe_s, Within(cores if may_be_shared(cores) else ()))
         self._last = self._counters.read()
         self._readings = [self._last]
         self._page_faults = 0
-        self._called_s = 0.0
-        self._waited_s = 0.0
 
     def begin(self) -> None:
         """A call begins."""
         since_s = time.monotonic() - self._last.read_at_s
         now = self._last if since_s < RECENT_S else self._counters.read()
         if now.read_at_s - self._readings[-1].read_at_s > WINDOW_S:
-            # The model was loaded since, or a neighbour waited out.
+            # The model was loaded since, or another trial has computed.
             self._readings.clear()
         self._readings.append(now)
         while len(self._readings) > 1 and now.read_at_s - self._readings[1].read_at_s > WINDOW_S:
             del self._readings[0]
         self._gpu.begin()
-        self.probe.begin()
         self._page_faults = page_faults()
 
     def end(self) -> tuple[Condition, ...]:
         """The conditions since the call began, or since a little before where it was short."""
         faults = Condition("page_faults", page_faults() - self._page_faults)
-        gpu, probe = self._gpu.end(), self.probe.end()
+        gpu = self._gpu.end()
         last = self._last = self._counters.read()
-        self._called_s += last.read_at_s - self._readings[-1].read_at_s
         settled_readings = [
             reading for reading in self._readings if last.read_at_s - reading.read_at_s >= WINDOW_S
         ]
         first = settled_readings[-1] if settled_readings else self._readings[0]
-        return (*self._since(first, last), *gpu, *probe, faults)
-
-    def wait_until_calm(self) -> bool:
-        """Wait until nothing disturbs; False where that takes longer than a trial may wait."""
-        patience_s = min(MOST_WAIT_S, max(LEAST_WAIT_S, self._called_s))
-        while self._waited_s + CALM_S <= patience_s:
-            self._waited_s += CALM_S
-            before = self._counters.read()
-            self._gpu.begin()
-            conditions = self.probe.probe_at_rest(CALM_S)
-            conditions += (*self._gpu.end(), *self._since(before, self._counters.read()))
-            if not any(condition.complaint for condition in conditions):
-                return True
-        return False
-
-    def close(self) -> None:
-        self.probe.close()
-
-    def judge(self, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-        """The conditions of a call with their complaints, by all that has been read by now."""
-        return self.probe.judge(conditions)
-
-    def _since(self, before: Reading, now: Reading) -> tuple[Condition, ...]:
-        return conditions_between(before, now, self._counters.cores)
+        return (*conditions_between(first, last, self._counters.cores), *gpu, faults)
 
 
 def trial_conditions() -> tuple[Condition, ...]:
