@@ -26,8 +26,8 @@ DRIFT_AGE = timedelta(minutes=20)
 class Proposer(Protocol):
     """Proposes what to try next, and learns from what became of it."""
 
-    def propose(self) -> Proposal | Ending:
-        """The next config to try, or why there is none."""
+    def propose(self, left_s: float) -> Proposal | Ending:
+        """The next config to try, within the seconds that are left, or why there is none."""
 
     def learn(self, trial: Trial) -> None:
         """Add the outcome of a config, proposed here or in an earlier run."""
@@ -66,7 +66,7 @@ class Search:
         for trial in trials:
             proposer.learn(trial)
         while (ending := self._ending()) is None:
-            proposal = proposer.propose()
+            proposal = proposer.propose(min(bench.left_for_search_s, plan.trial_timeout_s))
             if isinstance(proposal, Ending):
                 self.ending = proposal
                 return

@@ -39,6 +39,9 @@ WIDENED = 2.5
 CALLS = 5
 """The calls that a trial makes: the first, the second and three that count."""
 
+CALLS_BESIDE = 3
+"""The calls of the incumbent, each beside one that counts."""
+
 
 class Model:
     """What the trials so far and the prior say of every config; made anew after each trial."""
@@ -225,7 +228,7 @@ class Model:
             self.crashes.works(rows),
             fits,
             self.lossy.works(rows),
-            setup + CALLS * latency_s,
+            setup + CALLS * latency_s + CALLS_BESIDE * seen.best_call_s,
         )
 
     def _without_trials(self, rows: Matrix) -> Forecasts:

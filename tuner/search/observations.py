@@ -10,7 +10,7 @@ import numpy
 from numpy.typing import NDArray
 
 from search_space.knob import PARTS
-from search_space.trial import Measurement, Trial
+from search_space.trial import INCUMBENT, Measurement, Trial
 
 Matrix = NDArray[numpy.float64]
 
@@ -36,10 +36,11 @@ def part_seconds(measurement: Measurement) -> dict[str, float] | None:
 
 
 def setup_seconds(trial: Trial) -> float:
-    """What a trial took beside its steady calls."""
+    """What a trial took beside its steady calls and those of the incumbent."""
     measurement = trial.measurement
-    steady_s = sum(measurement.seconds["steady"]) if measurement else 0.0
-    return max(trial.cost_s - steady_s, 0.0)
+    kinds = ("steady", INCUMBENT)
+    calls_s = sum(sum(measurement.seconds.get(kind, ())) for kind in kinds) if measurement else 0.0
+    return max(trial.cost_s - calls_s, 0.0)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Observations:
     @property
     def unit_call_s(self) -> float:
         return sum(self.unit_s.values())
+
+    @property
+    def best_call_s(self) -> float:
+        """The seconds of the fastest trial, which calls are interleaved with."""
+        return min(each.measurement.latency_s for each in self.trials if each.measurement)
 
     def log_calls(self) -> Matrix:
         """The logarithm of each latency over the unit's."""

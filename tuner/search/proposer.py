@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import inf
 
 import numpy
 from numpy.typing import NDArray
@@ -59,6 +60,9 @@ UNFIT_GAP = 1.0
 what fits and is fast comes first and what fits at all comes before what does not."""
 
 
+FORECAST_FIELDS = tuple(field.name for field in fields(Forecasts))
+
+
 @dataclass(frozen=True)
 class Ranking:
     """Candidates with what is expected of each, and how much each is worth trying."""
@@ -70,6 +74,17 @@ class Ranking:
     score: Matrix
     hope: Matrix
     """The gain if the model is too sure of itself: what a search must not end before."""
+
+    def only(self, chosen: NDArray[numpy.bool_]) -> Ranking:
+        """Some of the candidates."""
+        return Ranking(
+            self.rows[chosen],
+            self.encoded[chosen],
+            Forecasts(*(getattr(self.forecasts, name)[chosen] for name in FORECAST_FIELDS)),
+            self.gain[chosen],
+            self.score[chosen],
+            self.hope[chosen],
+        )
 
 
 class Proposer:
@@ -89,11 +104,18 @@ class Proposer:
         )
         self._sample: Rows | None = None
 
-    def next(self, trials: Sequence[Trial]) -> Proposal | Ending:
-        """What to try next; an ending where all has been tried or nothing is worth a trial."""
+    def next(self, trials: Sequence[Trial], left_s: float = inf) -> Proposal | Ending:
+        """What to try next; an ending where all has been tried or nothing is worth a trial.
+
+        What is expected to take longer than ``left_s`` is left alone.
+        """
         ranking = self.ranking(trials)
         if ranking is None:
             return Ending.EXHAUSTED
+        in_time = ranking.forecasts.cost_s <= left_s
+        if not in_time.any():
+            return Ending.TIME
+        ranking = ranking.only(in_time)
         chosen = int(numpy.argmax(ranking.score))
         unseen = self._unseen(trials, ranking)
         if self._has_fit(trials) and ranking.hope.max() < WORTH:
@@ -259,7 +281,7 @@ def _baseline(trials: Sequence[Trial]) -> Measurement | None:
 def _joined(one: Ranking, two: Ranking) -> Ranking:
     fields = [
         numpy.concatenate([getattr(one.forecasts, name), getattr(two.forecasts, name)])
-        for name in Forecasts.__dataclass_fields__
+        for name in FORECAST_FIELDS
     ]
     return Ranking(
         numpy.concatenate([one.rows, two.rows]),

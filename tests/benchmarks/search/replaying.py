@@ -81,7 +81,7 @@ class Timed:
         self.proposals = 0
         self._proposer = proposer
 
-    def propose(self) -> Proposal | Ending:
+    def propose(self, left_s: float) -> Proposal | Ending:
         self.proposals += 1
         with self._timing():
             proposed = self._proposer.propose()

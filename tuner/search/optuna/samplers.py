@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, product
@@ -40,6 +41,8 @@ class Sampler(BaseSampler):
         self.trials = trials
         """Those that the study has learned: a live view."""
         self.proposal: Proposal | None = None
+        self.left_s = math.inf
+        """The most seconds that a trial may take."""
 
     def infer_relative_search_space(
         self, study: OptunaStudy, trial: FrozenTrial
@@ -83,7 +86,7 @@ class AdditiveSampler(Sampler):
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Proposal:
         """The config of the largest expected improvement for its seconds."""
-        proposal = self._proposer.next(self.trials)
+        proposal = self._proposer.next(self.trials, self.left_s)
         if isinstance(proposal, Ending):
             raise NothingLeft(proposal)
         assert self.space.holds(proposal.config), proposal.config

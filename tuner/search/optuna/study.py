@@ -81,8 +81,9 @@ class Study:
         """What is expected before any trial; None where nothing is open, or no sampler of ours."""
         return self._proposer.prediction() if self._proposer else None
 
-    def propose(self) -> Proposal | Ending:
+    def propose(self, left_s: float = math.inf) -> Proposal | Ending:
         """The next config to try, or why there is none."""
+        self._sampler.left_s = left_s
         if not self._space.open:
             # With nothing to choose Optuna asks no sampler: there is one config or none.
             only = Config(self._space.fix)
