@@ -187,7 +187,8 @@ def test_trials_of_another_machine_are_told_before_a_run(tmp_path, store):
 
 def test_other_processes_are_told_in_one_line():
     line = busy(look_s=0.1)
-    assert line is None or line.endswith("cores: figures are rough.")
+    ends = ("cores: figures are rough.", "and no speed-up can be told until they end.")
+    assert line is None or line.endswith(ends)
 
 
 def test_a_disturbed_run_is_told_once(tmp_path, store):

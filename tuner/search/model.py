@@ -23,9 +23,10 @@ from tuner.search.weights import Weights
 Matrix = NDArray[numpy.float64]
 
 PAIR_SDS = (0.02, 0.05, 0.1)
+"""What two changes bring beyond their sum, in logarithms of latency: the evidence chooses."""
+
 NOISE_SDS = (0.01, 0.03)
-"""What two changes bring beyond their sum, and what a measurement is off by, as logarithms of
-latency: the evidence chooses among them. Quiet machines repeat a trial within 1 %, busy ones 3."""
+"""What a measurement is off by: quiet machines repeat a trial within 1 %, busy ones within 3."""
 
 SHARED_SD = 0.02
 """By so much the baseline's own measurement may be off, which all ratios have in common."""

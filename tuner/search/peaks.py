@@ -21,9 +21,10 @@ SET_UP = ("load", "record", "calibrate", "export", "engine", "session")
 """The phases before the first call; all others are calls."""
 
 PAIR_SDS = (0.0005, 0.005, 0.03)
+"""What two changes hold beyond their sum, in logarithms of bytes: the evidence chooses."""
+
 SCALES = {0.25: -3.0, 1.0: 0.0, 2.5: -3.0}
-"""What two changes hold beyond their sum, and how far changes move a peak at all, as a share of
-what the prior says, with the logarithm of the odds of that: the evidence chooses."""
+"""How far changes move a peak at all, as a share of what the prior says, with the logarithm of the odds of that: the evidence chooses."""
 
 TELLING = 0.1
 """Changes that move a peak by this much may do something else together."""
@@ -32,6 +33,8 @@ NOISE_SDS = (0.002, 0.01)
 """Peaks of one config repeat within 1 %, many of them to the page."""
 
 SHARED_SD = 0.01
+"""By so much the baseline's own peak may be off, which all ratios have in common."""
+
 WITHOUT_BASELINE_SD = 0.3
 """Where the baseline did not run, the first trial stands for it: if that ran out of memory, it is
 taken to be over the limit by a quarter, more or less."""

@@ -30,9 +30,10 @@ SAMPLED = 4_000
 """Random configs that are looked at where the space is too large to be listed."""
 
 BEAM = 24
-"""The best configs so far whose neighbours are looked at, ``CLIMBS`` times."""
+"""The best configs so far whose neighbours are looked at: more found nothing better."""
 
 CLIMBS = 5
+"""So many changes away from what is sampled a config can be found; most climbs end earlier."""
 
 COST_POWER = 0.25
 """Expected improvement is divided by this power of the expected seconds. By the seconds themselves

@@ -1,1 +1,0 @@
-"""The benchmark of searches: measured and synthetic tables, replayed for each strategy."""
