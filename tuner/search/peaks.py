@@ -24,7 +24,8 @@ PAIR_SDS = (0.0005, 0.005, 0.03)
 """What two changes hold beyond their sum, in logarithms of bytes: the evidence chooses."""
 
 SCALES = {0.25: -3.0, 1.0: 0.0, 2.5: -3.0}
-"""How far changes move a peak at all, as a share of what the prior says, with the logarithm of the odds of that: the evidence chooses."""
+"""How far changes move a peak at all, as a share of what the prior says, with the logarithm of the
+odds of that: the evidence chooses."""
 
 TELLING = 0.1
 """Changes that move a peak by this much may do something else together."""
