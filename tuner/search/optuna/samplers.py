@@ -9,7 +9,7 @@ from itertools import combinations, product
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial
 
@@ -162,7 +162,6 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 OPTUNAS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True),
     "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS),
-    "qmc": lambda seed: QMCSampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
 }
 """Those of Optuna's samplers that do with categorical choices and constraints."""
