@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy
 
 from tests.benchmarks.search.replaying import WITHIN, Curve
+from tests.benchmarks.search.strategies import STRATEGIES
 
 AFTER_TRIALS = (5, 10, 20, 40)
 AFTER_S = (300, 600, 1200, 2400, 4800)
@@ -54,8 +55,9 @@ def _spread(fractions: Iterable[float]) -> tuple[float, float]:
 
 
 def summaries(curves: Sequence[Curve]) -> list[Summary]:
-    """The strategies in the order in which they were run."""
-    names = dict.fromkeys(curve.strategy for curve in curves)
+    """The strategies in the order of the benchmark."""
+    shown = {curve.strategy for curve in curves}
+    names = [name for name in STRATEGIES if name in shown]
     return [summary(name, [each for each in curves if each.strategy == name]) for name in names]
 
 

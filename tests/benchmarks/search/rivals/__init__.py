@@ -1,0 +1,1 @@
+"""Rivals from other projects; ``pip install -e '.[rivals]'`` brings them."""
