@@ -8,14 +8,16 @@ import pytest
 import tuner
 from search_space.config import BASELINE, Config
 from search_space.errors import UsageError
-from search_space.trial import Failure, FailureKind, Measurement, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Trial
 from storage import Store
 from tests.benchmarks.search.__main__ import Tabled, whole_tables
+from tests.benchmarks.search.enumeration import Configs
 from tests.benchmarks.search.machines import draw_machine
 from tests.benchmarks.search.replaying import replay
 from tests.benchmarks.search.spaces import SMALL
 from tests.benchmarks.search.tables import QUANTILES, RealTable, WithinBudget, read, write
-from tests.benchmarks.table import recorded, table_of
+from tests.benchmarks.table import newer, recorded, table_of
+from tuner.runners.replay import Recorded
 
 MACHINE = draw_machine(4, SMALL)
 
@@ -59,9 +61,7 @@ def test_the_optimum_of_a_table_is_its_fastest_config_within_the_budget(table, q
     assert within.true_latency_s(config) == latency_s
 
 
-def row_of(config: Config):
-    from tests.benchmarks.search.enumeration import Configs
-
+def row_of(config: Config) -> Configs:
     return Configs.of(MACHINE.space, config)
 
 
@@ -86,6 +86,25 @@ def test_a_failure_is_kept_without_paths_and_without_its_log():
     failure = Failure(FailureKind.CRASH, message, "load", "a long log")
     kept = recorded(Trial(BASELINE, failure, 3.0, "")).outcome
     assert (kept.message, kept.log) == ("no file …", "")
+
+
+def test_what_was_measured_on_a_quiet_machine_stands():
+    busy = Condition("others_cores", 1.0, "others took a core", "steady")
+    measured = MACHINE.recorded(BASELINE).outcome
+
+    def trial(cost_s: float, *conditions: Condition) -> Trial:
+        return Trial(BASELINE, replace(measured, conditions=conditions), cost_s, "")
+
+    def left(*trials: Trial) -> float:
+        outcomes: dict[Config, Recorded] = {}
+        for each in trials:
+            outcomes |= newer([each], outcomes)
+        return outcomes[BASELINE].cost_s
+
+    assert left(trial(1.0), trial(2.0, busy)) == 1.0
+    assert left(trial(1.0, busy), trial(2.0, busy)) == 2.0
+    assert left(trial(1.0, busy), trial(2.0)) == 2.0
+    assert newer([trial(1.0)], newer([trial(1.0)], {})) == {}
 
 
 @pytest.mark.heavy

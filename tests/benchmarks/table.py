@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from search_space.catalog import all_knobs
+from search_space.config import Config
 from search_space.errors import TuneError, UsageError
 from search_space.knob import Context
 from search_space.trial import Failure, Trial
@@ -47,14 +48,27 @@ def table_of(stored: Sequence[StoredTrial], before: RealTable | None) -> RealTab
             "the store has no trial of the table's model, machine, versions and space: "
             "give another OUT"
         )
-    outcomes = {} if before is None else dict(before.outcomes)
-    known = len(outcomes)
-    outcomes.update({trial.config: recorded(trial) for trial in fitting})
+    new = newer(fitting, before.outcomes if before else {})
     made = before.made if before else ()
-    if added := len(outcomes) - known:
+    if new:
         today = datetime.now(UTC).date().isoformat()
-        made = (*made, Made(command(context, choices), today, added))
-    return RealTable(context, choices, outcomes, made)
+        made = (*made, Made(command(context, choices), today, len(new)))
+    return RealTable(context, choices, {**(before.outcomes if before else {}), **new}, made)
+
+
+def newer(trials: Iterable[Trial], outcomes: Mapping[Config, Recorded]) -> dict[Config, Recorded]:
+    """What trials bring: the latest of a config, but what is known from a quiet machine stands."""
+    found: dict[Config, Recorded] = {}
+    for trial in trials:
+        known = found.get(trial.config) or outcomes.get(trial.config)
+        if known is None or known.outcome.disturbed or not trial.outcome.disturbed:
+            found[trial.config] = recorded(trial)
+    # No two trials cost the same: this one was added before.
+    return {
+        config: each
+        for config, each in found.items()
+        if config not in outcomes or outcomes[config].cost_s != each.cost_s
+    }
 
 
 def open_choices(stored: StoredTrial) -> dict[str, list[str]]:
@@ -68,10 +82,8 @@ def recorded(trial: Trial) -> Recorded:
     outcome = trial.outcome
     if isinstance(outcome, Failure):
         line = outcome.message.partition("\n")[0].partition(" Command: ")[0]
-        outcome = replace(
-            outcome, message=re.sub(r"(?<![\w.])/\S+", "…", line), log="", conditions=()
-        )
-    return Recorded(outcome, trial.cost_s)
+        outcome = replace(outcome, message=re.sub(r"(?<![\w.])/\S+", "…", line), log="")
+    return Recorded(outcome, round(trial.cost_s, 3))
 
 
 def context_of(stored: StoredTrial) -> Context:
@@ -120,7 +132,9 @@ def main() -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     write(asked.out, table)
     total = len(table.space.valid)
-    print(f"{asked.out.name}: {total - table.missing} of {total} configs")
+    print(
+        f"{asked.out.name}: {total - table.missing} of {total} configs, {table.disturbed} disturbed"
+    )
 
 
 if __name__ == "__main__":

@@ -51,7 +51,10 @@ def on_machines_of_all(curves: Sequence[Curve]) -> list[Curve]:
 
 def tables_kept() -> list[str]:
     """The real tables and how far each is."""
-    lines = ["| table | machine | configs | made by |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| table | machine | configs | disturbed | made by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for path in sorted(tables.TABLES.glob(f"*{tables.SUFFIX}")):
         kept = tables.read(path)
         machine = kept.context.machine
@@ -61,6 +64,7 @@ def tables_kept() -> list[str]:
         lines.append(
             f"| {path.name.removesuffix(tables.SUFFIX)} | {machine.cores} cores of "
             f"{machine.device_name} | {total - kept.missing} of {total} "
+            f"| {kept.disturbed} "
             f"| {', '.join(commands)}; {', '.join(days)} |"
         )
     return lines if len(lines) > 2 else []

@@ -18,7 +18,7 @@ from search_space.hardware.machine import Machine
 from search_space.knob import Context, Tier
 from search_space.pipeline.spec import PipelineSpec
 from search_space.space import Space
-from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
+from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from tests.benchmarks.search.spaces import ReducedSpace, with_seed
 from tuner.records.plan import Plan
@@ -61,6 +61,11 @@ class RealTable:
         """How many configs of the space have no outcome; a search may propose any of them."""
         valid = self.space.valid
         return sum(valid.config(row) not in self.outcomes for row in range(len(valid)))
+
+    @property
+    def disturbed(self) -> int:
+        """How many outcomes were measured while other processes took part of the machine."""
+        return sum(each.outcome.disturbed is not None for each in self.outcomes.values())
 
 
 class TableSpace(ReducedSpace):
@@ -167,25 +172,34 @@ def write(path: Path, table: RealTable) -> None:
 
 
 def _facts(outcome: Measurement | Failure) -> dict[str, Any]:
+    complaints = [asdict(each) for each in outcome.conditions if each.complaint]
     if isinstance(outcome, Failure):
         names = ("message", "phase", "peak_bytes")
         of_failure = {name: getattr(outcome, name) for name in names}
-        return {"failure": {**of_failure, "kind": outcome.kind.value}}
+        return {
+            "failure": {**of_failure, "kind": outcome.kind.value, "conditions": complaints},
+        }
     seconds = {
         kind: [round(each, 5) for each in samples] for kind, samples in outcome.seconds.items()
     }
     facts: dict[str, Any] = {"seconds": seconds, "peaks": [asdict(peak) for peak in outcome.peaks]}
-    facts["fidelity"] = dict(outcome.fidelity)
+    facts |= {"fidelity": dict(outcome.fidelity), "conditions": complaints}
     return {**facts, "images": outcome.images, "counted": outcome.counted}
 
 
 def _outcome(facts: Mapping[str, Any]) -> Measurement | Failure:
     if failure := facts.get("failure"):
-        return Failure(**{**failure, "kind": FailureKind(failure["kind"])})
+        kind = FailureKind(failure["kind"])
+        return Failure(**{**failure, "kind": kind, "conditions": _conditions(failure)})
     return Measurement(
         {kind: tuple(samples) for kind, samples in facts["seconds"].items()},
         tuple(Peak(**peak) for peak in facts["peaks"]),
         facts["fidelity"],
+        _conditions(facts),
         images=facts["images"],
         counted=facts["counted"],
     )
+
+
+def _conditions(facts: Mapping[str, Any]) -> tuple[Condition, ...]:
+    return tuple(Condition(**condition) for condition in facts["conditions"])
