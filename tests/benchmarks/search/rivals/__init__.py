@@ -1,1 +1,0 @@
-"""Rivals from other projects; ``pip install -e '.[rivals]'`` brings them."""
