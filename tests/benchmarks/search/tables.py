@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -172,7 +172,7 @@ def write(path: Path, table: RealTable) -> None:
 
 
 def _facts(outcome: Measurement | Failure) -> dict[str, Any]:
-    complaints = [asdict(each) for each in outcome.conditions if each.complaint]
+    complaints = [asdict(each) for each in worst(outcome.conditions)]
     if isinstance(outcome, Failure):
         names = ("message", "phase", "peak_bytes")
         of_failure = {name: getattr(outcome, name) for name in names}
@@ -185,6 +185,16 @@ def _facts(outcome: Measurement | Failure) -> dict[str, Any]:
     facts: dict[str, Any] = {"seconds": seconds, "peaks": [asdict(peak) for peak in outcome.peaks]}
     facts |= {"fidelity": dict(outcome.fidelity), "conditions": complaints}
     return {**facts, "images": outcome.images, "counted": outcome.counted}
+
+
+def worst(conditions: Iterable[Condition]) -> list[Condition]:
+    """The worst complaint of each kind about what counts: there may be one for each call."""
+    complaints: dict[tuple[str, str], Condition] = {}
+    for each in conditions:
+        known = complaints.get((each.kind, each.sample))
+        if each.complaint and each.sample in ("", "steady"):
+            complaints[each.kind, each.sample] = max(known or each, each, key=lambda one: one.value)
+    return list(complaints.values())
 
 
 def _outcome(facts: Mapping[str, Any]) -> Measurement | Failure:
