@@ -80,4 +80,6 @@ def made(kept: Kept) -> list[str]:
         f"| {', '.join(names)} | `{each.command}` | {each.machine} | {each.date} |"
         for each, names in strategies.items()
     ]
-    return ["| strategies | command | machine | date |", "| --- | --- | --- | --- |", *rows]
+    lines = ["| strategies | command | machine | date |", "| --- | --- | --- | --- |", *rows]
+    missing = [name for name in STRATEGIES if name not in kept.made]
+    return [*lines, "", f"Not run yet: {', '.join(missing)}."] if missing else lines
