@@ -7,14 +7,20 @@ import pytest
 
 from search_space.config import BASELINE, Config
 from search_space.trial import Measurement
+from storage import Store
 from tests.benchmarks.search.enumeration import Configs
+from tests.benchmarks.search.kept import Kept, read, write
 from tests.benchmarks.search.machines import MACHINES, TRAINING, draw_machine
-from tests.benchmarks.search.replaying import replay
+from tests.benchmarks.search.replaying import Timed, replay
 from tests.benchmarks.search.report import table
 from tests.benchmarks.search.spaces import SMALL
+from tests.benchmarks.search.strategies import STRATEGIES
 from tests.tuner.test_replay import job
+from tuner.bench import Bench
+from tuner.records.progress import Progress
 from tuner.runners.base import Deadlines
 from tuner.runners.replay import ReplayRunner
+from tuner.search.loop import Search
 
 
 def combinations(space):
@@ -92,6 +98,48 @@ def test_a_search_is_replayed_and_the_same_again(strategy):
     assert list(first.charged_s) == sorted(first.charged_s)
     assert all(0 <= fraction <= 1 for fraction in first.fractions)
     assert first.fractions[-1] > 0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "package"),
+    [
+        ("smac", "smac"),
+        ("botorch", "botorch"),
+        ("kt-bayes", "kernel_tuner"),
+        ("kt-genetic", "kernel_tuner"),
+        ("kt-ils", "kernel_tuner"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_rival_tries_valid_configs_and_none_twice(strategy, package, tmp_path):
+    pytest.importorskip(package, reason="the extra rivals is not installed")
+    machine = draw_machine(4, SMALL)
+    plan = machine.plan(12, tmp_path, 1)
+    trials = list(trials_of(machine, plan, STRATEGIES[strategy](plan)))
+    configs = [trial.config for trial in trials]
+    assert len(configs) == len(set(configs)) == 12
+    assert all(machine.space.holds(config) for config in configs)
+
+
+def trials_of(machine, plan, proposer):
+    run = ReplayRunner(machine)
+    with Store("sqlite://") as store, Bench(plan, store, run, Progress()) as bench:
+        yield from Search(bench, Timed(proposer)).run()
+
+
+def test_curves_are_kept_and_those_of_some_strategies_replaced(tmp_path):
+    machine = draw_machine(0, SMALL)
+    names = "random", "descent"
+    curves = [replay(machine, name, seed, 6) for name in names for seed in range(2)]
+    kept = Kept().with_curves(curves, "the command")
+    write(tmp_path / "kept.json.gz", kept)
+    again = read(tmp_path / "kept.json.gz")
+    assert table(again.curves) == table(curves)
+    assert again.made["random"].command == "the command"
+    assert again.has("random", machine.name, 1)
+    assert not again.has("random", machine.name, 2)
+    left = again.without(["random"])
+    assert {curve.strategy for curve in left.curves} == set(left.made) == {"descent"}
 
 
 def test_the_table_has_a_row_for_each_strategy():

@@ -185,8 +185,18 @@ def draw_machine(number: int, extent: Extent = FULL) -> SyntheticMachine:
     return next(machine for machine in drawn if machine.feasible_share >= LEAST_FEASIBLE)
 
 
+def name_of(number: int) -> str:
+    """The name of a machine by its number."""
+    pipeline = pipeline_of(number).spec.class_name.removesuffix("Pipeline")
+    return f"{number}-{_device(number)}-{pipeline}"
+
+
+def _device(number: int) -> str:
+    return ("cpu", "cuda")[number // 2 % 2]
+
+
 def _draw(number: int, extent: Extent, draw: numpy.random.Generator) -> SyntheticMachine:
-    device = ("cpu", "cuda")[number // 2 % 2]
+    device = _device(number)
     pipeline = pipeline_of(number)
     context = draw_context(device, pipeline, number, draw)
     space = draw_space(context, draw, extent)
@@ -198,7 +208,7 @@ def _draw(number: int, extent: Extent, draw: numpy.random.Generator) -> Syntheti
     memory = draw_memory(device, pipeline, context.workload.batch_size, draw)
     hidden = draw_hidden(space, CRASHING in unlike, draw)
     return SyntheticMachine(
-        f"{number}-{device}-{context.spec.class_name.removesuffix('Pipeline')}",
+        name_of(number),
         Landscape(space, times, memory, hidden),
         draw_costs(device, draw),
         float(draw.uniform(*NOISE)),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy
 
 from tests.benchmarks.search.replaying import WITHIN, Curve
+from tests.benchmarks.search.strategies import STRATEGIES
+from tests.benchmarks.search.tables import PREFIX
 
 AFTER_TRIALS = (5, 10, 20, 40)
 AFTER_S = (300, 600, 1200, 2400, 4800)
@@ -54,9 +56,22 @@ def _spread(fractions: Iterable[float]) -> tuple[float, float]:
 
 
 def summaries(curves: Sequence[Curve]) -> list[Summary]:
-    """The strategies in the order in which they were run."""
-    names = dict.fromkeys(curve.strategy for curve in curves)
+    """The strategies in the order of the benchmark."""
+    shown = {curve.strategy for curve in curves}
+    names = [name for name in STRATEGIES if name in shown]
     return [summary(name, [each for each in curves if each.strategy == name]) for name in names]
+
+
+def parted(curves: Iterable[Curve]) -> tuple[list[Curve], list[Curve]]:
+    """The curves on synthetic machines, and those on real tables."""
+    every = list(curves)
+    real = [curve for curve in every if curve.machine.startswith(PREFIX)]
+    return [curve for curve in every if not curve.machine.startswith(PREFIX)], real
+
+
+def report(curves: Iterable[Curve]) -> str:
+    """The table of the synthetic machines and, where there are any, that of the real ones."""
+    return "\n\n".join(table(each) for each in parted(curves) if each)
 
 
 def table(curves: Sequence[Curve]) -> str:

@@ -38,6 +38,28 @@ def gp(plan: Plan) -> Proposes:
     return guarded.gp(plan)
 
 
+def smac(plan: Plan) -> Proposes:
+    from tests.benchmarks.search.rivals.smac import Smac
+
+    return Smac(plan)
+
+
+def botorch(plan: Plan) -> Proposes:
+    from tests.benchmarks.search.rivals.botorch import BoTorch
+
+    return BoTorch(plan)
+
+
+def kernel_tuner(strategy: str) -> Strategy:
+    def made(plan: Plan) -> Proposes:
+        from tests.benchmarks.search.rivals import kernel_tuner
+
+        made: Proposes = getattr(kernel_tuner, strategy)(plan)
+        return made
+
+    return made
+
+
 def ours(plan: Plan) -> Proposes:
     """What a run does by default, with a prior made from other machines of the family."""
     return _ours(plan, training_prior(plan.space.context.machine))
@@ -59,12 +81,17 @@ STRATEGIES: dict[str, Strategy] = {
     "tpe": tpe,
     "gp": gp,
     "descent": Descent,
+    "smac": smac,
+    "botorch": botorch,
+    "kt-bayes": kernel_tuner("bayes_opt"),
+    "kt-genetic": kernel_tuner("genetic_algorithm"),
+    "kt-ils": kernel_tuner("greedy_ils"),
     "ours": ours,
     "ours-alone": ours_alone,
 }
 """``ours`` is what a run does by default; ``gp`` is what it did first."""
 
-SLOW = ("gp",)
+SLOW = ("gp", "botorch")
 """Over a second of CPU a proposal: six machines have to do."""
 
 SLOW_MACHINES = 6
