@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from search_space.catalog import all_knobs
 from search_space.config import Config
 from search_space.errors import TuneError, UsageError
-from search_space.knob import Context
-from search_space.trial import Failure, Trial
+from search_space.knob import PARTS, Context
+from search_space.trial import INCUMBENT, INCUMBENT_KNOWN, Failure, Measurement, Trial
 from search_space.workload import Workload
 from storage import Store
 from storage.rows import StoredTrial
@@ -88,7 +89,23 @@ def recorded(trial: Trial) -> Recorded:
     if isinstance(outcome, Failure):
         line = outcome.message.partition("\n")[0].partition(" Command: ")[0]
         outcome = replace(outcome, message=re.sub(r"(?<![\w.])/\S+", "…", line), log="")
+    elif outcome.ratios:
+        outcome = alone(outcome)
     return Recorded(outcome, round(trial.cost_s, 3))
+
+
+def alone(measurement: Measurement) -> Measurement:
+    """A measurement beside an incumbent as one without: calls and parts in its known seconds."""
+    factor = measurement.call_s / median(measurement.seconds["steady"])
+    beside = (INCUMBENT, INCUMBENT_KNOWN)
+    seconds = {
+        kind: tuple(factor * sample_s for sample_s in samples_s)
+        if kind in ("steady", *PARTS)
+        else samples_s
+        for kind, samples_s in measurement.seconds.items()
+        if kind not in beside
+    }
+    return replace(measurement, seconds=seconds, turns={})
 
 
 def context_of(stored: StoredTrial) -> Context:
