@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import exp, log, pi
 
 import numpy
@@ -115,7 +115,7 @@ class PeakModel:
         sd = self._prior.sds(PEAK, self._columns)
         extra = numpy.where(over, OVER_SD**2, 0.0)
 
-        def fitted(weights: Matrix | None) -> AdditiveProcess:
+        def fitted(weights: Matrix | None, noise_sds: Iterable[float]) -> AdditiveProcess:
             return likeliest(
                 AdditiveProcess(
                     rows,
@@ -123,15 +123,15 @@ class PeakModel:
                     Beliefs(mean, scale * sd, pair_sd, noise_sd, shared, weights, log_odds),
                     extra,
                 )
-                for noise_sd in NOISE_SDS
+                for noise_sd in noise_sds
                 for pair_sd in PAIR_SDS
                 for scale, log_odds in SCALES.items()
             )
 
         # What hardly moves a peak hardly does so together with something else.
-        means, variances = fitted(None).predict(numpy.eye(len(mean)))
+        means, variances = fitted(None, NOISE_SDS[:1]).predict(numpy.eye(len(mean)))
         size = numpy.sqrt(means**2 + numpy.maximum(variances - shared**2, 0.0))
-        return fitted(numpy.minimum(size / TELLING, 1.0))
+        return fitted(numpy.minimum(size / TELLING, 1.0), NOISE_SDS)
 
     def _peak_bytes(self, measurement: Measurement, of_set_up: bool) -> float | None:
         places = {peak.place for peak in measurement.peaks}

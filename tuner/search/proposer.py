@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf
 
 import numpy
@@ -68,6 +68,10 @@ FORECAST_FIELDS = tuple(field.name for field in fields(Forecasts))
 class Ranking:
     """Candidates with what is expected of each, and how much each is worth trying."""
 
+    model: Model
+    target: float
+    """The logarithm of the value to improve on, over the baseline's."""
+
     rows: Rows
     encoded: Matrix
     forecasts: Forecasts
@@ -78,13 +82,16 @@ class Ranking:
 
     def only(self, chosen: NDArray[numpy.bool_]) -> Ranking:
         """Some of the candidates."""
-        return Ranking(
-            self.rows[chosen],
-            self.encoded[chosen],
-            Forecasts(*(getattr(self.forecasts, name)[chosen] for name in FORECAST_FIELDS)),
-            self.gain[chosen],
-            self.score[chosen],
-            self.hope[chosen],
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            encoded=self.encoded[chosen],
+            forecasts=Forecasts(
+                *(getattr(self.forecasts, name)[chosen] for name in FORECAST_FIELDS)
+            ),
+            gain=self.gain[chosen],
+            score=self.score[chosen],
+            hope=self.hope[chosen],
         )
 
 
@@ -209,7 +216,6 @@ class Proposer:
         return best(list(trials), self._budget, self._objective, _baseline(trials)) is not None
 
     def _target(self, trials: Sequence[Trial], model: Model) -> float:
-        """The logarithm of the value to improve on, over the baseline's."""
         winner = best(list(trials), self._budget, self._objective, _baseline(trials))
         seen = model.observations
         if winner is None or seen is None:
@@ -232,7 +238,7 @@ class Proposer:
         if model.trials and model.observations is None:
             # Its image will stand in for the baseline's, with which all others are compared.
             score = numpy.where(encoded @ self._changes_image > 0, STAND_IN * score, score)
-        return Ranking(rows, encoded, forecasts, gain, score, hope)
+        return Ranking(model, target, rows, encoded, forecasts, gain, score, hope)
 
     def _unseen(self, trials: Sequence[Trial], ranking: Ranking) -> Matrix:
         """1 for each change that no trial has shown, and that nothing rules out."""
@@ -245,9 +251,8 @@ class Proposer:
                 failures += row
             else:
                 seen += row
-        model = self._model(trials)
         hopeless = self._prior.means(CALL, columns) - SURE_SD * self._prior.sds(CALL, columns) > 0
-        if model.trust != "prior":
+        if ranking.model.trust != "prior":
             hopeless[:] = False
         bears = ranking.encoded > 0
         chance = numpy.where(bears, ranking.forecasts.feasible[:, None], 0.0).max(axis=0)
@@ -271,8 +276,7 @@ class Proposer:
         mean = float(ranking.forecasts.log_value[chosen])
         if not trials or (by_prior < 0 and by_prior < mean / 3):
             return Reason.PRIOR
-        target = self._target(trials, self._model(trials))
-        return Reason.MODEL if mean < target else Reason.EXPLORATION
+        return Reason.MODEL if mean < ranking.target else Reason.EXPLORATION
 
 
 def _baseline(trials: Sequence[Trial]) -> Measurement | None:
@@ -285,6 +289,8 @@ def _joined(one: Ranking, two: Ranking) -> Ranking:
         for name in FORECAST_FIELDS
     ]
     return Ranking(
+        one.model,
+        one.target,
         numpy.concatenate([one.rows, two.rows]),
         numpy.concatenate([one.encoded, two.encoded]),
         Forecasts(*fields),
