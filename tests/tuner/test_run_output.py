@@ -58,10 +58,10 @@ def test_a_run_says_its_plan_then_a_line_a_trial_in_80_columns(tmp_path, store):
 def test_the_end_says_what_ended_the_search_what_became_of_the_trials_and_why_who_won(
     tmp_path, store
 ):
-    simulation = Simulation(noise=0.003, failing=lambda config: crash_if(config, "engine"))
-    run, _ = shown(replace(plan(tmp_path, trials=7), race_rounds=2), store, simulation)
+    simulation = Simulation(noise=0.003, failing=lambda config: crash_if(config, "attention"))
+    run, _ = shown(replace(plan(tmp_path, trials=9), race_rounds=2), store, simulation)
     said = ended(run, tmp_path)
-    assert "The search ended after 7 trials, as many as asked for." in said
+    assert "The search ended after 9 trials, as many as asked for." in said
     assert "failed (" in said
     assert "crash" in said
     assert "configs raced" in said

@@ -41,7 +41,9 @@ def test_the_search_leaves_the_race_its_share(tmp_path, store, limit_s, ending):
     rounds = {trial.round for trial in of(store, "race")}
     assert rounds >= {1, 2}
     entrants, expected_s = next(line[2:] for line in told if line[1] is Purpose.RACE)
-    assert entrants == sum(trial.round == 1 for trial in of(store, "race"))
+    raced = of(store, "race")
+    first = [trial for trial in raced if (trial.race, trial.round) == (raced[0].race, 1)]
+    assert entrants == len(first)
     assert expected_s > 100.0
 
 
@@ -75,7 +77,9 @@ def test_a_trial_for_which_the_time_was_over_is_not_in_the_ledger(tmp_path, stor
         def __call__(self, job, deadlines, on_phase):
             trial = super().__call__(job, deadlines, on_phase)
             if not job.config:
-                return trial
+                # With calls as short as trials are charged here, for another is time enough.
+                quick = {kind: (0.01,) * len(each) for kind, each in trial.outcome.seconds.items()}
+                return replace(trial, outcome=replace(trial.outcome, seconds=quick))
             time.sleep(deadlines.trial_s)
             late = Failure(FailureKind.TIMEOUT, "load was not done", "load")
             return replace(trial, outcome=late)

@@ -33,7 +33,7 @@ def test_the_search_turns_to_what_fits(tmp_path, store):
     budget = Budget(int(2.3 * GIB))
     run = go(plan(tmp_path, trials=24, budget=budget), store)
     fits = [trial.judged(budget) is None for trial in run.trials]
-    assert sum(fits[1:6]) >= 4
+    assert sum(fits[1:6]) >= 3
     assert best(run.trials, budget).config == {
         "precision": "bf16",
         "memory_format": "channels_last",
