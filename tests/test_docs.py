@@ -73,7 +73,8 @@ def anchors(path: Path) -> set[str]:
 def test_what_is_made_from_the_code_is_up_to_date(path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "43")
-    assert Cog().main(["cog", "--check", str(path.relative_to(ROOT))]) == 0, "run make docs"
+    found = Cog().main(["cog", "--check", "--diff", str(path.relative_to(ROOT))])
+    assert found == 0, "run make docs"
 
 
 @command
