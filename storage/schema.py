@@ -185,7 +185,7 @@ sample = Table(
         "seconds",
         Double,
         "The time in seconds; of a call it is that of all its images. Beside short calls, of a few "
-        "steps, steady ones are told from them.",
+        "steps, steady ones are computed from them.",
     ),
     Column(
         "turn",

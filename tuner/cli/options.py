@@ -157,7 +157,7 @@ search_options = options(
     click.option(
         "--target-speedup",
         metavar="FACTOR",
-        help="End the search once a config is so many times as fast as the default: 2x.",
+        help="End the search at this speed-up over the default: 2x.",
     ),
     click.option(
         "--sampler",

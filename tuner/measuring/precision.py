@@ -27,8 +27,8 @@ MAXIMUM_WARM_UPS_ACCELERATOR = 5
 """CUDA graphs are recorded in the second and third call."""
 
 SEARCHED_WARM_UPS = {"cpu": 1}
-"""In a search one call beyond the first: what it lacks of being warm is little beside the 15 % by
-which finalists are told."""
+"""In a search one call beyond the first: what it lacks of being warm is little beside the 15 %
+that make a finalist."""
 
 SEARCHED_WARM_UPS_ACCELERATOR = 2
 """CUDA graphs are recorded in the second and third call."""

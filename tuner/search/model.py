@@ -35,7 +35,7 @@ WITHOUT_BASELINE_SD = 1.0
 """Where the baseline did not run, the first trial stands for it, of which less is known."""
 
 WIDENED = 2.5
-"""A prior that misleads is tried with its spreads so many times as large, before none at all."""
+"""A prior that misleads is tried with wider spreads, by this factor, before none at all."""
 
 CALLS = 5
 """The calls that a trial makes: the first, the second and three that count."""
