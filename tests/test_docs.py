@@ -9,7 +9,6 @@ import re
 import sqlite3
 from pathlib import Path
 
-import click
 import pytest
 from cogapp import Cog
 
@@ -136,7 +135,8 @@ def test_examples_in_python_are_python(path):
 @page
 def test_examples_on_the_command_line_can_be_parsed(path):
     for _, name, *words in tune_lines(path):
-        main.commands[name].make_context(name, words, parent=click.Context(main))
+        tune = main.make_context("tune", [name])
+        main.commands[name].make_context(name, words, parent=tune)
 
 
 def test_there_are_examples_on_the_command_line():

@@ -125,7 +125,8 @@ def test_a_request_that_cannot_be_met_is_one_line(invoke, tiny_cache, arguments,
     ],
 )
 def test_the_objective_is_part_of_the_request(arguments, objective, throughput):
-    params = main.commands["run"].make_context("run", [TINY, *arguments]).params
+    tune = main.make_context("tune", ["run"])
+    params = main.commands["run"].make_context("run", [TINY, *arguments], parent=tune).params
     asked = {
         name: params[name] for name in params.keys() - {"store", "output", "json_wanted", "explain"}
     }
