@@ -71,7 +71,6 @@ class Interleaved(Guard):
 
     def close(self) -> None:
         """The loop's last turn."""
-        super().close()
         self._loop.turn()
         self._loop.close()
         kept = json.dumps(self._loop.calls_s)
@@ -80,8 +79,16 @@ class Interleaved(Guard):
 
 def interleaved(folder: Path) -> None:
     """What ``try_config`` does, with the loop between the calls."""
-    worker.Guard = Interleaved  # type: ignore[misc]
+    guards: list[Interleaved] = []
+
+    def watch(device: str) -> Interleaved:
+        guards.append(Interleaved(device))
+        return guards[-1]
+
+    worker.Guard = watch  # type: ignore[assignment,misc]
     worker.try_config(folder)
+    for guard in guards:
+        guard.close()
 
 
 def steady(trial: Trial) -> Iterator[tuple[int, float]]:
