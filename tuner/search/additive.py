@@ -45,10 +45,14 @@ class AdditiveProcess:
         values: Matrix,
         beliefs: Beliefs,
         extra_variance: Matrix | None = None,
+        pairs: Matrix | None = None,
     ) -> None:
+        """``pairs`` is what ``common_pairs`` gives for the changes, where that is known already."""
         self.sd, self.noise_sd, self.log_odds = beliefs.sd, beliefs.noise_sd, beliefs.log_odds
         self._changes, self._values, self._beliefs = changes, values, beliefs
-        covariance = self._common(changes, changes)
+        if pairs is None:
+            pairs = common_pairs(changes, changes, beliefs.pair_weights)
+        covariance = self._common(changes, changes, pairs)
         noise = numpy.full(len(values), beliefs.noise_sd**2)
         if extra_variance is not None:
             noise = noise + extra_variance
@@ -56,23 +60,10 @@ class AdditiveProcess:
         self._residual = values - changes @ beliefs.mean
         self._weights = cho_solve((self._factor, True), self._residual)
 
-    def _common(self, rows: Matrix, others: Matrix) -> Matrix:
+    def _common(self, rows: Matrix, others: Matrix, pairs: Matrix) -> Matrix:
         beliefs = self._beliefs
-        pairs = self._pairs(rows, others)
         main = (rows * beliefs.sd**2) @ others.T
         return main + beliefs.pair_sd**2 * pairs + beliefs.shared_sd**2
-
-    def _pair_weights(self) -> Matrix:
-        weights = self._beliefs.pair_weights
-        return numpy.ones(len(self.sd)) if weights is None else weights
-
-    def _pairs(self, rows: Matrix, others: Matrix) -> Matrix:
-        """The sum, over all pairs of changes that both make, of the product of their weights."""
-        weights = self._pair_weights()
-        first = (rows * weights) @ others.T
-        second = (rows * weights**2) @ others.T
-        result: Matrix = (first**2 - second) / 2
-        return result
 
     @property
     def log_evidence(self) -> float:
@@ -84,9 +75,10 @@ class AdditiveProcess:
     def predict(self, rows: Matrix) -> tuple[Matrix, Matrix]:
         """Mean and variance of the true value of each row."""
         beliefs = self._beliefs
-        cross = self._common(rows, self._changes)
+        known = self._changes
+        cross = self._common(rows, known, common_pairs(rows, known, beliefs.pair_weights))
         mean = rows @ beliefs.mean + cross @ self._weights
-        weights = self._pair_weights()
+        weights = numpy.ones(len(self.sd)) if beliefs.pair_weights is None else beliefs.pair_weights
         pairs = ((rows @ weights) ** 2 - rows @ weights**2) / 2
         own = rows @ beliefs.sd**2 + beliefs.pair_sd**2 * pairs
         solved = solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
@@ -98,6 +90,20 @@ class AdditiveProcess:
         inverse = cho_solve((self._factor, True), numpy.eye(len(self._values)))
         variance = 1 / numpy.diag(inverse)
         return self._values - self._weights * variance, variance
+
+
+def common_pairs(rows: Matrix, others: Matrix, weights: Matrix | None = None) -> Matrix:
+    """The sum, over all pairs of changes that two rows both make, of the product of their weights.
+
+    Without weights it is the number of these pairs.
+    """
+    if weights is None:
+        shared = rows @ others.T
+        return (shared**2 - shared) / 2
+    first = (rows * weights) @ others.T
+    second = (rows * weights**2) @ others.T
+    result: Matrix = (first**2 - second) / 2
+    return result
 
 
 def likeliest(processes: Iterable[AdditiveProcess]) -> AdditiveProcess:

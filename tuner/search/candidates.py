@@ -178,14 +178,16 @@ class Candidates:
 
 
 def unique(rows: Rows) -> Rows:
-    """The rows without repeats."""
-    return numpy.unique(rows, axis=0) if len(rows) else rows
+    """The rows without repeats, in the order of their choices."""
+    _, first = numpy.unique(keys(rows), return_index=True)
+    return rows[first]
 
 
-def keys(rows: Rows) -> NDArray[numpy.void]:
-    """One value a row, equal for equal rows."""
-    block = numpy.ascontiguousarray(rows)
-    return block.view(numpy.dtype((numpy.void, block.dtype.itemsize * block.shape[1]))).ravel()
+def keys(rows: Rows) -> NDArray[numpy.bytes_]:
+    """One value a row, equal for equal rows and ordered as they are."""
+    # Bytes are compared from the first on, so the most significant of each number stands first.
+    block = numpy.ascontiguousarray(rows, dtype=">u2")
+    return block.view(f"S{block.dtype.itemsize * block.shape[1]}").ravel()
 
 
 def parts_of(columns: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:

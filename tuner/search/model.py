@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from search_space.budget import Budget
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Trial
 from tuner.records.objective import Objective
-from tuner.search.additive import AdditiveProcess, Beliefs
+from tuner.search.additive import AdditiveProcess, Beliefs, common_pairs
 from tuner.search.blame import Blame
 from tuner.search.candidates import Columns, parts_of
 from tuner.search.forecasts import Forecasts
@@ -72,6 +72,7 @@ class Model:
         self.trust = "prior"
         self.by_part = False
         self._processes: dict[str, AdditiveProcess] = {}
+        self._masks: dict[str, tuple[Matrix, Matrix]] = {}
         self._peak = self._peak_model(self._budget.memory_bytes, host=False)
         self._host_peak = self._peak_model(self._budget.host_bytes, host=True)
         if self.observations is not None:
@@ -119,9 +120,16 @@ class Model:
         assert self.observations is not None
         shared = SHARED_SD if self.observations.relative_to_baseline else WITHOUT_BASELINE_SD
         mean = prior.means(output, self._columns)
-        mask = self._mask(output)
+        mask, (changes, pairs) = self._mask(output), self._masked(output)
         beliefs = Beliefs(mean * mask, sd * mask, pair_sd, noise_sd, shared)
-        return AdditiveProcess(self._measured * mask, values, beliefs)
+        return AdditiveProcess(changes, values, beliefs, pairs=pairs)
+
+    def _masked(self, output: str) -> tuple[Matrix, Matrix]:
+        """The changes of measured trials that touch an output, and the pairs that two share."""
+        if output not in self._masks:
+            changes = self._measured * self._mask(output)
+            self._masks[output] = changes, common_pairs(changes, changes)
+        return self._masks[output]
 
     def _left_out(self, processes: dict[str, AdditiveProcess]) -> float:
         """How likely the latency of each trial was, forecast from the others."""

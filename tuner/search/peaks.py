@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
 from search_space.trial import OUT_OF_MEMORY, Failure, FailureKind, Measurement, Trial
-from tuner.search.additive import AdditiveProcess, Beliefs, likeliest
+from tuner.search.additive import AdditiveProcess, Beliefs, common_pairs, likeliest
 from tuner.search.candidates import Columns
 from tuner.search.prior import PEAK, Prior
 from tuner.search.weights import Weights
@@ -116,12 +116,14 @@ class PeakModel:
         extra = numpy.where(over, OVER_SD**2, 0.0)
 
         def fitted(weights: Matrix | None, noise_sds: Iterable[float]) -> AdditiveProcess:
+            pairs = common_pairs(rows, rows, weights)
             return likeliest(
                 AdditiveProcess(
                     rows,
                     values,
                     Beliefs(mean, scale * sd, pair_sd, noise_sd, shared, weights, log_odds),
                     extra,
+                    pairs,
                 )
                 for noise_sd in noise_sds
                 for pair_sd in PAIR_SDS
