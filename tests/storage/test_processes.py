@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -10,6 +11,8 @@ import pytest
 from search_space.budget import Budget
 from search_space.errors import StoreError
 from storage import Store
+from storage.engine import make_engine
+from storage.place import Place
 
 # Adds trials, and in the middle of the fourth the process is gone: its row in ``trial`` is written.
 DIE = """
@@ -67,17 +70,21 @@ with Store(sys.argv[1]) as store:
 @pytest.mark.parametrize(
     "statement", ["INSERT INTO config", "INSERT INTO trial", "INSERT INTO sam"]
 )
-def test_a_killed_process_loses_only_the_unfinished_trial(tmp_path, run_child, statement):
-    path = tmp_path / "history.db"
-    assert run_child(DIE, str(path), statement).returncode == -9
+def test_a_killed_process_loses_only_the_unfinished_trial(shared_url, run_child, statement):
+    assert run_child(DIE, shared_url, statement).returncode == -9
     for read_only in (True, False):
-        with Store(str(path), read_only=read_only) as store:
+        with Store(shared_url, read_only=read_only) as store:
             trials = [stored.trial for stored in store.trials()]
             assert [trial.config["n"] for trial in trials] == ["1", "2", "3"]
             assert [trial.outcome.latency_s for trial in trials] == [1, 2, 3]
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT max(trial_number) FROM sample").fetchone() == (3,)
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    place = Place.parse(shared_url)
+    with closing(make_engine(place).connect()) as connection:
+        connection = connection.execution_options(autotune_begin="BEGIN")
+        latest = connection.exec_driver_sql("SELECT max(trial_number) FROM sample")
+        assert latest.fetchone() == (3,)
+        if place.is_sqlite:
+            sound = connection.exec_driver_sql("PRAGMA integrity_check")
+            assert sound.fetchone() == ("ok",)
 
 
 @pytest.mark.parametrize(
@@ -134,13 +141,15 @@ def test_a_locked_store_waits_and_then_says_so(tmp_path, measured_trial):
         assert time.monotonic() - started_s > 0.25
 
 
-def test_processes_that_create_and_write_at_once(tmp_path, run_child):
-    path = tmp_path / "history.db"
+def test_processes_that_create_and_write_at_once(shared_url, run_child):
     with ThreadPoolExecutor() as threads:
-        children = list(threads.map(lambda _: run_child(ADD_MANY, str(path), "10"), range(3)))
+        children = list(threads.map(lambda _: run_child(ADD_MANY, shared_url, "10"), range(3)))
     assert [child.stderr for child in children] == ["", "", ""]
-    with Store(str(path), read_only=True) as store:
-        assert [stored.trial.number for stored in store.trials()] == list(range(1, 31))
+    with Store(shared_url, read_only=True) as store:
+        trials = [stored.trial for stored in store.trials()]
+    assert len({trial.number for trial in trials}) == 30
+    assert Counter(trial.config["n"] for trial in trials) == {str(n): 3 for n in range(10)}
+    assert {trial.outcome.seconds["steady"] for trial in trials} == {(1.0, 2.0)}
 
 
 def test_between_transactions_the_store_is_one_file(tmp_path, machine, workload, space):

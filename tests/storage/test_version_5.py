@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from search_space.trial import Condition, Trial
 from storage import Store
 from storage.migrations import revisions
-from tests.storage.conftest import POSTGRESQL_URL, fresh_schema
+from tests.postgresql import as_sqlalchemy
 from tests.storage.versions import VERSION_5, store_of
 from tuner.race.paired_calls import comparable
 
@@ -136,18 +136,16 @@ def test_a_race_compares_what_it_compared(trials, round, latencies_s):
     assert [one.latency_s for one in compared] == pytest.approx(latencies_s, rel=1e-12)
 
 
-@pytest.mark.skipif(not POSTGRESQL_URL, reason="TEST_POSTGRESQL_URL names no server")
-def test_a_server_is_migrated_to_the_same(fifth_store, trials, before):
-    with fresh_schema() as url:
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            for name in revisions()[:5]:
-                import_module(f"storage.revisions.{name}").upgrade(connection)
-            connection.exec_driver_sql("CREATE TABLE autotune_migration (name TEXT, at TEXT)")
-            for table in TABLES:
-                for row in before(f"SELECT * FROM {table}"):
-                    marks = ", ".join(["%s"] * len(row))
-                    connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", row)
-        engine.dispose()
-        with Store(url) as store:
-            assert {stored.trial.number: stored.trial for stored in store.trials()} == trials
+def test_a_server_is_migrated_to_the_same(postgresql, fifth_store, trials, before):
+    engine = create_engine(as_sqlalchemy(postgresql))
+    with engine.begin() as connection:
+        for name in revisions()[:5]:
+            import_module(f"storage.revisions.{name}").upgrade(connection)
+        connection.exec_driver_sql("CREATE TABLE autotune_migration (name TEXT, at TEXT)")
+        for table in TABLES:
+            for row in before(f"SELECT * FROM {table}"):
+                marks = ", ".join(["%s"] * len(row))
+                connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", row)
+    engine.dispose()
+    with Store(postgresql) as store:
+        assert {stored.trial.number: stored.trial for stored in store.trials()} == trials
