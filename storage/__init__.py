@@ -1,7 +1,8 @@
 """The ledger: every machine, workload, study and trial, in one database."""
 
+from storage.patience import PATIENCE_S
 from storage.place import default_url
 from storage.rows import StoredTrial
 from storage.store import Store
 
-__all__ = ["Store", "StoredTrial", "default_url"]
+__all__ = ["PATIENCE_S", "Store", "StoredTrial", "default_url"]

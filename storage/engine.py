@@ -17,6 +17,9 @@ LOCK_TIMEOUT_S = 30.0
 """How long a writer waits for another. A trial takes milliseconds to write, a migration or a slow
 disk seconds; giving up sooner may lose minutes of measuring."""
 
+CONNECT_TIMEOUT_S = 10
+"""How long a server may take to answer; without it a cut line holds a run up for minutes."""
+
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 
 
@@ -56,7 +59,9 @@ def _options(place: Place) -> dict[str, Any]:
     # A connection for each transaction: a trial takes minutes, in which a server may hang up, and
     # an SQLite file that nobody has open is one file again, which can be copied.
     if not place.is_sqlite:
-        return {"poolclass": NullPool}
+        own = {"connect_timeout": CONNECT_TIMEOUT_S} | dict(place.url.query)
+        timeout = {"connect_timeout": own["connect_timeout"]}
+        return {"poolclass": NullPool, "connect_args": timeout}
     if place.file is None:
         return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
     patience = {} if "timeout" in place.url.query else {"timeout": LOCK_TIMEOUT_S}

@@ -171,6 +171,13 @@ trial = Table(
         Integer,
         comment="The trial whose process made the calls beside its own; NULL without one.",
     ),
+    Column(
+        "token",
+        CleanText,
+        index=True,
+        unique=True,
+        comment="Made for the insert, which may be made again; NULL in trials of before.",
+    ),
     comment="A config and what became of it: a measurement, or the row in failure.",
     sqlite_autoincrement=True,
 )

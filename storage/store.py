@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 
@@ -21,6 +21,7 @@ from storage import schema
 from storage.engine import transaction
 from storage.explain import explained
 from storage.opening import open_to_read, open_to_write
+from storage.patience import patiently
 from storage.place import Place
 from storage.reading import TRIALS, read_trials
 from storage.rows import (
@@ -34,7 +35,9 @@ from storage.rows import (
     trial_values,
     workload_values,
 )
-from storage.writing import identify, rename
+from storage.writing import identify, insert_once, rename
+
+T = TypeVar("T")
 
 
 class Store:
@@ -43,10 +46,12 @@ class Store:
     ``url`` is SQLAlchemy's (``sqlite:///history.db``, ``sqlite://`` for memory, ``postgresql://…``)
     or a bare file name. With ``read_only`` nothing is written and nothing is created. An older
     store is brought up to date; ``backup`` is then the copy that was made of its file before.
+    What fails for a passing reason, such as a full disk, is tried again for ``patience_s``.
     """
 
-    def __init__(self, url: str, read_only: bool = False) -> None:
+    def __init__(self, url: str, read_only: bool = False, patience_s: float = 0.0) -> None:
         self._place = Place.parse(url)
+        self._patience_s = patience_s
         self._read_only = read_only or self._place.forbids_writing
         open_engine = open_to_read if self._read_only else open_to_write
         with explained(self._place):
@@ -93,7 +98,8 @@ class Store:
             identity["quality"] = budget.quality.value
         if objective is not None:
             identity["objective"] = objective
-        with self._writing() as connection:
+
+        def identified(connection: Connection) -> int:
             workload_id = identify(connection, schema.workload, workload_values(workload))
             rename(connection, workload_id, workload.model)
             values = {
@@ -110,17 +116,24 @@ class Store:
             }
             return identify(connection, schema.study, values)
 
+        return self._write(identified)
+
     def add(self, study_id: int, trial: Trial) -> Trial:
-        """Add a trial, whole or not at all; returns it with its number and budget."""
-        with self._writing() as connection:
+        """Add a trial, whole or not at all, and once; returns it with its number and budget."""
+        # A commit whose answer is lost may have succeeded: the next attempt finds the token.
+        token = uuid4().hex
+
+        def added(connection: Connection) -> Trial:
             budget = self._budget(connection, study_id)
             config_id = identify(connection, schema.config, config_values(trial))
             row = trial_values(trial) | {"study_id": study_id, "config_id": config_id}
-            key: Any = connection.execute(insert(schema.trial).values(row)).inserted_primary_key
-            stored = replace(trial, number=key.number, study_id=study_id, budget=budget)
-            for table, rows in part_values(stored):
+            number, is_new = insert_once(connection, row | {"token": token})
+            stored = replace(trial, number=number, study_id=study_id, budget=budget)
+            for table, rows in part_values(stored) if is_new else ():
                 connection.execute(insert(table), rows)
-        return stored
+            return stored
+
+        return self._write(added)
 
     def of_workload(self, machine: Machine, workload: Workload) -> list[Trial]:
         """Every trial of this hardware, software and workload, within whatever budget and space."""
@@ -144,8 +157,7 @@ class Store:
             .group_by(facts, versions)
             .order_by(func.max(schema.trial.c.number))
         )
-        with explained(self._place), transaction(self._engine) as connection:
-            rows = connection.execute(query).mappings().all()
+        rows = self._transact(lambda connection: connection.execute(query).mappings().all())
         return [(machine_of(row), row["trials"]) for row in rows]
 
     def of_device(self, device: str, most: int) -> list[StoredTrial]:
@@ -186,12 +198,17 @@ class Store:
 
     def _read(self, conditions: list[ColumnElement[bool]]) -> list[StoredTrial]:
         # One transaction, so that a trial which is added meanwhile is seen whole or not at all.
-        with explained(self._place), transaction(self._engine) as connection:
-            return read_trials(connection, conditions, self._place)
+        return self._transact(lambda connection: read_trials(connection, conditions, self._place))
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _write(self, work: Callable[[Connection], T]) -> T:
         if self._read_only:
             raise StoreError(f"{self._place} was opened for reading only: open it for writing")
-        with explained(self._place), transaction(self._engine, writing=True) as connection:
-            yield connection
+        return self._transact(work, writing=True)
+
+    def _transact(self, work: Callable[[Connection], T], writing: bool = False) -> T:
+        def attempt() -> T:
+            with transaction(self._engine, writing) as connection:
+                return work(connection)
+
+        with explained(self._place):
+            return patiently(attempt, self._patience_s)

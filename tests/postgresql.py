@@ -76,6 +76,10 @@ class Server:
     def _log(self) -> Path:
         return self._folder / "log"
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]

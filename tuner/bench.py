@@ -68,6 +68,8 @@ class Bench:
         self.trials: list[Trial] = []
         self.ends_s: float | None = None
         """When search and race shall be over, by the monotonic clock; None without a limit."""
+        self.known: list[Trial] = []
+        """The history as it was last read, and the trials since; also one that was not stored."""
         self.store = store
         self._run = run
         self._incumbent: Trial | None = None
@@ -92,7 +94,8 @@ class Bench:
     def history(self) -> list[Trial]:
         """Every trial of this machine, these versions and this workload, whatever its purpose."""
         context = self.plan.space.context
-        return self.store.of_workload(context.machine, context.workload)
+        self.known = self.store.of_workload(context.machine, context.workload)
+        return list(self.known)
 
     def measure(
         self,
@@ -122,7 +125,6 @@ class Bench:
         trial = replace(trial, purpose=purpose, race=race, round=round, proposal=proposal)
         trial = self._keep(trial)
         if purpose.is_searched:
-            self.trials.append(trial)
             self._incumbent = self._next_incumbent(trial, job)
         self.progress.finished(trial)
         return trial
@@ -220,7 +222,15 @@ class Bench:
         return show
 
     def _keep(self, trial: Trial) -> Trial:
-        return self.store.add(self.study_id, trial)
+        trial = replace(trial, study_id=self.study_id, budget=self.plan.budget)
+        try:
+            trial = self.store.add(self.study_id, trial)
+        finally:
+            # Also where the store fails or the user interrupts: the result rests on it as well.
+            self.known.append(trial)
+            if trial.purpose.is_searched:
+                self.trials.append(trial)
+        return trial
 
     def _job(self, config: Config, purpose: Purpose) -> Job:
         reference = self.plan.reference

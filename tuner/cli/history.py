@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 
 import click
 
 from tuner.cli.options import as_json, store_option
-from tuner.cli.output import stdout
+from tuner.cli.output import print_json, stdout
 
 
 @click.command()
@@ -26,7 +25,7 @@ def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
 
     stored_trials = of_model(model, store, partial(click.echo, err=True))
     if json_wanted:
-        click.echo(json.dumps([listed_json(stored) for stored in stored_trials], indent=2))
+        print_json([listed_json(stored) for stored in stored_trials])
     else:
         stdout().print(trials_table(stored_trials))
 
@@ -48,7 +47,7 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
     history = History(store)
     stored = history.trial(trial)
     if json_wanted:
-        click.echo(json.dumps(stored_json(stored), indent=2))
+        print_json(stored_json(stored))
     else:
         comparison = with_baseline(stored.trial, history.same_workload(stored))
         stdout().print(stored_text(stored, comparison))
@@ -70,6 +69,6 @@ def best(model: str | None, store: str | None, json_wanted: bool) -> None:
 
     study_winners = winners(of_model(model, store, partial(click.echo, err=True)))
     if json_wanted:
-        click.echo(json.dumps([best_json(winner) for winner in study_winners], indent=2))
+        print_json([best_json(winner) for winner in study_winners])
     else:
         stdout().print(best_table(study_winners))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from tuner.cli.options import as_json, quality_options, workload_options
-from tuner.cli.output import stderr, stdout
+from tuner.cli.output import print_json, stderr, stdout
 
 
 @click.command()
@@ -41,7 +40,7 @@ def knobs(
     with Children() as children, stderr().status(f"loading {model}"):
         space = Space(discover(children, request))
     if json_wanted:
-        click.echo(json.dumps(knobs_json(space), indent=2))
+        print_json(knobs_json(space))
     elif knob is not None:
         stdout().print(one_knob(space, knob))
     else:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from tuner.cli.options import as_json
-from tuner.cli.output import stderr, stdout
+from tuner.cli.output import print_json, stderr, stdout
 
 
 @click.command()
@@ -27,6 +25,6 @@ def machine(device: str | None, all_wanted: bool, json_wanted: bool) -> None:
     with Children() as children, stderr().status("looking around"):
         description, absent = examine_machine(children, device)
     if json_wanted:
-        click.echo(json.dumps(machine_json(description, absent), indent=2))
+        print_json(machine_json(description, absent))
     else:
         stdout().print(machine_text(description, absent, all_wanted))

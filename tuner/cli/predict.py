@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from tuner.cli.options import (
     store_option,
     workload_options,
 )
-from tuner.cli.output import stderr, stdout
+from tuner.cli.output import print_json, stderr, stdout
 
 
 @click.command()
@@ -41,7 +40,7 @@ def predict(model: str, store: str | None, json_wanted: bool, **options: Any) ->
     with stderr().status(f"looking at {model}"):
         prediction, known = predicted(model, store=store, **options)
     if json_wanted:
-        click.echo(json.dumps(prediction_json(prediction, known.studies), indent=2))
+        print_json(prediction_json(prediction, known.studies))
     elif prediction is None:
         stdout().print(f"Nothing is known for {model} here yet: tune run measures it.")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,17 +9,19 @@ from typing import Any
 
 import click
 
+from search_space.errors import TuneError
 from tuner.cli.options import (
     INTERRUPTED,
     as_json,
     budget_options,
+    fail,
     pin_options,
     quality_options,
     search_options,
     store_option,
     workload_options,
 )
-from tuner.cli.output import stderr, stdout
+from tuner.cli.output import print_json, stderr, stdout
 
 
 @click.command()
@@ -49,7 +50,7 @@ def run(model: str, json_wanted: bool, explain: bool, **options: Any) -> int:
     """
     from tuner.report.progress import ConsoleProgress
     from tuner.report.result import result_json, unfinished_json
-    from tuner.run import NothingFound, tune
+    from tuner.run import NothingFound, NotWritten, tune
 
     # A polite end from outside is an interrupt: what was measured is kept and emitted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -60,14 +61,22 @@ def run(model: str, json_wanted: bool, explain: bool, **options: Any) -> int:
         if error.run.interrupted and not error.run.trials:
             raise KeyboardInterrupt from error
         if json_wanted:
-            click.echo(json.dumps(unfinished_json(error.run.trials), indent=2))
+            print_json(unfinished_json(error.run.trials))
+        if error.run.store_error is not None:
+            fail(str(error.run.store_error), TuneError.exit_code)
         if not error.run.interrupted:
             raise
         stderr().print(f"{str(error)[0].upper()}{str(error)[1:]}.", soft_wrap=True)
         return INTERRUPTED
+    except NotWritten as error:
+        if json_wanted:
+            print_json({**result_json(error.result), "output": None})
+        raise
     if json_wanted:
-        click.echo(json.dumps(result_json(result), indent=2))
+        print_json(result_json(result))
     conclude(result, json_wanted, options["trials"])
+    if result.store_error is not None:
+        fail(result.store_error, TuneError.exit_code)
     return INTERRUPTED if result.interrupted else 0
 
 

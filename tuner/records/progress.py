@@ -21,6 +21,7 @@ class Ending(StrEnum):
     CONVERGED = "converged"
     TARGET = "target"
     INTERRUPTED = "interrupted"
+    STORE = "store"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ def nothing_tried(plan: Plan, trials: Sequence[Trial], ending: Ending) -> str | 
         return None
     if ending is Ending.INTERRUPTED:
         return "interrupted before a config was tried: the same command goes on from here"
+    if ending is Ending.STORE:
+        return "the store failed before a config was tried: the same command goes on from here"
     if ending in (Ending.EXHAUSTED, Ending.CONVERGED):
         return None
     if ending is Ending.TIME:
@@ -99,6 +101,8 @@ def ending_lines(result: Result, plan_trials: int) -> Iterator[str]:
 def _ending(result: Result, trials: int) -> str:
     if result.interrupted and result.ending is Ending.INTERRUPTED:
         return "Interrupted in the search."
+    if result.ending is Ending.STORE:
+        return "The store failed in the search."
     sentences = {
         Ending.TRIALS: f"The search ended after {trials} trials, as many as asked for.",
         Ending.TIME: f"The time limit ended the search after {len(result.trials)} trials.",
@@ -108,6 +112,7 @@ def _ending(result: Result, trials: int) -> str:
         Ending.INTERRUPTED: "Interrupted.",
     }
     race = " Interrupted in the race." if result.interrupted else ""
+    race = " The store failed in the race." if result.store_error else race
     return sentences[result.ending] + race
 
 
@@ -151,7 +156,7 @@ def next_lines(result: Result) -> Iterator[str]:
         yield f"Compare the images: {sheet}"
     elif not result.tuned.config.is_baseline:
         yield "No contact sheet: the images of this config were not kept."
-    if result.interrupted:
+    if result.interrupted or result.store_error:
         yield "Next: the same command goes on from here."
     else:
         yield f"Next: python {result.folder / 'load.py'} image.png"
