@@ -282,3 +282,14 @@ proposal = Table(
     PrimaryKeyConstraint("trial_number", name="pk_proposal"),
     comment="Why a search proposed a trial, and what it expected.",
 )
+
+claim = Table(
+    "claim",
+    metadata,
+    _key("subject", CleanText, "What is claimed: a config of a workload here, or a study's race."),
+    _fact("token", CleanText, "The run, by a name that it was given when it began."),
+    _fact("host", CleanText, "Where its process is: its pid means something there alone."),
+    _fact("pid", Integer, "The process of the run."),
+    _fact("beat_at", CleanText, "When the run last said that it lives: UTC, ISO 8601."),
+    comment="What a run measures now: another one measures something else, or waits for it.",
+)

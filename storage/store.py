@@ -116,7 +116,7 @@ class Store:
             }
             return identify(connection, schema.study, values)
 
-        return self._write(identified)
+        return self.write(identified)
 
     def add(self, study_id: int, trial: Trial) -> Trial:
         """Add a trial, whole or not at all, and once; returns it with its number and budget."""
@@ -133,7 +133,7 @@ class Store:
                 connection.execute(insert(table), rows)
             return stored
 
-        return self._write(added)
+        return self.write(added)
 
     def of_workload(self, machine: Machine, workload: Workload) -> list[Trial]:
         """Every trial of this hardware, software and workload, within whatever budget and space."""
@@ -200,15 +200,23 @@ class Store:
         # One transaction, so that a trial which is added meanwhile is seen whole or not at all.
         return self._transact(lambda connection: read_trials(connection, conditions, self._place))
 
-    def _write(self, work: Callable[[Connection], T]) -> T:
+    @property
+    def is_shared(self) -> bool:
+        """Whether another process may have it open, too: not one in memory."""
+        return not self._place.is_sqlite or self._place.file is not None
+
+    def write(self, work: Callable[[Connection], T], patient: bool = True) -> T:
+        """What the work gives, whose writing happens whole or not at all; it may be made again."""
         if self._read_only:
             raise StoreError(f"{self._place} was opened for reading only: open it for writing")
-        return self._transact(work, writing=True)
+        return self._transact(work, writing=True, patient=patient)
 
-    def _transact(self, work: Callable[[Connection], T], writing: bool = False) -> T:
+    def _transact(
+        self, work: Callable[[Connection], T], writing: bool = False, patient: bool = True
+    ) -> T:
         def attempt() -> T:
             with transaction(self._engine, writing) as connection:
                 return work(connection)
 
         with explained(self._place):
-            return patiently(attempt, self._patience_s)
+            return patiently(attempt, self._patience_s if patient else 0.0)

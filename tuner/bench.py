@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from search_space.trial import (
     Purpose,
     Trial,
 )
-from storage import Store
+from storage import Claims, Store
 from tuner.measuring.interleaving import WAITING, next_turn, possible
 from tuner.measuring.memory.limits import free_host_bytes
 from tuner.records.costs import race_s
@@ -31,6 +30,7 @@ from tuner.records.progress import Progress
 from tuner.records.request import MINIMUM_ROUNDS
 from tuner.records.rules import REACH
 from tuner.runners.base import Deadlines, Runner
+from tuner.runners.compile_cache import CompileCache
 
 CAP = 1.5
 """Early stopping: a steady call slower than this many times the best so far ends a trial. A search
@@ -73,7 +73,8 @@ class Bench:
         self.store = store
         self._run = run
         self._incumbent: Trial | None = None
-        self._forget_compiled()
+        self.claims = Claims(store)
+        self._compiled = CompileCache(plan.compiled)
         objective = None if plan.objective == LATENCY else str(plan.objective)
         context = plan.space.context
         self.study_id = store.open_study(
@@ -81,10 +82,13 @@ class Bench:
         )
 
     def __enter__(self) -> Bench:
+        self._compiled.__enter__()
+        self.claims.__enter__()
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._forget_compiled()
+        self.claims.__exit__()
+        self._compiled.__exit__()
 
     @property
     def baseline(self) -> Measurement | None:
@@ -266,11 +270,8 @@ class Bench:
             return None
         # A race finds the folder filled; a search's trial begins cold.
         if purpose.is_searched:
-            self._forget_compiled(config.key)
-        return os.fspath(self.plan.compiled / config.key)
-
-    def _forget_compiled(self, name: str = "") -> None:
-        shutil.rmtree(self.plan.compiled / name, ignore_errors=True)
+            self._compiled.forget(config.key)
+        return os.fspath(self._compiled.folder(config.key))
 
     def _cap_s(self, purpose: Purpose) -> float | None:
         if purpose is Purpose.DRIFT:

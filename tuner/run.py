@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -36,13 +38,14 @@ from tuner.records.tuned import TunedConfig
 from tuner.report.contact_sheet import contact_sheet
 from tuner.report.ending import nothing_fits, nothing_tried
 from tuner.report.notes import notes
-from tuner.report.progress import ConsoleProgress
+from tuner.report.progress import watching
 from tuner.result import Result
 from tuner.runners.base import Runner
 from tuner.runners.local import LocalRunner
 from tuner.search.loop import Search
 
 OnTrial = Callable[[Trial], None]
+WAITS_FOR_RACE = "Another run races the best: waiting for its race."
 
 
 def tune(
@@ -83,21 +86,6 @@ def tune(
         with watching(progress) as watcher, LocalRunner(children) as runner:
             run.go(ledger, runner, watcher)
     return run.result(folder)
-
-
-@contextmanager
-def watching(progress: bool | Progress) -> Iterator[Progress]:
-    """Whoever watches: the one that is given, a bar on a terminal, or nobody."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not isinstance(progress, bool):
-        yield progress
-    elif progress and console.is_terminal:
-        with ConsoleProgress(console) as console_progress:
-            yield console_progress
-    else:
-        yield Progress()
 
 
 class NothingFound(TuneError):
@@ -143,17 +131,21 @@ class Run:
         with Bench(self.plan, store, run, progress) as bench:
             self.study_id = bench.study_id
             finals: Finals | None = None
+            race = f"race of study {self.study_id}"
             try:
                 search = Search(bench)
                 self.reuse = search.reuse
                 progress.planned(self.plan, search.reuse, self._notes)
                 for trial in search.run():
+                    self.reuse = search.reuse
                     self.trials.append(trial)
                     self._on_trial(trial)
                 self.ending = search.ending
                 progress.searched(search.ending)
-                finals = Finals(bench, self.trials)
-                finals.run()
+                # Of two runs of this study the second finds the race of the first.
+                with bench.claims.in_turn(race, partial(progress.waiting, WAITS_FOR_RACE)):
+                    finals = Finals(bench, self.trials)
+                    finals.run()
                 bench.history()
             except KeyboardInterrupt:
                 self.interrupted = True
@@ -294,7 +286,12 @@ class Run:
         # With pins, and without any: the next run may have none.
         within_pins = [trial for trial in able if self.plan.space.holds(trial.config)]
         fronts = (*front(able), *front(within_pins))
-        paths_to_keep = {os.fspath(self.plan.pictures(trial.config)) for trial in fronts}
+        paths_to_keep = {self.plan.pictures(trial.config) for trial in fronts}
+        known_paths = {self.plan.pictures(trial.config) for trial in self.history}
         for path in self.plan.reference.with_suffix("").glob("*.npz"):
-            if os.fspath(path) not in paths_to_keep:
-                path.unlink(missing_ok=True)
+            # What is not known here may be of a trial that another run has not stored yet; and
+            # another that ends now may be first.
+            with suppress(FileNotFoundError):
+                age_s = inf if path in known_paths else time.time() - path.stat().st_mtime
+                if path not in paths_to_keep and age_s > self.plan.trial_timeout_s:
+                    path.unlink()

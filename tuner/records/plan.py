@@ -57,8 +57,12 @@ class Plan:
 
     @property
     def compiled(self) -> Path:
-        """Where inductor keeps, while a run lasts, what it has compiled for each config."""
-        return self.cache_dir / "compiled" / self._name
+        """Where runs keep, while they last, what inductor compiles."""
+        return self.cache_dir / "compiled"
+
+    def subject(self, config: Config) -> str:
+        """What a run claims that measures a config: by every run that could reuse the trial."""
+        return f"{self._name} {config.key}"
 
     @property
     def _name(self) -> str:

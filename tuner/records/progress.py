@@ -57,6 +57,12 @@ class Progress:
     def finished(self, trial: Trial) -> None:
         """The trial is in the ledger."""
 
+    def shared(self, trial: Trial) -> None:
+        """Another run has measured this meanwhile: the trial is reused."""
+
+    def waiting(self, sentence: str) -> None:
+        """Another run measures what this one needs next."""
+
     def searched(self, ending: Ending) -> None:
         """The search has ended; a race may follow."""
 

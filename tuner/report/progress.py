@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -140,6 +141,18 @@ class ConsoleProgress(Progress):
         if trial.purpose is Purpose.BASELINE:
             self._baseline_is_known(trial)
 
+    def shared(self, trial: Trial) -> None:
+        """Say what another run has measured."""
+        self._trials.append(trial)
+        self._bar.update(self._task, completed=self._done(), best=self._best())
+        self._tell(f"Reused from another run: {self._place(trial)} {trial.config.describe()}.")
+        if trial.config.is_baseline:
+            self._baseline_is_known(trial)
+
+    def waiting(self, sentence: str) -> None:
+        """Say it."""
+        self._tell(sentence)
+
     def searched(self, ending: Ending) -> None:
         """The time limit no longer counts."""
         self._ends_s = None
@@ -231,6 +244,21 @@ class ConsoleProgress(Progress):
         if self._ends_s is not None and not self._stage:
             rest_s = min(rest_s, max(0.0, self._ends_s - time.monotonic()))
         return f"{format_duration(rest_s)} left"
+
+
+@contextmanager
+def watching(progress: bool | Progress) -> Iterator[Progress]:
+    """Whoever watches: the one that is given, a bar on a terminal, or nobody."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress and console.is_terminal:
+        with ConsoleProgress(console) as console_progress:
+            yield console_progress
+    else:
+        yield Progress()
 
 
 PLACES = {Purpose.RACE: "race", Purpose.ABLATION: "minus"}

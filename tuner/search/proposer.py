@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from math import inf
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from search_space.budget import Budget
 from search_space.catalog import check_known
-from search_space.config import BASELINE
+from search_space.config import BASELINE, Config
 from search_space.knob import Tier
 from search_space.proposal import Proposal, Reason
 from search_space.space import Space
@@ -59,8 +59,6 @@ STAND_IN = 0.1
 UNFIT_GAP = 1.0
 """Where nothing fits yet, a config is compared with one e times as slow as the baseline, so that
 what fits and is fast comes first and what fits at all comes before what does not."""
-
-
 FORECAST_FIELDS = tuple(field.name for field in fields(Forecasts))
 
 
@@ -112,12 +110,14 @@ class Proposer:
         )
         self._sample: Rows | None = None
 
-    def next(self, trials: Sequence[Trial], left_s: float = inf) -> Proposal | Ending:
-        """What to try next; an ending where all has been tried or nothing is worth a trial.
+    def next(
+        self, trials: Sequence[Trial], left_s: float = inf, busy: Collection[Config] = ()
+    ) -> Proposal | Ending:
+        """What to try next, or an ending: all has been tried, or nothing is worth a trial.
 
-        What is expected to take longer than ``left_s`` is left alone.
+        What is ``busy`` or expected to take longer than ``left_s`` is left alone.
         """
-        ranking = self.ranking(trials)
+        ranking = self.ranking(trials, busy)
         if ranking is None:
             return Ending.EXHAUSTED
         in_time = ranking.forecasts.cost_s <= left_s
@@ -143,10 +143,10 @@ class Proposer:
         config = self._candidates.config(ranking.rows[chosen])
         return Proposal(config, Reason.PRIOR, ranking.forecasts.expected(chosen))
 
-    def ranking(self, trials: Sequence[Trial]) -> Ranking | None:
+    def ranking(self, trials: Sequence[Trial], busy: Collection[Config] = ()) -> Ranking | None:
         """The untried candidates; None where there are none."""
         model = self._model(trials)
-        tried = self._tried(trials)
+        tried = self._tried(trials, busy)
         target = self._target(trials, model)
         listed = self._candidates.all
         if listed is not None:
@@ -181,9 +181,9 @@ class Proposer:
             self._weights,
         )
 
-    def _tried(self, trials: Sequence[Trial]) -> Rows:
+    def _tried(self, trials: Sequence[Trial], busy: Collection[Config]) -> Rows:
         # The baseline is measured before anything is proposed.
-        configs = {BASELINE, *(trial.config for trial in trials)}
+        configs = {BASELINE, *busy, *(trial.config for trial in trials)}
         held = [config for config in configs if self._space.holds(config)]
         rows = [self._candidates.row(config) for config in held]
         return numpy.array(rows, dtype=int).reshape(len(rows), len(self._candidates.names))

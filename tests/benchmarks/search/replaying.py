@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ class Timed:
         self.proposals = 0
         self._proposer = proposer
 
-    def propose(self, left_s: float) -> Proposal | Ending:
+    def propose(self, left_s: float, busy: Collection[Config] = ()) -> Proposal | Ending:
         self.proposals += 1
         with self._timing():
             proposed = self._proposer.propose()

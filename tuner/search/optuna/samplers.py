@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import combinations, product
 from typing import Any
 
@@ -43,6 +43,13 @@ class Sampler(BaseSampler):
         self.proposal: Proposal | None = None
         self.left_s = math.inf
         """The most seconds that a trial may take."""
+        self.busy: Collection[Config] = ()
+        """What is being tried already, by another run."""
+
+    @property
+    def tried(self) -> set[Config]:
+        """What need not be tried again."""
+        return {*self.busy, *(trial.config for trial in self.trials)}
 
     def infer_relative_search_space(
         self, study: OptunaStudy, trial: FrozenTrial
@@ -86,7 +93,7 @@ class AdditiveSampler(Sampler):
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Proposal:
         """The config of the largest expected improvement for its seconds."""
-        proposal = self._proposer.next(self.trials, self.left_s)
+        proposal = self._proposer.next(self.trials, self.left_s, self.busy)
         if isinstance(proposal, Ending):
             raise NothingLeft(proposal)
         assert self.space.holds(proposal.config), proposal.config
@@ -104,7 +111,7 @@ class ExhaustiveSampler(Sampler):
         self, study: OptunaStudy, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Proposal:
         """The next config that no trial has had."""
-        tried = {trial.config for trial in self.trials}
+        tried = self.tried
         config = next((config for config in self._left if config not in tried), None)
         if config is None:
             raise NothingLeft
@@ -130,7 +137,7 @@ class GuardedSampler(Sampler):
             name: str(proposed.get(name, self._random.choice(values)))
             for name, values in self.space.open.items()
         }
-        tried = {trial.config for trial in self.trials}
+        tried = self.tried
         for candidate in self._outward(start):
             if Config(candidate) not in tried and self.space.holds(candidate):
                 return Proposal(Config(candidate), Reason.SAMPLER)

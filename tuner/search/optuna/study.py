@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import optuna
 from optuna.trial import TrialState, create_trial
@@ -81,13 +81,13 @@ class Study:
         """What is expected before any trial; None where nothing is open, or no sampler of ours."""
         return self._proposer.prediction() if self._proposer else None
 
-    def propose(self, left_s: float = math.inf) -> Proposal | Ending:
-        """The next config to try, or why there is none."""
-        self._sampler.left_s = left_s
+    def propose(self, left_s: float = math.inf, busy: Collection[Config] = ()) -> Proposal | Ending:
+        """The next config to try, none of those that are busy, or why there is none."""
+        self._sampler.left_s, self._sampler.busy = left_s, busy
         if not self._space.open:
             # With nothing to choose Optuna asks no sampler: there is one config or none.
             only = Config(self._space.fix)
-            is_tried = any(trial.config == only for trial in self._trials)
+            is_tried = only in busy or any(trial.config == only for trial in self._trials)
             is_left = not is_tried and self._space.holds(only)
             return Proposal(only, Reason.SAMPLER) if is_left else Ending.EXHAUSTED
         try:
