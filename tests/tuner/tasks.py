@@ -244,6 +244,17 @@ def crash(question: dict[str, str]) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def end_server(question: dict[str, str]) -> None:
+    """The process that has forked this one is killed, once."""
+    seen = Path(question["seen"])
+    if not seen.exists():
+        seen.touch()
+        # Until then the controller has seen who has ended before.
+        time.sleep(3)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+
 WAYS_TO_END = {
     "works": lambda question: None,
     "works-too": lambda question: None,
@@ -254,6 +265,7 @@ WAYS_TO_END = {
     "crashes": crash,
     "crashes-too": crash,
     "hangs": hang,
+    "ends-server": end_server,
 }
 
 

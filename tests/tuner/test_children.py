@@ -94,8 +94,7 @@ def test_the_tree_of_a_child_with_an_environment_is_killed(children, tmp_path):
 def test_a_killed_controller_leaves_nothing_behind(tmp_path, environment):
     code = (
         "from tests.tuner.test_children import *\n"
-        "from tuner.processes.children import task_folder\n"
-        "with Children() as children, task_folder() as folder:\n"
+        "with Children() as children, children.task_folder() as folder:\n"
         "    task = TASKS + 'hangs_with_grandchild'\n"
         f"    children.start(task, folder, {{}}, {environment}).wait(60.0)"
     )

@@ -16,7 +16,7 @@ from search_space.errors import TuneError, UsageError
 from search_space.hardware.detect import KINDS, absent, absent_rocm, detect, unusable_ipex
 from search_space.hardware.machine import Machine
 from tuner.processes.children import Children
-from tuner.processes.task import leave_result, task_folder
+from tuner.processes.task import leave_result
 
 LIMIT_S = 60.0
 """For the probes of one process together, which take seconds. One that hangs costs a command this
@@ -72,17 +72,20 @@ def reasons_of(
     """The reason that the task gives for each name, None for none.
 
     For a name that ends or holds up the process, that is the reason; the names after it are tried
-    in a process of their own.
+    in a process of their own. A name that was lost with the fork server is tried once more.
     """
     reasons: dict[str, str | None] = {}
+    lost: set[str] = set()
     while remaining := [name for name in names if name not in reasons]:
-        with task_folder() as folder:
+        with children.task_folder() as folder:
             child = children.start(task, folder, {**(setting or {}), "names": remaining})
             status = child.wait(limit_s)
-            if status is None:
-                child.kill()
+            child.kill()
             reasons |= _read(folder)
-        if guilty := next((name for name in remaining if name not in reasons), None):
+        guilty = next((name for name in remaining if name not in reasons), None)
+        if guilty and child.loss and guilty not in lost:
+            lost.add(guilty)
+        elif guilty:
             reasons[guilty] = _end(status, limit_s)
     return reasons
 

@@ -35,8 +35,11 @@ _HELD: list[socket.socket] = []
 def possible() -> bool:
     """Whether calls can be interleaved here: trials ask for turns at sockets in folders."""
     with suppress(AttributeError, OSError), TemporaryDirectory(prefix="tune-") as folder:
+        # As deep as the folder of a trial.
+        place = os.path.join(folder, os.path.basename(folder))
+        os.mkdir(place)
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.bind(os.path.join(folder, SOCKET))
+            connection.bind(os.path.join(place, SOCKET))
         return True
     return False
 

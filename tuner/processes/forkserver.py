@@ -5,8 +5,8 @@ over a socket: it is told ``{"preload": [...]}`` or ``{"task": "module:function"
 "before_start": {variable: value}}`` and tells ``{"pid": …}`` and, when the child has ended, with
 it ``"status"``, the exit code or minus the signal. A child that needs variables before it
 starts becomes a new interpreter, and so does every child if an import has touched a GPU all the
-same. When its controller goes, the server kills its
-children with all their descendants and goes too.
+same. When its controller goes, the server kills its children with all their descendants, removes
+the folder of the run and goes too.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ import importlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tuner.processes.folders import remove
 from tuner.processes.gpu_answers import Gpus, answering, driver_started_before_fork, gpus_of_machine
-from tuner.processes.tree import be_first_to_go, die_with_parent, interpreter, kill_tree
+from tuner.processes.tree import (
+    be_first_to_go,
+    die_with_parent,
+    interpreter,
+    kill_orphans,
+    kill_tree,
+)
 
 ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.measuring.worker")
 
@@ -40,7 +46,7 @@ def preload(names: Sequence[str], gpus: Gpus = MappingProxyType({})) -> None:
     with answering(gpus):
         for name in names:
             module, _, attribute = name.partition(":")
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception, SystemExit):
                 getattr(importlib.import_module(module), attribute or "__name__")
 
 
@@ -51,7 +57,7 @@ def serve(control: socket.socket, gpus: Gpus) -> None:
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(wake)
-    children: dict[int, Forked] = {}
+    children: dict[int, str] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
@@ -61,51 +67,48 @@ def serve(control: socket.socket, gpus: Gpus) -> None:
                 os.read(woken, 4096)
                 reap(control, children)
             if control.fileno() in ready:
-                received = control.recv(65536)
+                received = b""
+                # A controller that was killed with answers unread.
+                with contextlib.suppress(ConnectionResetError):
+                    received = control.recv(65536)
                 if not received:
                     break
                 # Several requests may arrive at once, and the last may be cut off.
                 *lines, unread = (unread + received).split(b"\n")
                 for line in lines:
                     answer(control, json.loads(line), children, gpus)
-    for child in children.values():
-        child.abandon()
+    for child, folder in children.items():
+        abandon(child, folder)
 
 
-@dataclass(frozen=True)
-class Forked:
-    """A running child, and the folder that its controller would have removed."""
-
-    pid: int
-    folder: str
-
-    def abandon(self) -> None:
-        """The controller has gone: leave nothing of its trial behind."""
-        kill_tree(self.pid)
-        shutil.rmtree(self.folder, ignore_errors=True)
+def abandon(child: int, folder: str) -> None:
+    """The controller has gone: leave nothing of its trial at work."""
+    kill_tree(child)
+    kill_orphans(folder)
+    os.waitpid(child, 0)
 
 
 def answer(
     control: socket.socket,
     request: dict[str, Any],
-    children: dict[int, Forked],
+    children: dict[int, str],
     gpus: Gpus,
 ) -> None:
-    """Serve one request; a new child is added to ``children``."""
+    """Serve one request; a new child is added to ``children`` with its folder."""
     if "preload" in request:
         preload(request["preload"], gpus)
         return
     child = fork(control, request, gpus)
-    children[child.pid] = child
-    tell(control, {"pid": child.pid})
+    children[child] = request["folder"]
+    tell(control, {"pid": child})
 
 
-def fork(control: socket.socket, request: dict[str, Any], gpus: Gpus) -> Forked:
+def fork(control: socket.socket, request: dict[str, Any], gpus: Gpus) -> int:
     """Fork a child that does the task and exits, as a new interpreter where it needs one."""
     server = os.getpid()
     child = os.fork()
     if child:
-        return Forked(child, request["folder"])
+        return child
     status = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -127,7 +130,9 @@ def run_task(request: dict[str, Any]) -> int:
     folder = Path(request["folder"])
     log_to(folder)
     be_first_to_go()
-    os.environ.update(request.get("environment", {}))
+    os.environ.update(request["environment"])
+    # Some import of the server may have asked for it.
+    tempfile.tempdir = None
     try:
         module, _, function = request["task"].partition(":")
         getattr(importlib.import_module(module), function)(folder)
@@ -149,7 +154,7 @@ def log_to(folder: Path | str) -> None:
     os.dup2(log, 2)
 
 
-def reap(control: socket.socket, children: dict[int, Forked]) -> None:
+def reap(control: socket.socket, children: dict[int, str]) -> None:
     """Tell the controller the exit codes of children that have ended."""
     for child in list(children):
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -171,6 +176,7 @@ def main() -> None:
     gpus = gpus_of_machine()
     preload(ALWAYS, gpus)
     serve(socket.socket(fileno=int(sys.argv[1])), gpus)
+    remove(Path(sys.argv[2]))
     # Without the second that taking down the imported frameworks would need.
     os._exit(0)
 

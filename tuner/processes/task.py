@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,6 @@ def leave_result(folder: Path, result: dict[str, Any]) -> None:
     unfinished = folder / "result.part"
     unfinished.write_text(json.dumps(result), encoding="utf-8")
     os.replace(unfinished, folder / "result.json")
-
-
-@contextlib.contextmanager
-def task_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="tune-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -13,6 +13,11 @@ CONTROLLER = "TUNE_CONTROLLER_PID"
 """The environment variable in which a child finds the process that the whole run hangs from."""
 
 
+TEMPORARY = "TMPDIR"
+"""The environment variable that names where a task's temporary files lie: in its folder, with which
+they go. By it the processes are known that a task has started."""
+
+
 def interpreter(*arguments: str) -> list[str]:
     """The command that starts the fork server, or a single task, in a new interpreter."""
     command = [sys.executable, "-P", "-W", "ignore", precedence.__file__]
@@ -34,6 +39,31 @@ def kill_tree(pid: int) -> None:
             process.kill()
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(pid).kill()
+
+
+def start_of(pid: int) -> float | None:
+    """When a process began, which tells it from a later one of the same number; None without it."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return float(psutil.Process(pid).create_time())
+    return None
+
+
+def kill_remains(pid: int, start: float | None) -> None:
+    """Kill a process that may have gone, and its group, unless its number has become another's."""
+    if start_of(pid) in (start, None):
+        kill_tree(pid)
+
+
+def kill_orphans(folder: str) -> None:
+    """Kill what a task that has ended left at work: whatever has its temporary files there."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(TEMPORARY) == folder:
+                process.kill()
 
 
 def die_with_parent(parent_pid: int) -> None:

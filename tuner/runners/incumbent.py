@@ -19,7 +19,7 @@ from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
 from tuner.runners.gate import Gate
-from tuner.runners.trial_process import TRIAL, running
+from tuner.runners.trial_process import TRIAL, TrialProcess, not_lost, running
 
 SLOWEST = 20.0
 """The incumbent is given up where a call takes this many times what it is known by: it hangs, or
@@ -123,7 +123,20 @@ class Incumbent:
         on_phase: Callable[[str], None],
         task: str = TRIAL,
     ) -> Trial:
-        """The trial of a job that ``stays``, beside the config that it asks for if that lives."""
+        """The trial of a job that ``stays``, beside the config that it asks for if that lives.
+
+        A trial that was lost with the fork server is repeated once, alone: so was the incumbent.
+        """
+        return not_lost(lambda: self._attempt(children, job, deadlines, on_phase, task))
+
+    def _attempt(
+        self,
+        children: Children,
+        job: Job,
+        deadlines: Deadlines,
+        on_phase: Callable[[str], None],
+        task: str,
+    ) -> TrialProcess:
         incumbent = next((living for living in self._living if living.config == job.beside), None)
         limit_s = SLACK_S + SLOWEST * (job.beside_s or 0.0)
         with ExitStack() as stack:
@@ -143,8 +156,10 @@ class Incumbent:
                 trial_process.update()
             if incumbent is not None and beside.incumbent is None:
                 self._living.remove(incumbent)
+            if trial_process.is_lost:
+                self.release()
             while trial_process.stays and not (gate.is_waiting or gate.has_gone):
                 beside.step(trial_process.poll_s)
             if trial_process.stays:
                 self._living.append(Living(job.config, gate, stack.pop_all()))
-            return trial_process.trial
+            return trial_process

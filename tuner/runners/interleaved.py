@@ -21,7 +21,7 @@ from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
 from tuner.runners.gate import Gate
-from tuner.runners.trial_process import TRIAL, running
+from tuner.runners.trial_process import TRIAL, TrialProcess, running
 
 LEAST_TURNS = 3
 """As many as a trial has samples at least: from three calm turns on these alone count."""
@@ -47,6 +47,11 @@ class Turnstile:
         self._calls_began_s: float | None = None
         self._over = False
         self._limit_s = limit_s
+
+    @property
+    def next_turn(self) -> int:
+        """The number of the first turn that has not begun."""
+        return self._first_turn + max(0, self._turns_begun - 1)
 
     def add(self, place: Path) -> None:
         """A trial will ask for its turns at this socket; all are added before the first step."""
@@ -125,20 +130,45 @@ def run_interleaved(
     """Try the configs of all jobs side by side, one computing at a time, call by call.
 
     Yields each trial when it is over. All that they hold must fit the host, and it must be
-    ``possible`` to take turns. For ``limit_s`` and ``first_turn`` see the turnstile.
+    ``possible`` to take turns. For ``limit_s`` and ``first_turn`` see the turnstile. Trials that
+    were lost with the fork server are repeated once, in turns of their own.
     """
-    with Turnstile(limit_s, first_turn) as turnstile, ExitStack() as stack:
-        running_trials = [
-            stack.enter_context(
-                running(children, job, deadlines, partial(on_phase, job), task, turnstile.add)
-            )
-            for job in jobs
-        ]
+    for is_last in (False, True):
+        lost: list[Job] = []
+        with Turnstile(limit_s, first_turn) as turnstile:
+            for trial_process in _interleaved(children, jobs, deadlines, on_phase, task, turnstile):
+                if trial_process.is_lost and not is_last:
+                    lost.append(trial_process.job)
+                else:
+                    assert trial_process.trial is not None
+                    yield trial_process.trial
+            first_turn = turnstile.next_turn
+        if not lost:
+            return
+        jobs = lost
+
+
+def _interleaved(
+    children: Children,
+    jobs: Sequence[Job],
+    deadlines: Deadlines,
+    on_phase: Callable[[Job, str], None],
+    task: str,
+    turnstile: Turnstile,
+) -> Iterator[TrialProcess]:
+    """The trials as they end; the folder of each goes with it."""
+    with ExitStack() as stack:
+        running_trials: dict[TrialProcess, ExitStack] = {}
+        for job in jobs:
+            own = stack.enter_context(ExitStack())
+            told = partial(on_phase, job)
+            started = running(children, job, deadlines, told, task, turnstile.add)
+            running_trials[own.enter_context(started)] = own
         while running_trials:
             turnstile.step(max(trial_process.poll_s for trial_process in running_trials))
             for trial_process in tuple(running_trials):
                 trial_process.update()
                 if trial_process.trial is not None:
                     turnstile.leave(trial_process.folder / SOCKET)
-                    running_trials.remove(trial_process)
-                    yield trial_process.trial
+                    running_trials.pop(trial_process).close()
+                    yield trial_process

@@ -16,8 +16,8 @@ from search_space.trial import Condition, Failure, FailureKind, Measurement, Pea
 from search_space.units import format_duration, format_size
 from tuner.measuring.interleaving import SOCKET, STAYING, WAITING
 from tuner.measuring.memory.limits import stop_bytes
-from tuner.processes.children import Children
-from tuner.processes.task import log_tail, read_result, task_folder
+from tuner.processes.children import LOST, Children
+from tuner.processes.task import log_tail, read_result
 from tuner.processes.tree import out_of_memory_kills
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
@@ -49,8 +49,11 @@ class TrialProcess:
     ) -> None:
         self.trial: Trial | None = None
         self.stays = False
+        self.is_lost = False
+        """Whether it was taken along by the end of the fork server: that says nothing of its
+        config, so it is worth another try."""
         self.folder = folder
-        self._job, self._deadlines = job, deadlines
+        self.job, self._deadlines = job, deadlines
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._began_s = time.monotonic()
         self._kills_before = out_of_memory_kills()
@@ -84,26 +87,25 @@ class TrialProcess:
             self.close()
         outcome = self._outcome(failure)
         # The calls of the incumbent are made for this trial; those of a race's others are not.
-        waited_s = 0.0 if self._job.stays else self._watch.waited_s
+        waited_s = 0.0 if self.job.stays else self._watch.waited_s
         cost_s = time.monotonic() - self._began_s - waited_s
-        self.trial = Trial(self._job.config, outcome, cost_s, self._started_at)
+        self.trial = Trial(self.job.config, outcome, cost_s, self._started_at)
 
     def close(self) -> None:
         """Kill the process tree, if it is still there."""
-        if self._child.status is None:
-            self._child.kill()
+        self._child.kill()
 
     def _reason_to_stop(self) -> Failure | None:
         watch, now_s = self._watch, time.monotonic()
         if self._stop_bytes is not None and watch.held_bytes() > self._stop_bytes:
             return _too_much(watch, self._stop_bytes)
-        phase_s = self._deadlines.phase_s(watch.phase, self._job.config)
+        phase_s = self._deadlines.phase_s(watch.phase, self.job.config)
         trial_s = self._deadlines.trial_s + watch.waited_s
         spent_s = now_s - watch.phase_began_s
         is_late = watch.phase != WAITING and spent_s > phase_s
         if is_late:
             deadlines = self._deadlines.widened(watch.others_cores(), watch.cores)
-            phase_s = deadlines.phase_s(watch.phase, self._job.config)
+            phase_s = deadlines.phase_s(watch.phase, self.job.config)
             is_late = spent_s > phase_s
         if not is_late and now_s - self._child_began_s <= trial_s:
             return None
@@ -119,16 +121,20 @@ class TrialProcess:
         result = read_result(self.folder)
         if result is None:
             status = self._child.status or 0
+            self.is_lost = self._child.loss is not None
             # In this order: Windows has no SIGKILL, and no such kills.
             killed = out_of_memory_kills() > self._kills_before and status == -signal.SIGKILL
             gave_up = status == -signal.SIGABRT and BAD_ALLOCATION in log
-            return replace(_death(status, self._watch, killed or gave_up), log=log)
+            failure = _death(status, self._watch, killed or gave_up)
+            if self.is_lost and failure.kind is FailureKind.CRASH:
+                failure = replace(failure, message=f"{LOST} twice: {self._child.loss}")
+            return replace(failure, log=log)
         if "failure" in result:
             facts = result["failure"]
             typed = {"kind": FailureKind(facts["kind"]), "log": log, "conditions": ()}
             return Failure(**{**facts, **typed})
         measurement = _measurement(result["measurement"], self._watch.tree_bytes)
-        return replace(measurement, counted=self._job.workload.counted(measurement.images))
+        return replace(measurement, counted=self.job.workload.counted(measurement.images))
 
 
 @contextmanager
@@ -144,7 +150,7 @@ def running(
 
     ``join`` is given the socket at which the trial will ask for its turns.
     """
-    with task_folder() as folder:
+    with children.task_folder() as folder:
         if join is not None:
             join(folder / SOCKET)
             job = replace(job, turns=str(folder / SOCKET))
@@ -164,13 +170,27 @@ def run_trial(
 ) -> Trial:
     """Try the config of the job; an interrupt kills the trial's process tree and goes on upward.
 
-    ``task`` is the function that the child calls, as ``module:function``.
+    ``task`` is the function that the child calls, as ``module:function``. A trial that was lost
+    with the fork server is repeated once.
     """
-    with running(children, job, deadlines, on_phase, task) as trial:
-        while trial.trial is None:
-            trial.wait()
-            trial.update()
-        return trial.trial
+
+    def attempt() -> TrialProcess:
+        with running(children, job, deadlines, on_phase, task) as trial_process:
+            while trial_process.trial is None:
+                trial_process.wait()
+                trial_process.update()
+            return trial_process
+
+    return not_lost(attempt)
+
+
+def not_lost(attempt: Callable[[], TrialProcess]) -> Trial:
+    """The trial of an attempt, or of a second one where the first was lost."""
+    ended = attempt()
+    if ended.is_lost:
+        ended = attempt()
+    assert ended.trial is not None
+    return ended.trial
 
 
 def _too_much(watch: Watch, stop: int) -> Failure:
