@@ -46,3 +46,25 @@ def leaves_processes(folder: Path) -> None:
     seen = " ".join(str(pid) for pid in (os.getpid(), *(each.pid for each in grandchildren)))
     Path(json.loads((folder / "request.json").read_text())["seen"]).write_text(seen + "\n")
     time.sleep(60)
+
+
+def uses_runtimes(folder: Path) -> None:
+    """What engines do first: OpenVINO converts a model, and ONNX Runtime loads one."""
+    import nncf
+    import onnx
+    import onnxruntime
+    import openvino
+    import torch
+
+    openvino.convert_model(torch.nn.Linear(2, 2), example_input=torch.ones(1, 2))
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([node], "small", [value], [result])
+    model = onnx.helper.make_model(
+        graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 17)]
+    )
+    onnxruntime.InferenceSession(model.SerializeToString())
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        seen = {"tells": type(nncf.telemetry.telemetry).__name__, "temporary": file.name}
+    leave_result(folder, seen)

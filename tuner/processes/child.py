@@ -15,7 +15,11 @@ from tuner.processes.tree import interpreter, kill_orphans, kill_tree
 QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
 }
+"""Keeps libraries quiet from their first import on, towards the user and towards their makers."""
 
 
 class Source(Protocol):

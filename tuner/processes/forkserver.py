@@ -35,6 +35,10 @@ from tuner.processes.tree import (
     kill_tree,
 )
 
+TELLING = ("openvino_telemetry",)
+"""What OpenVINO and NNCF tell their makers with, unless asked by a file in the user's home not to.
+Where it cannot be imported they go without."""
+
 ALWAYS = ("torch", "diffusers", "diffusers:DiffusionPipeline", "tuner.measuring.worker")
 
 
@@ -171,6 +175,7 @@ def tell(control: socket.socket, message: dict[str, Any]) -> None:
 
 def main() -> None:
     """Serve on the socket that was inherited, or do a single task where forking is not safe."""
+    sys.modules.update(dict.fromkeys(TELLING))  # type: ignore[arg-type]
     if sys.argv[1] == "once":
         sys.exit(run_task(json.loads(sys.argv[2])))
     gpus = gpus_of_machine()
