@@ -14,6 +14,7 @@ from typing import Any
 from search_space.errors import ModelError
 from search_space.identity import fingerprint
 from search_space.pipeline import attention_layers, sizes, step_caches
+from search_space.pipeline.libraries import check_libraries, class_names
 
 WEIGHTS = (".safetensors", ".bin", ".msgpack", ".gguf")
 """How files of weights end: too large to be read whole for a fingerprint."""
@@ -141,6 +142,7 @@ def _sketch(path: Path, end_bytes: int = 2**16) -> list[object]:
 def read_spec(folder: Path) -> PipelineSpec:
     """Read the spec of a diffusers folder; raises ModelError. Models are made without weights."""
     index = read_index(folder)
+    check_libraries(folder, index)
     _check_weights(folder)
     pipeline_class = _diffusers_class(folder, index.get("_class_name"))
     models = dict(_models(folder, index))
@@ -165,7 +167,7 @@ def read_spec(folder: Path) -> PipelineSpec:
         sets_cache_context="cache_context" in source,
         guides_apart=step_caches.guides_apart(source, call),
         upcasts_vae="force_upcast" in source and bool(vae and vae.config.get("force_upcast")),
-        classes=tuple(sorted(_class_names(index))),
+        classes=tuple(sorted(class_names(index))),
         call_parameters=tuple(call),
         size_multiple_px=sizes.spatial_factor(vae) * sizes.token_side(first, vae),
         frame_multiple=sizes.temporal_factor(vae) if "num_frames" in call else 1,
@@ -185,17 +187,11 @@ def _check_weights(folder: Path) -> None:
             raise ModelError(f"{path} is corrupt ({error}): fetch the model again") from error
 
 
-def _class_names(index: Mapping[str, Any]) -> set[str]:
-    parts = (value for value in index.values() if isinstance(value, list) and len(value) == 2)
-    named = {f"{library}:{name}" for library, name in parts if library and name}
-    return named | {f"diffusers:{index['_class_name']}"}
-
-
 def _diffusers_class(folder: Path, name: object) -> Any:
     import diffusers
 
     kind = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if not isinstance(kind, type):
+    if not isinstance(kind, type) or not kind.__module__.startswith("diffusers."):
         raise ModelError(
             f"{folder} asks for the class {name!r}, which diffusers {diffusers.__version__} "
             "does not have: pip install --upgrade diffusers"

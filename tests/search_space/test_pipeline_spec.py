@@ -268,3 +268,36 @@ def test_a_pipeline_without_denoiser_cannot_be_tuned(sd15, part):
 
 def test_the_index_is_read_as_it_stands(sd15):
     assert read_index(sd15)["unet"] == ["diffusers", "UNet2DConditionModel"]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("feature_extractor", ["venv.__main__", "x"]),
+        ("scheduler", ["onnxruntime.training", "ORTModule"]),
+        ("text_encoder", ["transformers.models.clip", "CLIPTextModel"]),
+        ("unet", ["__loader__", "x"]),
+        ("vae", ["os", "system"]),
+        ("vae", [["diffusers"], "AutoencoderKL"]),
+        ("_class_name", ["pipeline", "Pipeline"]),
+    ],
+)
+def test_a_part_of_another_library_is_refused(sd15, name, part):
+    change(sd15 / "model_index.json", **{name: part})
+    said = complaint(sd15)
+    assert f"takes its {name} from {part[0]!r}, whose code would be run" in said
+
+
+def test_parts_of_diffusers_own_pipelines_and_absent_ones_are_not_refused(sd15):
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index = {"safety_checker": checker, "image_encoder": [None, None], "_ignore_files": ["a", "b"]}
+    change(sd15 / "model_index.json", **index)
+    classes = read_spec(sd15).classes
+    assert "transformers:CLIPTextModel" in classes
+    assert all(name.startswith(("diffusers:", "transformers:")) for name in classes)
+
+
+@pytest.mark.parametrize("name", ["utils", "OptionalDependencyNotAvailable.x", "TYPE_CHECKING", 7])
+def test_a_pipeline_that_is_no_class_of_diffusers_is_refused(sd15, name):
+    change(sd15 / "model_index.json", _class_name=name)
+    assert f"asks for the class {name!r}" in complaint(sd15)
