@@ -14,10 +14,10 @@ from search_space.catalog import all_knobs, check_known
 from search_space.config import Config
 from search_space.errors import UsageError
 from search_space.knob import Stage
-from search_space.workload import PROMPT
+from search_space.workload import PROMPT, Workload
 from tests.tuner.simulation import context
 from tuner.deploy import sources
-from tuner.deploy.emit import emit, load_script
+from tuner.deploy.emit import default_output, emit, load_script
 from tuner.loader import load
 from tuner.records.tuned import TunedConfig
 
@@ -215,3 +215,12 @@ def test_importing_the_loader_needs_neither_store_nor_search():
         cwd=Path(__file__).parents[2],
     )
     assert printed.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("model", ["..", ".", "./", "../..", "~", "/"])
+def test_a_folder_that_is_named_by_its_place_alone_goes_by_its_own_name(model):
+    asked = context()
+    spec = replace(asked.spec, folder="/models/My_SDXL")
+    output = default_output(replace(asked, spec=spec, workload=Workload(model)))
+    assert output.parts[:2] == ("tuned", "my_sdxl")
+    assert ".." not in output.parts

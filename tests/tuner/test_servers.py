@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
+from threading import Timer
 
 import psutil
 import pytest
@@ -15,6 +17,7 @@ from search_space.trial import FailureKind
 from search_space.workload import Workload
 from tests.tuner.trials import assert_gone, job, wait_until
 from tuner.processes.children import FORKS, Children
+from tuner.processes.server import POLL_S
 from tuner.runners.base import Deadlines
 from tuner.runners.incumbent import Incumbent
 from tuner.runners.interleaved import run_interleaved
@@ -70,6 +73,17 @@ def test_killed_while_it_imports_it_is_started_anew():
         server.kill()
         answer = fresh.call("tests.tuner.tasks:started", {}, timeout_s=120.0)
     assert answer["torch"]
+
+
+def test_while_it_lives_it_is_waited_for(children, ask, tmp_path):
+    ask(0)
+    server = psutil.Process(int((tmp_path / "tries").read_text().split()[1]))
+    server.suspend()
+    Timer(4 * POLL_S, server.resume).start()
+    began_s = time.monotonic()
+    assert ask(0)["torch"]
+    assert time.monotonic() - began_s > 3 * POLL_S
+    assert server.is_running()
 
 
 def test_a_task_that_it_took_along_is_done_once_more(ask, tmp_path):

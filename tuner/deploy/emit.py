@@ -80,6 +80,8 @@ def default_output(context: Context) -> Path:
     workload, machine = context.workload, context.machine
     defaults = context.spec.defaults
     model = re.split(r"[/:\\]", workload.model.rstrip("/\\"))[-1]
+    if set(model) <= set(".~"):
+        model = Path(context.spec.folder).name
     sides = (
         workload.width_px or defaults.get("width_px"),
         workload.height_px or defaults.get("height_px"),
