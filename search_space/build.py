@@ -82,12 +82,13 @@ class Build:
         """Load the pipeline with the arguments that the knobs gathered.
 
         The dtype is named where no knob does: weights that were saved in fp16 would otherwise be
-        widened by diffusers and left as they are by transformers, and do not multiply.
+        widened by diffusers and left as they are by transformers, and do not multiply. Weights
+        are data: a pickle, which can hold code, is refused.
         """
         import torch
         from diffusers import DiffusionPipeline
 
-        options = {"dtype": torch.float32, **self.load}
+        options = {"dtype": torch.float32, "use_safetensors": True, **self.load}
         self.pipe = DiffusionPipeline.from_pretrained(self.model, **options)
 
     def place(self) -> None:

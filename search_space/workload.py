@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from search_space.errors import ModelError, UsageError
+from search_space.foreign import Count
 from search_space.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -14,9 +15,16 @@ if TYPE_CHECKING:
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
-SEEDS = range(2**63 - 2**16)
+MOST_IMAGES = 2**16
+"""Of one call: more than any device holds, and few enough to write down the prompt of each."""
+
+SEEDS = range(2**63 - MOST_IMAGES)
 """What torch takes as a seed in every call; each image of a batch has the seed after the one
 before, so room is left for these."""
+
+Images = Annotated[int, range(1, MOST_IMAGES + 1)]
+Prompts = Annotated[tuple[str, ...], range(1, MOST_IMAGES + 1)]
+Seed = Annotated[int, SEEDS]
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,14 @@ class Workload:
 
     model: str
     model_fingerprint: str = ""
-    height_px: int | None = None
-    width_px: int | None = None
-    num_frames: int | None = None
-    steps: int | None = None
-    batch_size: int = 1
+    height_px: Count | None = None
+    width_px: Count | None = None
+    num_frames: Count | None = None
+    steps: Count | None = None
+    batch_size: Images = 1
     guidance_scale: float | None = None
-    prompts: tuple[str, ...] = (PROMPT,)
-    seed: int = 0
+    prompts: Prompts = (PROMPT,)
+    seed: Seed = 0
     throughput: bool = False
 
     def counted(self, images: int) -> int:

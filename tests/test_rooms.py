@@ -51,13 +51,14 @@ needs         knob
 budget        knob
 fidelity      knob
 knob          build hardware pipeline verified workload
-workload      errors identity pipeline
+workload      errors foreign identity pipeline
 runtimes      build hardware
-pipeline      build errors identity
+pipeline      build errors foreign identity
 hardware      errors identity
 units         errors
 conditions
 build
+foreign
 identity
 verified
 errors

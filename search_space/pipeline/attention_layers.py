@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from functools import cache
 from typing import Any
 
 DENOISER_WORDS = {"timestep", "encoder_hidden_states"}
@@ -12,6 +13,15 @@ DENOISER_WORDS = {"timestep", "encoder_hidden_states"}
 
 MASK_WORDS = ("attention", "encoder", "embedding")
 """Words in the names of attention masks; a pipeline has masks of other kinds too."""
+
+
+@cache
+def source_of(code: Any) -> str:
+    """The source of a class, a function or a module.
+
+    Python reads and parses a whole file for each class that it is asked for.
+    """
+    return inspect.getsource(code)
 
 
 def attention_layers(model: Any) -> list[Any]:
@@ -34,18 +44,19 @@ def dispatches(layer: Any) -> bool:
 
 def calls_sdpa(layer: Any) -> bool:
     """Whether the layer calls ``scaled_dot_product_attention`` itself."""
-    text = inspect.getsource(type(layer.processor))
+    kind: Any = type(layer.processor)
+    text = source_of(kind)
     return not dispatches(layer) and "scaled_dot_product_attention(" in text
 
 
 def uses_fused_weights(layer: Any) -> bool:
     """Whether the layer's processor, or a function beside it that it calls, reads fused weights."""
-    kind = type(layer.processor)
-    text = inspect.getsource(kind)
+    kind: Any = type(layer.processor)
+    text = source_of(kind)
     module = vars(sys.modules[kind.__module__])
     functions = {name: value for name, value in module.items() if inspect.isfunction(value)}
     callees = [function for name, function in functions.items() if f"{name}(" in text]
-    return "to_qkv" in text or any("fused" in inspect.getsource(callee) for callee in callees)
+    return "to_qkv" in text or any("fused" in source_of(callee) for callee in callees)
 
 
 def fuses_projections(model: Any) -> bool:
@@ -73,7 +84,7 @@ def _has_fused_equal(layer: Any) -> bool:
     fused = getattr(attention_processor, f"Fused{type(layer.processor).__name__}", None)
     if fused is None:
         return False
-    return getattr(layer, "norm_q", None) is None or "norm_q" in inspect.getsource(fused)
+    return getattr(layer, "norm_q", None) is None or "norm_q" in source_of(fused)
 
 
 def passes_masks(pipeline_source: str) -> bool:

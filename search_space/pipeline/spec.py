@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
+import itertools
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from search_space.errors import ModelError
-from search_space.identity import fingerprint
 from search_space.pipeline import attention_layers, sizes, step_caches
+from search_space.pipeline.folder import (
+    check_weights,
+    files_fingerprint,
+    json_object,
+    named,
+    read_index,
+)
 from search_space.pipeline.libraries import check_libraries, class_names
 
-WEIGHTS = (".safetensors", ".bin", ".msgpack", ".gguf")
-"""How files of weights end: too large to be read whole for a fingerprint."""
+MOST_PARTS = 200_000
+"""Modules and parameters of one model: those of thousands of published models come to some
+thousands. A config that asks for a billion layers would be built for ever."""
 
 
 @dataclass(frozen=True)
@@ -97,53 +104,24 @@ def _component(facts: Mapping[str, Any]) -> Component:
     return Component(**{**facts, **{name: tuple(facts[name]) for name in names}})
 
 
-def read_index(folder: Path) -> dict[str, Any]:
-    """The parsed ``model_index.json`` of a diffusers folder; raises ModelError."""
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise ModelError(
-            f"{folder} is not a diffusers folder: it has no model_index.json; "
-            "give a folder written by save_pretrained, a Hub id or reference:NAME"
-        )
-    return _json_object(index)
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): fetch the model again") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} does not hold a JSON object: fetch the model again")
-    return content
-
-
-def files_fingerprint(folder: Path) -> str:
-    """The identity of a model's files: JSON whole, weights by size and by their two ends."""
-    facts = {
-        path.relative_to(folder).as_posix(): _sketch(path)
-        for path in sorted(folder.rglob("*"))
-        if path.suffix == ".json" or path.suffix in WEIGHTS
-    }
-    return fingerprint(facts)
-
-
-def _sketch(path: Path, end_bytes: int = 2**16) -> list[object]:
-    # A safetensors file has its header at its start; what was trained further differs at its end.
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        digest = hashlib.blake2b(file.read(end_bytes), digest_size=16)
-        if size_bytes > end_bytes:
-            file.seek(-end_bytes, 2)
-            digest.update(file.read())
-    return [size_bytes, digest.hexdigest()]
-
-
 def read_spec(folder: Path) -> PipelineSpec:
     """Read the spec of a diffusers folder; raises ModelError. Models are made without weights."""
     index = read_index(folder)
     check_libraries(folder, index)
-    _check_weights(folder)
+    check_weights(folder, index)
+    try:
+        return _spec(folder, index)
+    except ModelError:
+        raise
+    except Exception as error:
+        # What a config makes of the code of diffusers, and of ours that looks at it, has no end.
+        raise ModelError(
+            f"{folder} cannot be read as a pipeline ({_reason(error)}): "
+            "fetch the model again or pip install --upgrade diffusers"
+        ) from error
+
+
+def _spec(folder: Path, index: Mapping[str, Any]) -> PipelineSpec:
     pipeline_class = _diffusers_class(folder, index.get("_class_name"))
     models = dict(_models(folder, index))
     denoisers = {name: model for name, model in models.items() if _is_denoiser(model)}
@@ -152,7 +130,7 @@ def read_spec(folder: Path) -> PipelineSpec:
         raise ModelError(f"{folder} has no denoiser (a UNet or a transformer): it cannot be tuned")
     call = inspect.signature(pipeline_class.__call__).parameters
     first = next(iter(denoisers.values()))
-    source = inspect.getsource(sys.modules[pipeline_class.__module__])
+    source = attention_layers.source_of(sys.modules[pipeline_class.__module__])
     masks = attention_layers.passes_masks(source)
     return PipelineSpec(
         folder=str(folder),
@@ -173,18 +151,6 @@ def read_spec(folder: Path) -> PipelineSpec:
         frame_multiple=sizes.temporal_factor(vae) if "num_frames" in call else 1,
         defaults=sizes.defaults(call, first, vae),
     )
-
-
-def _check_weights(folder: Path) -> None:
-    """Open every safetensors file, which checks its header against its size."""
-    from safetensors import safe_open
-
-    for path in sorted(folder.rglob("*.safetensors")):
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except Exception as error:
-            raise ModelError(f"{path} is corrupt ({error}): fetch the model again") from error
 
 
 def _diffusers_class(folder: Path, name: object) -> Any:
@@ -215,15 +181,41 @@ def _models(folder: Path, index: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _weightless(model_class: Any, path: Path) -> Any:
-    config = _json_object(path)
+    config = json_object(path)
     try:
-        return model_class.from_config(config)
+        with _few_parts():
+            return model_class.from_config(config)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise ModelError(
-            f"{path} does not suit {model_class.__name__} ({reason}): "
+            f"{path} does not suit {model_class.__name__} ({_reason(error)}): "
             "fetch the model again or pip install --upgrade diffusers"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
+
+
+@contextmanager
+def _few_parts() -> Iterator[None]:
+    """End the making of a model that has no end."""
+    from torch.nn.modules import module
+
+    counts = itertools.count(1)
+
+    def count(*registered: object) -> None:
+        if next(counts) > MOST_PARTS:
+            raise ValueError(f"it has more than {MOST_PARTS} layers and weights")
+
+    handles = (
+        module.register_module_module_registration_hook(count),
+        module.register_module_parameter_registration_hook(count),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _is_denoiser(model: Any) -> bool:
@@ -233,12 +225,12 @@ def _is_denoiser(model: Any) -> bool:
 
 
 def _is_text_encoder(name: str, part: object) -> bool:
-    return name.startswith("text_encoder") and isinstance(part, list) and part[1] is not None
+    return name.startswith("text_encoder") and named(part) is not None
 
 
 def _schedulers(folder: Path, index: Mapping[str, Any]) -> tuple[str, ...]:
-    part = index.get("scheduler")
-    if not isinstance(part, list) or part[1] is None:
+    part = named(index.get("scheduler"))
+    if part is None:
         return ()
     own = _diffusers_class(folder, part[1])
     names = getattr(own, "_compatibles", ())
@@ -249,7 +241,7 @@ def _schedulers(folder: Path, index: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _predicts_flow(folder: Path) -> bool:
     path = folder / "scheduler" / "scheduler_config.json"
-    return path.is_file() and _json_object(path).get("prediction_type") == "flow_prediction"
+    return path.is_file() and json_object(path).get("prediction_type") == "flow_prediction"
 
 
 def _describe(name: str, model: Any, masks_attention: bool = False) -> Component:

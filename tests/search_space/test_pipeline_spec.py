@@ -17,7 +17,8 @@ from search_space.pipeline.attention_layers import (
     head_size,
     passes_masks,
 )
-from search_space.pipeline.spec import PipelineSpec, files_fingerprint, read_index, read_spec
+from search_space.pipeline.folder import files_fingerprint, read_index
+from search_space.pipeline.spec import PipelineSpec, read_spec
 from tuner import reference
 
 TINY = [name for name in reference.NAMES if name.endswith("-tiny")]
@@ -223,8 +224,8 @@ def test_a_folder_without_index_is_no_pipeline(tmp_path):
         (b'{"_class_name": "Stable', "cannot be read (Unterminated string"),
         (b"", "cannot be read (Expecting value"),
         (b"\xff\xfe", "cannot be read ('utf-8' codec"),
-        (b"[]", "does not hold a JSON object"),
-        (b"null", "does not hold a JSON object"),
+        (b"[]", "cannot be read (it holds no JSON object)"),
+        (b"null", "cannot be read (it holds no JSON object)"),
     ],
 )
 @pytest.mark.parametrize("name", ["model_index.json", "unet/config.json"])

@@ -176,7 +176,8 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
     [
         (None, "cannot be read"),
         ("{", "cannot be read"),
-        ("[]", "not written by 'tune run'"),
+        ("[]", "holds no JSON object"),
+        ("{}", "not written by 'tune run'"),
         ('{"schema_version": 99}', "another schema version"),
     ],
 )

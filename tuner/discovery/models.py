@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 from search_space.errors import ModelError
-from search_space.pipeline.spec import read_index
+from search_space.pipeline.folder import read_index
 
 REFERENCE = "reference:"
 

@@ -11,9 +11,10 @@ from typing import TypedDict, Unpack
 from search_space.budget import UNLIMITED, Budget
 from search_space.catalog import check_agreement
 from search_space.errors import UsageError
+from search_space.foreign import MOST
 from search_space.knob import Tier
 from search_space.units import parse_duration, parse_size
-from search_space.workload import PROMPT, SEEDS, Workload
+from search_space.workload import MOST_IMAGES, PROMPT, SEEDS, Workload
 from tuner.records.objective import LATENCY, OBJECTIVES, Objective
 
 MINIMUM_ROUNDS = 2
@@ -159,6 +160,9 @@ COUNTS = frozenset({"height", "width", "num_frames", "steps", "batch_size", "ima
 def _check_count(name: str, value: object) -> None:
     if value is not None and (not isinstance(value, int) or value < 1):
         raise UsageError(f"{_option(name)} {value} is no count: give 1 or more")
+    most = MOST_IMAGES if name == "batch_size" else MOST
+    if isinstance(value, int) and value > most:
+        raise UsageError(f"{_option(name)} {value} is too large: give {most} at most")
 
 
 def _objective(name: str, images: int | None, batch_size: int) -> Objective:

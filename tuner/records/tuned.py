@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from search_space.config import Config
 from search_space.errors import UsageError
+from search_space.foreign import Plain, read_object, typed
+from search_space.hardware.detect import KINDS
 from search_space.hardware.machine import Machine
 from search_space.workload import Workload
 
@@ -38,8 +39,8 @@ class TunedConfig:
     folder: str
     workload: Workload
     machine: Machine
-    tuned: Mapping[str, Any]
-    baseline: Mapping[str, Any] | None
+    tuned: Mapping[str, Plain]
+    baseline: Mapping[str, Plain] | None
     memory_bytes: int | None
     cache_dir: str
     created_at: str
@@ -51,7 +52,7 @@ class TunedConfig:
     objective: str = "latency"
     break_even_images: int | None = None
     drift: float = 0.0
-    changes: Sequence[Mapping[str, Any]] = ()
+    changes: Sequence[Mapping[str, Plain]] = ()
     tuning_s: Mapping[str, float] = field(default_factory=dict)
     paid_back_images: int | None = None
     spoiled: str | None = None
@@ -68,20 +69,21 @@ class TunedConfig:
         """Read an emitted folder; raises UsageError where it is not one of ours."""
         path = folder / CONFIG
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
+            facts = read_object(path)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{path} cannot be read ({error}): give the folder of a run"
             ) from error
-        if not isinstance(facts, dict) or "schema_version" not in facts:
+        if "schema_version" not in facts:
             raise UsageError(f"{path} was not written by 'tune run': give the folder of a run")
-        if facts.pop("schema_version") != SCHEMA_VERSION:
+        if facts["schema_version"] != SCHEMA_VERSION:
             raise UsageError(f"{path} has another schema version: upgrade diffusers-autotune")
-        facts["machine"]["packages"] = facts.pop("software")
-        facts["machine"] = Machine.from_json(facts["machine"])
-        facts["workload"] = Workload.from_json(facts["workload"])
-        facts["config"] = Config(facts["config"])
-        facts["changes"] = tuple(facts.get("changes", ()))
-        return cls(
-            **{field.name: facts[field.name] for field in fields(cls) if field.name in facts}
-        )
+        if isinstance(facts.get("machine"), dict) and "software" in facts:
+            facts["machine"]["packages"] = facts["software"]
+        try:
+            tuned: TunedConfig = typed(cls, facts)
+            if tuned.machine.device not in KINDS:
+                raise ValueError(f"machine.device is {tuned.machine.device!r}")
+        except ValueError as error:
+            raise UsageError(f"{path} is damaged ({error}): run 'tune run' again") from error
+        return tuned

@@ -1,0 +1,93 @@
+"""The folder of a model: its JSON, its files of weights and its identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search_space.errors import ModelError
+from search_space.foreign import read_object
+from search_space.identity import fingerprint
+
+WEIGHTS = (".safetensors", ".bin", ".msgpack", ".gguf")
+"""How files of weights end: too large to be read whole for a fingerprint."""
+
+PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
+"""How files of weights end that may hold code."""
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The parsed ``model_index.json`` of a diffusers folder; raises ModelError."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ModelError(
+            f"{folder} is not a diffusers folder: it has no model_index.json; "
+            "give a folder written by save_pretrained, a Hub id or reference:NAME"
+        )
+    return json_object(index)
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    try:
+        return read_object(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): fetch the model again") from error
+
+
+def files_fingerprint(folder: Path) -> str:
+    """The identity of a model's files: JSON whole, weights by size and by their two ends."""
+    facts = {
+        path.relative_to(folder).as_posix(): _sketch(path)
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".json", *WEIGHTS) and path.is_file()
+    }
+    return fingerprint(facts)
+
+
+def _sketch(path: Path, end_bytes: int = 2**16) -> list[object]:
+    # A safetensors file has its header at its start; what was trained further differs at its end.
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        digest = hashlib.blake2b(file.read(end_bytes), digest_size=16)
+        if size_bytes > end_bytes:
+            file.seek(-end_bytes, 2)
+            digest.update(file.read())
+    return [size_bytes, digest.hexdigest()]
+
+
+def check_weights(folder: Path, index: Mapping[str, Any]) -> None:
+    """Open every safetensors file, which checks its header against its size; refuse pickles."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.rglob("*.safetensors")):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except Exception as error:
+            raise ModelError(f"{path} is corrupt ({error}): fetch the model again") from error
+    for name, part in index.items():
+        if named(part):
+            _check_part(folder, name)
+
+
+def _check_part(folder: Path, name: str) -> None:
+    # It is an argument of the pipeline, and the folder of the part's files: none beside this one.
+    if not name.isidentifier():
+        raise ModelError(f"{folder} has a part {name!r}, which is no name: fetch the model again")
+    files = sorted((folder / name).glob("*"))
+    pickles = [path for path in files if path.suffix in PICKLES]
+    if pickles and not any(path.suffix == ".safetensors" for path in files):
+        raise ModelError(
+            f"{pickles[0]} is a pickle, which can run code when it is loaded: take the model's "
+            "safetensors, or convert it where you trust it, as docs/security.md says"
+        )
+
+
+def named(part: object) -> tuple[str, str] | None:
+    """The library and the class that a part of the index names, if it does."""
+    match part:
+        case [str(library), str(kind)]:
+            return library, kind
+    return None
