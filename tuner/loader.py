@@ -10,7 +10,7 @@ from typing import Any
 from search_space.build import Build
 from search_space.construct import construct
 from search_space.errors import UsageError
-from tuner.records.tuned import CONFIG, TunedConfig
+from tuner.records.tuned import CONFIG, UNFINISHED, TunedConfig, config_in
 
 EVIDENT = ("torch", "diffusers", "transformers", "onnxruntime")
 
@@ -45,9 +45,10 @@ def load(
 
 def tuned_folder(root: Path) -> Path:
     """The folder itself or the only one below it that a run has written; raises UsageError."""
-    if (root / CONFIG).exists() or not root.is_dir():
+    if config_in(root).exists() or not root.is_dir():
         return root
-    below = sorted(path.parent for path in root.rglob(CONFIG))
+    paths = (path.parent for path in root.rglob(CONFIG))
+    below = sorted(path for path in paths if not path.name.startswith(UNFINISHED))
     if len(below) > 1:
         names = ", ".join(str(path.relative_to(root)) for path in below)
         raise UsageError(f"{root} holds {len(below)} tuned configs: give one of {names}")

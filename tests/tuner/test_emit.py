@@ -5,7 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,66 @@ def test_a_model_of_any_name_makes_a_script_that_is_python(name):
     winner = tuned({})
     script = load_script(replace(winner, workload=replace(winner.workload, model=name)))
     assert f"The tuned pipeline of {name}, written" in ast.get_docstring(ast.parse(script))
+
+
+HOSTILE = (
+    '"""\nimport os\nos.system("true")\n"""',
+    "'''\nimport os\n'''",
+    "ends in a backslash \\",
+    "\\",
+    '\\"""',
+    '"',
+    "a line\nimport os",
+    "a line\r\nimport os\x0cimport os\x1cimport os\u2028import os",
+    "{folder!r} {{}} %s",
+    "\\N{SPACE} \\x41 \\u0041",
+    "\x00",
+    "\u202e\ud800",
+)
+
+
+def text_replaced(value, text):
+    """A value of JSON with every text in it replaced."""
+    if isinstance(value, dict):
+        return {name: text_replaced(each, text) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [text_replaced(each, text) for each in value]
+    return text if isinstance(value, str) else value
+
+
+def statements(script):
+    """The script without what its texts say, and its docstring by itself."""
+    tree = ast.parse(script)
+    docstring = ast.get_docstring(tree, clean=False)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree), docstring
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("config", [{}, {"precision": "bf16", "batch": "times-2"}])
+def test_no_fact_becomes_a_statement(text, config):
+    winner = tuned(config)
+    facts = text_replaced(winner.to_json(), text)
+    kept = ("config", "machine", "workload")
+    names = [field.name for field in fields(winner) if field.name not in kept]
+    hostile = replace(
+        winner,
+        **{name: facts[name] for name in names},
+        machine=replace(
+            winner.machine,
+            device=text,
+            device_name=text,
+            system=text,
+            packages={text: text},
+        ),
+        workload=replace(winner.workload, model=text, model_fingerprint=text, prompts=(text,)),
+    )
+    expected, _ = statements(load_script(winner))
+    found, docstring = statements(load_script(hostile).encode().decode())
+    assert found == expected
+    assert f"The tuned pipeline of {text}, written" in docstring
 
 
 def test_what_was_not_raced_says_so(tmp_path):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import pprint
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
 from search_space.config import Step, final_call, steps
 from search_space.errors import UsageError
 from search_space.knob import Context, Stage
 from search_space.units import format_size
+from tuner.deploy.replacing import replace_files, sweep, unfinished
 from tuner.deploy.sources import cut
-from tuner.records.tuned import CONTACT_SHEET, TunedConfig
+from tuner.records.tuned import TunedConfig
 from tuner.report.format import latency
 
-SCRIPT = '''\
-"""The tuned pipeline of {model}, written by diffusers-autotune {version}.
+DOCSTRING = """\
+The tuned pipeline of {model}, written by diffusers-autotune {version}.
 
     from load import load
     pipe = load()
@@ -29,6 +27,9 @@ or, to see an image: python load.py image.png
 {evidence}
 The functions below are those that the measured trial ran, cut to what this config uses.
 """
+
+SCRIPT = '''\
+"""{docstring}"""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def main() -> None:
     if path and not (path.parent.is_dir() and path.suffix.lower() in Image.registered_extensions()):
         sys.exit(f"cannot save to {{path}}; usage: python load.py image.png")
     prompts = CALL["prompt"] if isinstance(CALL["prompt"], list) else [CALL["prompt"]]
-    generator = [torch.Generator("cpu").manual_seed({seed} + i) for i in range(len(prompts))]
+    generator = [torch.Generator("cpu").manual_seed({seed!r} + i) for i in range(len(prompts))]
     made = load()(**CALL, generator=generator, output_type="pil")[0][0]
     first, *rest = made if isinstance(made, list) else [made]
     path = path or Path("video.gif" if rest else "image.png")
@@ -104,12 +105,10 @@ def check_output(folder: Path) -> None:
     """Raise UsageError where a run cannot write the folder, or would replace what is not ours."""
     target = folder.absolute()
     existing = next(place for place in (target, *target.parents) if place.exists())
-    # What is there is replaced from beside it.
-    places = (target, target.parent) if existing == target else (existing,)
     try:
-        for place in places:
-            with tempfile.TemporaryDirectory(dir=place, prefix=".tuned-"):
-                pass
+        with unfinished(existing):
+            pass
+        sweep(existing)
     except OSError as error:
         raise unwritable(folder, error) from error
     script = folder / "load.py"
@@ -125,28 +124,13 @@ def unwritable(folder: Path, error: OSError) -> UsageError:
 
 
 def emit(tuned: TunedConfig, folder: Path, sheet: bytes | None = None) -> Path:
-    """Write the folder, each file whole or not at all; raises UsageError where it cannot.
+    """Write the folder, whole or not at all to whoever reads it; raises UsageError if it cannot.
 
     ``sheet`` is the contact sheet; without one that of an earlier config is taken away.
     """
-    files = {
-        "config.json": (json.dumps(tuned.to_json(), indent=2) + "\n").encode(),
-        "load.py": load_script(tuned).encode(),
-        **({} if sheet is None else {CONTACT_SHEET: sheet}),
-    }
+    config = json.dumps(tuned.to_json(), indent=2, allow_nan=False) + "\n"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tuned-"))
-        try:
-            for name, content in files.items():
-                (unfinished / name).write_bytes(content)
-            folder.mkdir(exist_ok=True)
-            if sheet is None:
-                (folder / CONTACT_SHEET).unlink(missing_ok=True)
-            for name in files:
-                os.replace(unfinished / name, folder / name)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        replace_files(folder, load_script(tuned).encode(), config.encode(), sheet)
     except OSError as error:
         raise unwritable(folder, error) from error
     return folder
@@ -162,11 +146,11 @@ def load_script(tuned: TunedConfig) -> str:
         (step.choice.apply.__module__, step.choice.apply.__name__) for step in steps_to_run
     ]
     workload = tuned.workload
+    docstring = DOCSTRING.format(
+        model=workload.model, version=__version__, evidence=_evidence(tuned)
+    )
     return SCRIPT.format(
-        # It stands within a docstring, and may be a folder of Windows.
-        model=workload.model.replace("\\", "\\\\").replace('"', '\\"'),
-        version=__version__,
-        evidence=_evidence(tuned),
+        docstring=escaped(docstring),
         sources=cut([("search_space.build", "Build"), *functions]),
         folder=tuned.folder,
         device=tuned.machine.device,
@@ -175,6 +159,19 @@ def load_script(tuned: TunedConfig) -> str:
         body="\n".join(f"    {line}" for line in _body(steps_to_run)),
         seed=workload.seed,
     )
+
+
+def escaped(text: str) -> str:
+    """The text as it stands between three quotation marks: what it says is never code."""
+    return "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if character == "\n" or character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def _body(steps_to_run: tuple[Step, ...]) -> list[str]:

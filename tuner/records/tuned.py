@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,12 @@ SCHEMA_VERSION = 1
 """Of `config.json`; counted up where reading an older file by today's rules would get it wrong."""
 
 CONFIG = "config.json"
+
+SCRIPT = "load.py"
+
+UNFINISHED = ".tuned-"
+"""How the name of a folder begins in which a run puts its files before they replace older ones; it
+ends with the digest of the ``load.py``."""
 
 CONTACT_SHEET = "contact_sheet.png"
 """The images of baseline and tuned config side by side, beside ``config.json``."""
@@ -67,7 +74,7 @@ class TunedConfig:
     @classmethod
     def read(cls, folder: Path) -> TunedConfig:
         """Read an emitted folder; raises UsageError where it is not one of ours."""
-        path = folder / CONFIG
+        path = config_in(folder)
         try:
             facts = read_object(path)
         except (OSError, ValueError) as error:
@@ -85,5 +92,25 @@ class TunedConfig:
             if tuned.machine.device not in KINDS:
                 raise ValueError(f"machine.device is {tuned.machine.device!r}")
         except ValueError as error:
-            raise UsageError(f"{path} is damaged ({error}): run 'tune run' again") from error
+            raise UsageError(
+                f"{path} is damaged ({error}): remove it and run 'tune run' again"
+            ) from error
         return tuned
+
+
+def digest(script: bytes) -> str:
+    """By what the files of a run are known to belong to its ``load.py``."""
+    return hashlib.blake2b(script, digest_size=16).hexdigest()
+
+
+def config_in(folder: Path) -> Path:
+    """The ``config.json`` that belongs to the folder's ``load.py``.
+
+    A run replaces one after the other. Was it killed between the two, or is it just there, then the
+    config of the new ``load.py`` still lies in the unfinished folder.
+    """
+    script = folder / SCRIPT
+    if script.is_file():
+        replacing = folder.glob(f"{UNFINISHED}*-{digest(script.read_bytes())}/{CONFIG}")
+        return next(replacing, folder / CONFIG)
+    return folder / CONFIG
