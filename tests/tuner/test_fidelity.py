@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import math
+
 import numpy
 import pytest
 import torch
 from diffusers import EulerAncestralDiscreteScheduler
 
+from tuner.measuring.fidelity.compare import (
+    InvalidOutput,
+    another_image,
+    fidelity,
+    valid_output,
+)
 from tuner.measuring.fidelity.metrics import (
     invalid,
     latent_error,
@@ -12,6 +20,7 @@ from tuner.measuring.fidelity.metrics import (
     psnr_db,
     ssim,
 )
+from tuner.measuring.fidelity.outputs import Output
 from tuner.records.figures import IDENTICAL_DB
 
 
@@ -90,6 +99,35 @@ def test_ssim_is_that_of_the_worst_frame(images):
     broken = video.copy()
     broken[1, 0] = 1 - broken[1, 0]
     assert ssim(broken, video) == pytest.approx(ssim(broken[1, :1], video[1, :1]))
+
+
+@pytest.mark.parametrize("height_px", [1, 8, 10, 11, 30, 31, 64])
+@pytest.mark.parametrize("width_px", [8, 64])
+def test_what_an_image_is_too_small_for_is_left_out(height_px, width_px, lpips_folder):
+    draw = numpy.random.default_rng(0)
+    pair = [
+        Output(draw.random((1, height_px, width_px, 3), numpy.float32), draw.random((1, 4, 1, 1)))
+        for _ in range(2)
+    ]
+    metrics = fidelity(*pair, lpips_folder)
+    side_px = min(height_px, width_px)
+    assert metrics.keys() - {"psnr_db", "latent_error"} == {
+        name for name, smallest_px in (("ssim", 11), ("lpips", 31)) if side_px >= smallest_px
+    }
+    assert all(math.isfinite(value) for value in metrics.values())
+    assert another_image(metrics)
+
+
+def test_latents_of_nothing_have_no_error(images):
+    nothing = numpy.zeros((2, 4, 2, 2), numpy.float32)
+    assert latent_error(nothing + 1, nothing) is None
+    assert "latent_error" not in fidelity(Output(images, nothing), Output(images, nothing))
+
+
+@pytest.mark.parametrize("value", [numpy.nan, numpy.inf])
+def test_latents_that_are_no_numbers_are_invalid(images, value):
+    with pytest.raises(InvalidOutput, match="the latents hold NaN or infinity"):
+        valid_output(Output(images, numpy.full((2, 4, 2, 2), value)), None, 0)
 
 
 def test_an_error_of_latents_is_a_share_of_their_length():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.measuring.fidelity.compare import OTHER_PROMPT
-from tuner.measuring.fidelity.metrics import psnr_db, ssim
+from tuner.measuring.fidelity.metrics import SSIM_SMALLEST_PX, psnr_db, ssim
 from tuner.measuring.fidelity.outputs import Reference, to_pictures
 from tuner.records.figures import IDENTICAL_DB
 from tuner.records.tuned import TunedConfig
@@ -96,7 +96,10 @@ def fidelity_text(baseline: Any, tuned: Any) -> str:
     pair_psnr_db = psnr_db(*pair)
     if pair_psnr_db >= IDENTICAL_DB:
         return "identical in 8 bits"
-    return f"in 8 bits PSNR {pair_psnr_db:.1f} dB, SSIM {ssim(*pair):.4f}"
+    structure = ""
+    if min(pair[0].shape[-3:-1]) >= SSIM_SMALLEST_PX:
+        structure = f", SSIM {ssim(*pair):.4f}"
+    return f"in 8 bits PSNR {pair_psnr_db:.1f} dB{structure}"
 
 
 def amplification(rows: list[Row]) -> int:

@@ -108,7 +108,7 @@ def valid_output(output: Output, reference: Reference | None, number: int) -> Ou
     """The output, cut to the images that the reference has; raises InvalidOutput."""
     from tuner.measuring.fidelity.metrics import invalid
 
-    reason = invalid(output.images)
+    reason = invalid(output.images, output.latents)
     if reason:
         raise InvalidOutput(WHERE[number] + reason)
     if reference is None:
@@ -146,16 +146,20 @@ def worst_fidelity(
 def fidelity(
     output: Output, reference: Output, lpips_folder: str | None = None
 ) -> dict[str, float]:
-    """The metrics of one output beside another of the same shape."""
-    from tuner.measuring.fidelity.lpips import lpips
-    from tuner.measuring.fidelity.metrics import latent_error, psnr_db, ssim
+    """The metrics of one output beside another of the same shape, without those that it has not.
 
-    metrics = {
-        "psnr_db": psnr_db(output.images, reference.images),
-        "ssim": ssim(output.images, reference.images),
-    }
-    if lpips_folder is not None:
-        metrics["lpips"] = lpips(output.images, reference.images, lpips_folder)
+    An image can be too small for SSIM and LPIPS, and latents can be of another shape.
+    """
+    from tuner.measuring.fidelity.lpips import LPIPS_SMALLEST_PX, lpips
+    from tuner.measuring.fidelity.metrics import SSIM_SMALLEST_PX, latent_error, psnr_db, ssim
+
+    images, others = output.images, reference.images
+    smallest_px = min(images.shape[-3:-1])
+    metrics: dict[str, float | None] = {"psnr_db": psnr_db(images, others)}
+    if smallest_px >= SSIM_SMALLEST_PX:
+        metrics["ssim"] = ssim(images, others)
+    if lpips_folder is not None and smallest_px >= LPIPS_SMALLEST_PX:
+        metrics["lpips"] = lpips(images, others, lpips_folder)
     latents, reference_latents = output.latents, reference.latents
     if (
         latents is not None
@@ -163,7 +167,7 @@ def fidelity(
         and latents.shape == reference_latents.shape
     ):
         metrics["latent_error"] = latent_error(latents, reference_latents)
-    return metrics
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def another_image(metrics: Fidelity) -> str | None:
@@ -172,7 +176,7 @@ def another_image(metrics: Fidelity) -> str | None:
     if metrics["psnr_db"] < floors["psnr_db"]:
         figures = f"PSNR to the reference is {metrics['psnr_db']:.1f} dB, the floor"
         return f"the image is another one: its {figures} {floors['psnr_db']:.0f} dB"
-    if metrics["ssim"] < floors["ssim"]:
+    if "ssim" in metrics and metrics["ssim"] < floors["ssim"]:
         figures = f"SSIM to the reference is {metrics['ssim']:.2f}, the floor"
         return f"the image is another one: its {figures} {floors['ssim']:.2f}"
     return None

@@ -28,6 +28,9 @@ CONVOLUTIONS = {
 POOLED = (3, 6)
 """The convolutions with a pooling before them."""
 
+LPIPS_SMALLEST_PX = 31
+"""Of a smaller image AlexNet's poolings leave nothing: it has no LPIPS."""
+
 MEAN, SCALE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the images that AlexNet was trained on, in [0, 1]."""
 

@@ -15,6 +15,9 @@ SSIM_SIGMA_PX = 1.5
 SSIM_RADIUS_PX = 5
 """Of a window of 11 by 11 pixels, as Wang et al. (2004) have it."""
 
+SSIM_SMALLEST_PX = 2 * SSIM_RADIUS_PX + 1
+"""In a smaller image there is no place for the window: it has no SSIM."""
+
 
 @contextmanager
 def noise_in_float32(pipe: Any) -> Iterator[None]:
@@ -58,12 +61,14 @@ def images_of(output: Any) -> Any:
     return numpy.asarray(images, dtype=numpy.float32)
 
 
-def invalid(images: Any) -> str | None:
-    """Why these images are no result, or None."""
+def invalid(images: Any, latents: Any | None = None) -> str | None:
+    """Why these images are no result, or the latents that they were decoded from; or None."""
     import numpy
 
     if not numpy.isfinite(images).all():
         return "the output holds NaN or infinity"
+    if latents is not None and not numpy.isfinite(latents).all():
+        return "the latents hold NaN or infinity"
     if any(frame.std(axis=(0, 1)).max() < 1e-3 for frame in frames(images)):
         return "the output is one constant colour"
     return None
@@ -106,12 +111,18 @@ def _ssim_of_frame(image: Any, other: Any) -> float:
     return float(fidelity.mean())
 
 
-def latent_error(latents: Any, reference: Any) -> float:
-    """How far the worst image's latents are from the reference's, as a share of these (L2)."""
+def latent_error(latents: Any, reference: Any) -> float | None:
+    """How far the worst image's latents are from the reference's, as a share of these (L2).
+
+    Of latents that are all zero nothing is a share: None.
+    """
     import numpy
 
-    pairs = zip(latents, reference, strict=True)
-    return max(float(numpy.linalg.norm(a - b) / numpy.linalg.norm(b)) for a, b in pairs)
+    lengths = [float(numpy.linalg.norm(other)) for other in reference]
+    if not all(lengths):
+        return None
+    errors = [float(numpy.linalg.norm(a - b)) for a, b in zip(latents, reference, strict=True)]
+    return max(error / length for error, length in zip(errors, lengths, strict=True))
 
 
 def frames(images: Any) -> Any:
