@@ -26,8 +26,14 @@ MOST = 2**31 - 1
 Count = Annotated[int, range(1, MOST + 1)]
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; raises OSError, or ValueError with the reason."""
+def read_object(path: Path, integers: range = INTEGERS) -> dict[str, Any]:
+    """The JSON object in a file; raises OSError, or ValueError, as for integers beyond these."""
+
+    def integer(digits: str) -> int:
+        if int(digits) not in integers:
+            raise ValueError(f"it holds a number beyond {integers[-1]}")
+        return int(digits)
+
     # Of a pipe or a device there is no end.
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
@@ -36,18 +42,11 @@ def read_object(path: Path) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
     try:
-        value = json.loads(content.decode("utf-8"), parse_int=_integer)
+        value = json.loads(content.decode("utf-8"), parse_int=integer)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
-    return value
-
-
-def _integer(digits: str) -> int:
-    value = int(digits)
-    if value not in INTEGERS:
-        raise ValueError("it holds a number of more than 64 bits")
     return value
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.errors import ModelError
-from search_space.foreign import read_object
+from search_space.foreign import INTEGERS, read_object
 from search_space.identity import fingerprint
 
 WEIGHTS = (".safetensors", ".bin", ".msgpack", ".gguf")
@@ -29,9 +29,9 @@ def read_index(folder: Path) -> dict[str, Any]:
     return json_object(index)
 
 
-def json_object(path: Path) -> dict[str, Any]:
+def json_object(path: Path, integers: range = INTEGERS) -> dict[str, Any]:
     try:
-        return read_object(path)
+        return read_object(path, integers)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error}): fetch the model again") from error
 

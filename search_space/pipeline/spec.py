@@ -22,6 +22,9 @@ from search_space.pipeline.folder import (
 )
 from search_space.pipeline.libraries import check_libraries, class_names
 
+SIZES = range(-(2**27), 2**27)
+"""The integers of a model's config: a list that long takes a GiB. What is larger counts nothing."""
+
 MOST_PARTS = 50_000
 """Modules and weights of one model. The largest of diffusers 0.42 by its own defaults has 9,290; a
 config that asks for a billion layers would be built for ever."""
@@ -181,7 +184,7 @@ def _models(folder: Path, index: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _weightless(model_class: Any, path: Path) -> Any:
-    config = json_object(path)
+    config = json_object(path, SIZES)
     try:
         with _few_parts():
             return model_class.from_config(config)

@@ -42,7 +42,7 @@ def _download(model: str) -> Path:
     from diffusers import DiffusionPipeline
 
     try:
-        return Path(DiffusionPipeline.download(model))
+        return Path(DiffusionPipeline.download(model, use_safetensors=True))
     except Exception as error:
         reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         raise ModelError(
