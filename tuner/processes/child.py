@@ -7,10 +7,11 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from tuner.processes.tree import interpreter, kill_orphans, kill_tree
+from tuner.processes.tree import TEMPORARY, interpreter, kill_orphans, kill_tree
 
 QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -20,6 +21,11 @@ QUIET = {
     "DO_NOT_TRACK": "1",
 }
 """Keeps libraries quiet from their first import on, towards the user and towards their makers."""
+
+
+def environment(root: Path) -> dict[str, str]:
+    """The variables of a process of the run whose folder this is."""
+    return {**os.environ, **QUIET, TEMPORARY: str(root)}
 
 
 class Source(Protocol):
@@ -68,14 +74,15 @@ class Spawned:
 
     lost: Mapping[int, str] = MappingProxyType({})
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, request: dict[str, Any]) -> Child:
         process = subprocess.Popen(
             interpreter("once", json.dumps(request)),
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **QUIET, **request["before_start"]},
+            env={**environment(self._root), **request["before_start"]},
             start_new_session=True,
         )
         self._processes[process.pid] = process

@@ -20,7 +20,7 @@ from tuner.processes.child import Child, Spawned
 from tuner.processes.folders import RunFolder
 from tuner.processes.server import Forked
 from tuner.processes.task import log_tail, read_result
-from tuner.processes.tree import CONTROLLER, TEMPORARY
+from tuner.processes.tree import CONTROLLER, FOLDER
 
 # Elsewhere a fork after importing frameworks is unsafe (macOS) or impossible (Windows).
 FORKS = sys.platform == "linux"
@@ -34,7 +34,8 @@ class Children:
     def __init__(self, forks: bool = FORKS) -> None:
         self.forks = forks
         self._folder = RunFolder()
-        self._source: Forked | Spawned = Forked(self._folder.path) if forks else Spawned()
+        kind = Forked if forks else Spawned
+        self._source: Forked | Spawned = kind(self._folder.path)
 
     def __enter__(self) -> Children:
         return self
@@ -69,16 +70,15 @@ class Children:
     ) -> Child:
         """Start ``module:function``, which is given ``folder``.
 
-        It finds ``request.json`` there and leaves ``result.json``; its temporary files lie there
-        too. With an ``environment`` it is a new interpreter in any case: libraries read these
-        variables when they are loaded.
+        It finds ``request.json`` there and leaves ``result.json``. With an ``environment`` it is a
+        new interpreter in any case: libraries read these variables when they are loaded.
         """
         facts = asdict(request) if is_dataclass(request) else request  # type: ignore[arg-type]
         (folder / "request.json").write_text(json.dumps(facts, default=dict), encoding="utf-8")
         own = {
             "TUNE_SENT_S": f"{time.monotonic()}",
             CONTROLLER: f"{os.getpid()}",
-            TEMPORARY: str(folder),
+            FOLDER: str(folder),
         }
         sent = {
             "task": task,

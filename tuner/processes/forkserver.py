@@ -19,7 +19,6 @@ import selectors
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -135,8 +134,6 @@ def run_task(request: dict[str, Any]) -> int:
     log_to(folder)
     be_first_to_go()
     os.environ.update(request["environment"])
-    # Some import of the server may have asked for it.
-    tempfile.tempdir = None
     try:
         module, _, function = request["task"].partition(":")
         getattr(importlib.import_module(module), function)(folder)

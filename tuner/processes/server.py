@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import signal
 import socket
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from search_space.errors import TuneError
-from tuner.processes.child import QUIET, Child
-from tuner.processes.tree import TEMPORARY, interpreter, kill_remains, kill_tree, start_of
+from tuner.processes.child import Child, environment
+from tuner.processes.tree import interpreter, kill_remains, kill_tree, start_of
 
 SERVERS = 3
 """So many new servers are tried for one child. What ends one in passing, such as a shortage of
@@ -49,7 +48,7 @@ class Server:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[server_end.fileno()],
-                env=os.environ | QUIET | {TEMPORARY: str(root)},
+                env=environment(root),
                 start_new_session=True,
             )
 

@@ -13,9 +13,12 @@ CONTROLLER = "TUNE_CONTROLLER_PID"
 """The environment variable in which a child finds the process that the whole run hangs from."""
 
 
+FOLDER = "TUNE_FOLDER"
+"""The environment variable by which the processes that a task has started are known: its folder."""
+
 TEMPORARY = "TMPDIR"
-"""The environment variable that names where a task's temporary files lie: in its folder, with which
-they go. By it the processes are known that a task has started."""
+"""The environment variable that has temporary files of all tasks lie in the folder of the run. Not
+in the task's: torch precompiles headers there, once for all."""
 
 
 def interpreter(*arguments: str) -> list[str]:
@@ -62,7 +65,7 @@ def kill_orphans(folder: str) -> None:
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(TEMPORARY) == folder:
+            if process.environ().get(FOLDER) == folder:
                 process.kill()
 
 
