@@ -9,8 +9,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from tuner.processes.locks import locked
+
 PREFIX = "tune-"
-OWNER = "owner"
+OWNER = "owned-by-diffusers-autotune"
 """A file that the controller keeps locked: the kernel unlocks it when the controller goes."""
 
 
@@ -22,7 +24,7 @@ class RunFolder:
         remove_abandoned()
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._owner = os.open(self.path / "unlocked", os.O_CREAT | os.O_RDWR)
-        lock(self._owner)
+        locked(self._owner)
         # Only now may others try to lock it.
         (self.path / "unlocked").rename(self.path / OWNER)
 
@@ -33,28 +35,18 @@ class RunFolder:
 
 
 def remove_abandoned() -> None:
-    """Remove the folders of runs that have gone without it."""
+    """Remove the folders of runs that have gone without it; on Windows, without locks, none."""
+    if sys.platform == "win32":
+        return
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
         # Other users' may be there, and what another run removes at this moment.
         with suppress(OSError):
             owner = os.open(path, os.O_RDWR)
             try:
-                if lock(owner):
+                if locked(owner):
                     remove(path.parent)
             finally:
                 os.close(owner)
-
-
-def lock(file: int) -> bool:
-    """Lock a file unless another process has; False where that is not known."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def remove(folder: Path) -> None:

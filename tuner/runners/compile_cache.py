@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
-from tuner.runners.locks import locked
+from tuner.processes.locks import locked
 
 
 class CompileCache:
