@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from search_space.trial import Trial
 from tuner.processes.children import Children
 from tuner.records.job import Job
 from tuner.runners.base import Deadlines
+from tuner.runners.device_lock import DeviceLock
 from tuner.runners.incumbent import Incumbent
 from tuner.runners.interleaved import run_interleaved
 from tuner.runners.trial_process import run_trial
+
+TAKES_TURNS = "another run measures"
+"""The phase of a trial while another run of this user has the device."""
 
 
 class LocalRunner:
@@ -29,9 +34,10 @@ class LocalRunner:
     def __call__(self, job: Job, deadlines: Deadlines, on_phase: Callable[[str], None]) -> Trial:
         """The trial of a job that has the machine for itself, or computes beside the incumbent."""
         self._incumbent.release(but=job.beside)
-        if job.stays:
-            return self._incumbent.run(self._children, job, deadlines, on_phase)
-        return run_trial(self._children, job, deadlines, on_phase)
+        with DeviceLock(job.device).held(partial(on_phase, TAKES_TURNS)):
+            if job.stays:
+                return self._incumbent.run(self._children, job, deadlines, on_phase)
+            return run_trial(self._children, job, deadlines, on_phase)
 
     def interleaved(
         self,
@@ -42,4 +48,8 @@ class LocalRunner:
     ) -> Iterator[Trial]:
         """The trials of jobs with interleaved calls, as they end."""
         self._incumbent.release()
-        return run_interleaved(self._children, jobs, deadlines, on_phase, first_turn=first_turn)
+        first = jobs[0]
+        with DeviceLock(first.device).held(partial(on_phase, first, TAKES_TURNS)):
+            yield from run_interleaved(
+                self._children, jobs, deadlines, on_phase, first_turn=first_turn
+            )

@@ -111,6 +111,7 @@ class Search:
         known = {trial.config for trial in bench.trials}
         usable = reusable(bench.plan, bench.history()).trials
         news = [trial for trial in usable if trial.config not in known]
+        del news[max(0, bench.plan.trials - len(bench.trials)) :]
         bench.trials.extend(news)
         self.reuse = replace(self.reuse, trials=(*self.reuse.trials, *news))
         for trial in news:
