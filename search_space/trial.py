@@ -13,6 +13,7 @@ from search_space.conditions import RECOMPILES as RECOMPILES
 from search_space.conditions import Condition as Condition
 from search_space.conditions import complaints
 from search_space.config import Config
+from search_space.errors import StoreError
 from search_space.fidelity import Fidelity, excess, measured_tier
 from search_space.knob import Tier
 from search_space.proposal import Proposal
@@ -269,6 +270,19 @@ class Trial:
         failure = self.judged(budget)
         kinds = (FailureKind.OVER_MEMORY, *OUT_OF_MEMORY)
         return failure is not None and failure.kind in kinds and self.counts(budget)
+
+
+def check_whole(trial: Trial) -> Trial:
+    """The trial; raises StoreError where rows of it were deleted, as no run does."""
+    measurement = trial.measurement
+    if measurement is not None:
+        places = {peak.place for peak in measurement.peaks}
+        if not measurement.seconds.get("steady") or "host" not in places:
+            raise StoreError(
+                f"trial {trial.number} has no calls or no peak of memory: the store is damaged, "
+                "put back a copy"
+            )
+    return trial
 
 
 def too_far(measurement: Measurement, quality: Tier) -> Failure | None:

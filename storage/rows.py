@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar, get_type_hints
 
 from sqlalchemy import RowMapping, Table
 
 from search_space.budget import Budget
 from search_space.config import Config
-from search_space.errors import StoreError
+from search_space.foreign import typed
 from search_space.hardware.machine import Machine
 from search_space.identity import canonical_json, fingerprint
 from search_space.knob import Tier
 from search_space.proposal import Expectation, Proposal, Reason
 from search_space.trial import Condition, Failure, FailureKind, Measurement, Peak, Purpose, Trial
 from search_space.workload import Workload
-from storage.place import Place
 from storage.schema import condition, failure, fidelity, memory, proposal, sample, work
 
+T = TypeVar("T")
 Values = dict[str, Any]
 PARTS = (sample, memory, fidelity, condition, work, failure, proposal)
 """The tables that hold the outcome of a trial, and why it was proposed."""
@@ -134,9 +135,8 @@ class Parts:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, int], list[RowMapping]] = defaultdict(list)
 
-    def add(self, table: Table, rows: Iterable[RowMapping]) -> None:
-        for row in rows:
-            self._rows[table.name, row["trial_number"]].append(row)
+    def add(self, table: Table, row: RowMapping) -> None:
+        self._rows[table.name, row["trial_number"]].append(row)
 
     def outcome(self, number: int, images: int, counted: int) -> Measurement | Failure:
         """The outcome of one trial, each call of which made so many images."""
@@ -170,22 +170,19 @@ class Parts:
         return self._rows.get((table.name, number), [])
 
 
-def stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
-    """The trial of one row; raises StoreError if this version has no words for what it says."""
-    try:
-        workload = Workload.from_json({"model": row["model"], **json.loads(row["workload_facts"])})
-        return StoredTrial(
-            _trial(row, parts, workload),
-            machine_of(row),
-            workload,
-            row["objective"],
-            json.loads(row["space"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"trial {row['number']} in {place} cannot be read ({error}): "
-            "a newer version may have written it; run 'pip install --upgrade diffusers-autotune'"
-        ) from error
+def stored_trial(row: RowMapping, parts: Parts) -> StoredTrial:
+    """The trial of one row; raises what Python raises where facts are of another kind."""
+    facts = {"model": row["model"], **json.loads(row["workload_facts"])}
+    workload = _made(Workload, facts)
+    space = typed(Mapping[str, Sequence[str]], json.loads(row["space"]), "study.space")
+    trial = _trial(row, parts, workload)
+    return StoredTrial(trial, machine_of(row), workload, row["objective"], space)
+
+
+def _made(kind: type[T], facts: Mapping[str, Any]) -> T:
+    # Not within the limits of today: an earlier version may have taken more.
+    hints = get_type_hints(kind)
+    return kind(**{name: typed(hints[name], value, name) for name, value in facts.items()})
 
 
 def budget_of(row: Mapping[Any, Any]) -> Budget:
@@ -206,12 +203,14 @@ def _condition(row: RowMapping) -> Condition:
 def machine_of(row: RowMapping) -> Machine:
     """The machine as the store has it: hardware and versions, without probes."""
     packages = json.loads(row["versions"])
-    return Machine.from_json({**json.loads(row["machine_facts"]), "packages": packages})
+    return _made(Machine, {**json.loads(row["machine_facts"]), "packages": packages})
 
 
 def _trial(row: RowMapping, parts: Parts, workload: Workload) -> Trial:
     images = row["images"] or 1
-    config = Config(json.loads(row["choices"]))
+    if row["started_at"]:
+        datetime.fromisoformat(row["started_at"])
+    config = typed(Config, json.loads(row["choices"]), "config.choices")
     return Trial(
         config=config,
         outcome=parts.outcome(row["number"], images, workload.counted(images)),

@@ -42,7 +42,7 @@ tuner.version
 SPACE = """
 space         catalog config errors knob
 construct     build config knob
-trial         budget conditions config fidelity knob proposal units
+trial         budget conditions config errors fidelity knob proposal units
 proposal      config units
 config        build catalog identity knob
 catalog       errors knob knobs

@@ -18,6 +18,7 @@ from search_space.trial import (
     Measurement,
     Purpose,
     Trial,
+    check_whole,
 )
 from storage import Claims, Store
 from tuner.measuring.interleaving import WAITING, next_turn, possible
@@ -98,7 +99,8 @@ class Bench:
     def history(self) -> list[Trial]:
         """Every trial of this machine, these versions and this workload, whatever its purpose."""
         context = self.plan.space.context
-        self.known = self.store.of_workload(context.machine, context.workload)
+        trials = self.store.of_workload(context.machine, context.workload)
+        self.known = [check_whole(trial) for trial in trials]
         return list(self.known)
 
     def measure(

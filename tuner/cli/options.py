@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from tuner.version import __version__
 
 INTERRUPTED = 130
 """What shells report for a command that Ctrl-C ended: 128 and SIGINT's number, 2."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says where stdout, or a file, takes no more."""
 
 
 class OneLineErrors(click.Group):
@@ -41,17 +45,33 @@ class OneLineErrors(click.Group):
         except (KeyboardInterrupt, click.Abort):
             fail("interrupted", INTERRUPTED)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                discard()
+                fail(
+                    f"writing failed ({error.strerror}): free some space or send stdout elsewhere",
+                    1,
+                )
             fail(f"{type(error).__name__}: {error}: a bug of ours, kept in {keep(error)}", 1)
         sys.exit(status if isinstance(status, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whoever reads its output may stop reading, as ``head`` does."""
         try:
-            return super().invoke(ctx)
+            status = super().invoke(ctx)
+            if sys.stdout is not None:
+                # Here, and not when Python exits: then nobody could say what went wrong.
+                sys.stdout.flush()
+            return status
         except BrokenPipeError:
-            # What Python still holds back is written when it exits, and must find somewhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+            # As click ends where it prints its help, and rich.
+            discard()
+            return 1
+
+
+def discard() -> None:
+    """Drop what Python still holds back of stdout: written when it exits, it would fail again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(message: str, status: int) -> None:

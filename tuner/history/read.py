@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from search_space.trial import Trial
+from search_space.trial import Trial, check_whole
 from storage import Store, StoredTrial, default_url
 from tuner.history.winners import Winner, winners
 
@@ -21,19 +21,25 @@ class History:
 
     def trials(self, model: str | None = None) -> list[StoredTrial]:
         """Every trial, or those of one model, in the order in which they ran."""
-        return self._store.trials(model)
+        return [_whole(stored) for stored in self._store.trials(model)]
 
     def trial(self, number: int) -> StoredTrial:
         """One trial by its number; raises UsageError where there is none."""
-        return self._store.trial(number)
+        return _whole(self._store.trial(number))
 
     def same_workload(self, stored: StoredTrial) -> list[Trial]:
         """Every trial of the same machine, versions and workload, whatever it was run for."""
-        return self._store.of_workload(stored.machine, stored.workload)
+        trials = self._store.of_workload(stored.machine, stored.workload)
+        return [check_whole(trial) for trial in trials]
 
     def best(self, model: str | None = None) -> list[Winner]:
         """The winner of each study, or of those of one model."""
         return winners(self.trials(model))
+
+
+def _whole(stored: StoredTrial) -> StoredTrial:
+    check_whole(stored.trial)
+    return stored
 
 
 def of_model(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as short
 from typing import Any
 
 from search_space.budget import Budget
+from search_space.errors import StoreError
 from search_space.trial import Trial
 from storage import StoredTrial
 from tuner.race.additive_model import Interval
@@ -68,8 +70,14 @@ def winners(trials: Sequence[StoredTrial]) -> list[Winner]:
 
 
 def rules_of(stored: StoredTrial) -> Rules:
-    """The rules of the trial's study."""
-    objective = Objective.parse(stored.objective or "latency")
+    """The rules of the trial's study; raises StoreError where the objective is none."""
+    try:
+        objective = Objective.parse(stored.objective or "latency")
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"the study of trial {stored.trial.number} has an objective that is none, "
+            f"{short(stored.objective)}: put back a copy of the store"
+        ) from error
     return Rules(stored.trial.budget, objective, stored.choices)
 
 
