@@ -53,7 +53,9 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(arguments, history):
     os.close(reading)
     ended = tune(arguments, history, stdout=writing)
     os.close(writing)
-    assert (ended.returncode, ended.stderr) == (1, "")
+    # What click prints before any command it ends by itself, as failed.
+    status = 1 if arguments[0].startswith("--") else 0
+    assert (ended.returncode, ended.stderr) == (status, "")
 
 
 def test_a_stdout_that_is_closed_takes_nothing(history):

@@ -63,9 +63,8 @@ class OneLineErrors(click.Group):
                 sys.stdout.flush()
             return status
         except BrokenPipeError:
-            # As click ends where it prints its help, and rich.
             discard()
-            return 1
+            return 0
 
 
 def discard() -> None:

@@ -46,7 +46,12 @@ def finite(value: object) -> object:
 def _console(stderr: bool) -> Console:
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False)
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            # Rich would end the command as failed: see ``OneLineErrors``.
+            raise
+
+    console = Quiet(stderr=stderr, highlight=False)
     if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
         return console
-    return Console(stderr=stderr, highlight=False, width=PIPED_WIDTH)
+    return Quiet(stderr=stderr, highlight=False, width=PIPED_WIDTH)
