@@ -174,3 +174,39 @@ def test_a_budget_that_nothing_fits_ends_with_1_and_the_smallest(tiny_cache, tmp
     with Store(str(store)) as ledger:
         (first, _) = ledger.trials()
     assert first.trial.judged(first.trial.budget).kind is FailureKind.OVER_MEMORY
+
+
+def test_a_server_that_is_gone_ends_the_run_with_1_and_the_result(tiny_cache, tmp_path, server):
+    output = tmp_path / "tuned"
+    arguments = [*QUICK, "--store", server.url, "--output", output, "--json"]
+    process = tune(tiny_cache, *arguments)
+    for line in process.stderr:
+        if line.startswith("2/20 "):
+            break
+    server.stop()
+    printed, progress = finished(process, status=1)
+    last_line = progress.splitlines()[-1]
+    assert last_line.startswith("error: ")
+    assert "the PostgreSQL server is gone or refuses; start it" in last_line
+    assert "The store failed in the search." in progress
+    result = json.loads(printed)
+    assert (result["ended_by"], result["output"]) == ("store", str(output))
+    assert (output / "load.py").exists()
+    server.start()
+    with Store(server.url) as ledger:
+        assert len(ledger.trials()) in (result["trials"], result["trials"] - 1)
+
+
+def test_two_runs_at_once_share_the_trials(tiny_cache, tmp_path):
+    store = tmp_path / "history.db"
+    arguments = [*QUICK, "--trials", 4, "--race-rounds", 0, "--store", store]
+    outputs = [tmp_path / name for name in ("one", "two")]
+    processes = [tune(tiny_cache, *arguments, "--output", output) for output in outputs]
+    told = [finished(process)[1] for process in processes]
+    assert any("Reused from another run" in progress for progress in told)
+    with Store(str(store)) as ledger:
+        trials = [stored.trial for stored in ledger.trials()]
+    searched = [trial.config for trial in trials if trial.purpose.is_searched]
+    assert len(searched) == len(set(searched))
+    assert len(searched) in (4, 5)
+    assert all((output / "load.py").exists() for output in outputs)
