@@ -47,6 +47,9 @@ COLUMNS = (
 MAY_BE_ENDLESS = ("fidelity.value",)
 """A PSNR of identical images is, and earlier versions have stored it so."""
 
+LONGEST = 160
+"""Letters of what a value is said to be: some errors repeat the whole of it."""
+
 Kind = tuple[str, type, bool, str]
 
 
@@ -61,20 +64,20 @@ def read_trials(
     for table in PARTS:
         part_rows = select(table).where(table.c.trial_number.in_(numbers))
         for row in connection.execute(part_rows.order_by(*table.primary_key)).mappings():
-            with readable(row["trial_number"], place):
+            with readable(f"trial {row['trial_number']}", place):
                 check(KINDS[table], row)
             parts.add(table, row)
     return [_stored_trial(row, parts, place) for row in rows]
 
 
 def _stored_trial(row: RowMapping, parts: Parts, place: Place) -> StoredTrial:
-    with readable(row["number"], place):
+    with readable(f"trial {row['number']}", place):
         check(TRIAL_KINDS, row)
         return stored_trial(row, parts)
 
 
 @contextmanager
-def readable(number: object, place: Place) -> Iterator[None]:
+def readable(subject: str, place: Place) -> Iterator[None]:
     """Raises StoreError for a row that this version has no words for, or that is damaged."""
     try:
         yield
@@ -82,8 +85,9 @@ def readable(number: object, place: Place) -> Iterator[None]:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         if isinstance(error, ValueError):
             reason = " ".join(str(error).split())
+        reason = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]}…"
         raise StoreError(
-            f"trial {number} in {place} cannot be read ({reason}): if a newer version has written "
+            f"{subject} in {place} cannot be read ({reason}): if a newer version has written "
             "it, run 'pip install --upgrade diffusers-autotune'; if it is damaged, put back a copy"
         ) from error
 

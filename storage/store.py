@@ -23,7 +23,7 @@ from storage.explain import explained
 from storage.opening import open_to_read, open_to_write
 from storage.patience import patiently
 from storage.place import Place
-from storage.reading import TRIALS, read_trials
+from storage.reading import TRIALS, read_trials, readable
 from storage.rows import (
     StoredTrial,
     budget_of,
@@ -158,7 +158,8 @@ class Store:
             .order_by(func.max(schema.trial.c.number))
         )
         rows = self._transact(lambda connection: connection.execute(query).mappings().all())
-        return [(machine_of(row), row["trials"]) for row in rows]
+        with readable("a machine", self._place):
+            return [(machine_of(row), row["trials"]) for row in rows]
 
     def of_device(self, device: str, most: int) -> list[StoredTrial]:
         """The latest trials on machines with this kind of device, in number order."""

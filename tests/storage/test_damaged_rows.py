@@ -118,3 +118,9 @@ def test_the_other_trials_can_still_be_read(whole):
         assert store.trial(1).trial.number == 1
         with refused("trial 2 in"):
             store.trial(2)
+
+
+def test_another_machine_that_is_damaged_is_told_of(whole, machine, workload):
+    assert damage(whole, "machine", "facts", '{"cores": "many"}')
+    with Store(str(whole), read_only=True) as store, refused("a machine in"):
+        store.elsewhere(replace(machine, cores=99), workload)
