@@ -32,9 +32,10 @@ test: $(VENV)/.installed-dev
 	$(TOGETHER) -m 'not slow and not long'
 	$(BIN)/python -m pytest -m 'slow and not long'
 
-# Where no test takes minutes, pytest ends with 5.
+# Where no test takes minutes, pytest ends with 5. Of generated cases there are fifty times as many.
 test-all: test
 	$(BIN)/python -m pytest -m 'long' || [ $$? -eq 5 ]
+	$(TOGETHER) tests/generated --hypothesis-profile=many
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

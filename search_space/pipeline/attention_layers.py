@@ -87,6 +87,7 @@ def _has_fused_equal(layer: Any) -> bool:
     return getattr(layer, "norm_q", None) is None or "norm_q" in source_of(fused)
 
 
+@cache
 def passes_masks(pipeline_source: str) -> bool:
     """Whether the pipeline calls its denoiser with an attention mask."""
     calls = [node for node in ast.walk(ast.parse(pipeline_source)) if isinstance(node, ast.Call)]
