@@ -65,7 +65,6 @@ def test_a_pickle_is_refused_and_never_loaded(sd15, tmp_path, part):
     [
         {"scheduler": ["diffusers"]},
         {"scheduler": []},
-        {"scheduler": [{}, {}]},
         {"text_encoder": ["transformers"]},
         {"text_encoder": [None, 3]},
         {"text_encoder": {"transformers": "CLIPTextModel"}},
