@@ -15,6 +15,7 @@ from search_space.errors import TuneError, UsageError
 from search_space.knob import Tier
 from search_space.units import parse_duration, parse_size
 from search_space.workload import PROMPT, SEEDS
+from tuner.processes.secrets import scrubbed
 from tuner.records.request import DEFAULT_SAMPLER, SAMPLERS
 from tuner.version import __version__
 
@@ -75,7 +76,7 @@ def discard() -> None:
 
 def fail(message: str, status: int) -> None:
     """End with one line on stderr."""
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {scrubbed(' '.join(message.split()))}", err=True)
     sys.exit(status)
 
 
@@ -86,7 +87,7 @@ def keep(error: Exception) -> Path:
 
     with tempfile.NamedTemporaryFile("w", prefix="tune-bug-", suffix=".txt", delete=False) as file:
         file.write(f"diffusers-autotune {__version__}, python {sys.version}\n")
-        file.write("".join(traceback.format_exception(error)))
+        file.write(scrubbed("".join(traceback.format_exception(error))))
     return Path(file.name)
 
 

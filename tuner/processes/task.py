@@ -7,9 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tuner.processes.secrets import scrubbed, without_secrets
+
 
 def leave_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json`` whole or not at all."""
+    """Write ``result.json`` whole or not at all; an error is told without secrets."""
+    if "error" in result or "failure" in result:
+        result = without_secrets(result)
     unfinished = folder / "result.part"
     unfinished.write_text(json.dumps(result), encoding="utf-8")
     os.replace(unfinished, folder / "result.json")
@@ -25,9 +29,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def log_tail(folder: Path, lines: int = 20) -> str:
-    """The last lines that the task printed."""
+    """The last lines that the task printed, without secrets."""
     path = folder / "log.txt"
     if not path.exists():
         return ""
     text = path.read_text(encoding="utf-8", errors="replace")
-    return "\n".join(text.strip().splitlines()[-lines:])[-4000:]
+    return scrubbed("\n".join(text.strip().splitlines()[-lines:]))[-4000:]
