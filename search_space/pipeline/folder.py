@@ -83,6 +83,26 @@ def _check_part(folder: Path, name: str) -> None:
             f"{pickles[0]} is a pickle, which can run code when it is loaded: take the model's "
             "safetensors, or convert it where you trust it, as docs/security.md says"
         )
+    config = folder / name / "config.json"
+    if config.exists() and (kernel := _kernel_in(json_object(config))):
+        raise ModelError(
+            f"{config} asks for the kernel {kernel!r} of the Hub, whose code would be run: "
+            "take 'attn_implementation' out of it"
+        )
+
+
+def _kernel_in(value: object) -> str | None:
+    """What transformers would fetch and run as attention, if a config or a part of it says so."""
+    items = value.items() if isinstance(value, dict) else ()
+    for name, each in items:
+        texts = each.values() if isinstance(each, dict) else (each,)
+        if name.endswith("attn_implementation"):
+            for text in texts:
+                if isinstance(text, str) and "/" in text:
+                    return text
+        elif kernel := _kernel_in(each):
+            return kernel
+    return None
 
 
 def named(part: object) -> tuple[str, str] | None:

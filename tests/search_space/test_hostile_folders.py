@@ -114,6 +114,22 @@ def test_an_index_that_is_no_document_is_told(sd15, content, reason):
     assert reason in complaint(sd15)
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"attn_implementation": "kernels-community/x"},
+        {"_attn_implementation": "someone/x@main:f"},
+        {"attn_implementation": {"text_config": "someone/x"}},
+        {"text_config": {"attn_implementation": "someone/x"}},
+    ],
+)
+def test_a_kernel_that_a_config_names_is_refused(sd15, facts):
+    change(sd15 / "text_encoder" / "config.json", attn_implementation="sdpa")
+    read_spec(sd15)
+    change(sd15 / "text_encoder" / "config.json", **facts)
+    assert "of the Hub, whose code would be run" in complaint(sd15)
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_what_never_ends_is_not_read(sd15):
     for name in ("unet/config.json", "notes.json"):
