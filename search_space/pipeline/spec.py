@@ -110,9 +110,9 @@ def _component(facts: Mapping[str, Any]) -> Component:
 def read_spec(folder: Path) -> PipelineSpec:
     """Read the spec of a diffusers folder; raises ModelError. Models are made without weights."""
     index = read_index(folder)
-    check_libraries(folder, index)
-    check_weights(folder, index)
     try:
+        check_libraries(folder, index)
+        check_weights(folder, index)
         return _spec(folder, index)
     except ModelError:
         raise
