@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +31,8 @@ def load(
     """
     tuned = TunedConfig.read(tuned_folder(Path(folder)))
     files = model or tuned.folder
-    if model is None and not Path(files).exists():
+    # Unlike pathlib's, of a name that no file can have this says that there is none.
+    if model is None and not os.path.isfile(os.path.join(files, "model_index.json")):
         raise UsageError(f"the model is no longer at {files}: say load(..., model=...)")
     for package in EVIDENT:
         _warn_if_changed(package, tuned.machine.packages.get(package))

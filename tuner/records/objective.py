@@ -37,7 +37,9 @@ class Objective:
     @classmethod
     def parse(cls, text: str) -> Objective:
         """The inverse of ``str``; raises ValueError where the text is none."""
-        form = re.fullmatch(r"(\w+)(?: of ([1-9]\d{0,9}) images(?:, ([1-9]\d{0,9}) a call)?)?", text)
+        form = re.fullmatch(
+            r"(\w+)(?: of ([1-9]\d{0,9}) images(?:, ([1-9]\d{0,9}) a call)?)?", text
+        )
         if form is None or form[1] not in OBJECTIVES:
             raise ValueError(f"{text!r} is no objective")
         return cls(form[1], *(int(count) for count in form.groups()[1:] if count))
