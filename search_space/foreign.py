@@ -75,7 +75,8 @@ def typed(kind: Any, value: Any, where: str = "") -> Any:
         inner = arguments[1] if arguments else str
         items = _checked(dict, value, where)
         made = {
-            _text(key, where): typed(inner, each, f"{where}.{key}") for key, each in items.items()
+            _text(key, where): typed(inner, each, f"{where}.{_plain(key)}")
+            for key, each in items.items()
         }
         return made if origin is Mapping else kind(made)
     if kind is float:
@@ -107,6 +108,10 @@ def _record(kind: Any, value: Any, where: str) -> Any:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ValueError(f"{place} is missing")
     return kind(**values)
+
+
+def _plain(key: str) -> str:
+    return key if key.isprintable() and len(key) < 40 else short(key)
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:
