@@ -17,8 +17,9 @@ def check_libraries(folder: Path, index: Mapping[str, Any]) -> None:
     for name, part in index.items():
         is_part = name == "_class_name" or not name.startswith("_")
         if is_part and isinstance(part, list) and len(part) == 2 and not may_be_loaded(part[0]):
+            word = name if name.isidentifier() else repr(name)
             raise ModelError(
-                f"{folder} takes its {name} from {part[0]!r}, whose code would be run: nothing but "
+                f"{folder} takes its {word} from {part[0]!r}, whose code would be run: nothing but "
                 f"{' and '.join(LIBRARIES)} is loaded; take another model, or replace that part"
             )
 
