@@ -76,6 +76,14 @@ def test_a_part_of_another_form_is_no_part(sd15, facts):
     assert read_spec(sd15).denoisers
 
 
+@pytest.mark.parametrize("part", [[None, None], [], ["diffusers"], "UNet2DConditionModel"])
+def test_a_pipeline_without_denoiser_cannot_be_tuned(sd15, part):
+    change(sd15 / "model_index.json", unet=part)
+    assert complaint(sd15) == (
+        f"{sd15} has no denoiser (a UNet or a transformer): it cannot be tuned"
+    )
+
+
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc", "a\x00b", "", "..", "a b"])
 def test_a_part_outside_the_folder_is_refused(sd15, name):
     change(sd15 / "model_index.json", **{name: ["diffusers", "UNet2DConditionModel"]})
