@@ -63,7 +63,8 @@ class Build:
     ``call`` holds the arguments of the pipeline call that it is made for, ``load`` those of
     ``from_pretrained``; ``enter`` is told each phase (load, export …) as it begins; ``evidence`` is
     what knobs leave behind for their effect checks. ``placed`` says that a knob has put the models
-    where they belong, ``compile_options`` what inductor is told beside its mode.
+    where they belong, ``compile_options`` what inductor is told beside its mode. ``pickled`` lets
+    weights be read that are pickles.
     """
 
     model: str
@@ -74,6 +75,7 @@ class Build:
     load: dict[str, Any] = field(default_factory=dict)
     pipe: Any = None
     placed: bool = False
+    pickled: bool = False
     compile_options: dict[str, Any] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -83,12 +85,14 @@ class Build:
 
         The dtype is named where no knob does: weights that were saved in fp16 would otherwise be
         widened by diffusers and left as they are by transformers, and do not multiply. Weights
-        are data: a pickle, which can hold code, is refused.
+        are data: a pickle, which can hold code, is refused unless the user has allowed it.
         """
         import torch
         from diffusers import DiffusionPipeline
 
-        options = {"dtype": torch.float32, "use_safetensors": True, **self.load}
+        # Without a word diffusers takes pickles where there is nothing else, as data alone.
+        safe = None if self.pickled else True
+        options = {"dtype": torch.float32, "use_safetensors": safe, **self.load}
         self.pipe = DiffusionPipeline.from_pretrained(self.model, **options)
 
     def place(self) -> None:

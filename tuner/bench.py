@@ -195,8 +195,7 @@ class Bench:
         if fastest is not None and latency_s(trial) > CAP * latency_s(fastest):
             return incumbent
         call_s = trial.measurement.call_s
-        is_faster = incumbent is None or call_s < _call_s(incumbent)
-        return trial if is_faster else incumbent
+        return trial if incumbent is None or call_s < _call_s(incumbent) else incumbent
 
     def _number_of_incumbent(self, trial: Trial) -> int | None:
         """The number of the incumbent's trial, if it has made calls beside those of this one."""
@@ -249,6 +248,7 @@ class Bench:
         return Job(
             workload=context.workload,
             folder=context.spec.folder,
+            pickled=context.spec.pickled,
             device=context.machine.device,
             config=config,
             cache_dir=str(self.plan.cache_dir),

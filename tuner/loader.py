@@ -22,11 +22,13 @@ def load(
     model: str | None = None,
     device: str | None = None,
     cache_dir: str | Path | None = None,
+    allow_pickle: bool = False,
 ) -> Any:
     """The pipeline that ``tune run`` measured, ready to be called; nothing else is imported.
 
     ``folder`` is the output of a run, or a folder with one below it. ``model``, ``device`` and
-    ``cache_dir`` replace what the run used. Raises UsageError where the folder or the model is not
+    ``cache_dir`` replace what the run used. Weights that are pickles, which can hold code, are read
+    with ``allow_pickle`` alone. Raises UsageError where the folder or the model is not
     there, and what diffusers raises; warns where versions differ from those measured.
     """
     tuned = TunedConfig.read(tuned_folder(Path(folder)))
@@ -34,6 +36,11 @@ def load(
     # Unlike pathlib's, of a name that no file can have this says that there is none.
     if model is None and not os.path.isfile(os.path.join(files, "model_index.json")):
         raise UsageError(f"the model is no longer at {files}: say load(..., model=...)")
+    if tuned.pickled and not allow_pickle:
+        raise UsageError(
+            f"the weights at {files} are pickles, which can hold code: "
+            "say load(..., allow_pickle=True) where you trust them"
+        )
     for package in EVIDENT:
         _warn_if_changed(package, tuned.machine.packages.get(package))
     build = Build(
@@ -41,6 +48,7 @@ def load(
         device or tuned.machine.device,
         tuned.workload.call(),
         Path(cache_dir or tuned.cache_dir),
+        pickled=tuned.pickled,
     )
     return construct(build, tuned.config)
 

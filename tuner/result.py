@@ -60,4 +60,5 @@ class Result:
         """The tuned pipeline, ready to be called; options are those of ``tuner.load``."""
         from tuner.loader import load
 
-        return load(self.folder, **options)
+        # Pickles that the run was allowed to read are the same ones.
+        return load(self.folder, **{"allow_pickle": self.tuned.pickled, **options})

@@ -234,6 +234,7 @@ class Run:
             tuning_s=tuning_s,
             paid_back_images=self._paid_back_images(decision, tuning_s),
             spoiled=decision.spoiled,
+            pickled=context.spec.pickled,
         )
 
     def _paid(self) -> Iterable[Trial]:

@@ -57,8 +57,11 @@ def _sketch(path: Path, end_bytes: int = 2**16) -> list[object]:
     return [size_bytes, digest.hexdigest()]
 
 
-def check_weights(folder: Path, index: Mapping[str, Any]) -> None:
-    """Open every safetensors file, which checks its header against its size; refuse pickles."""
+def check_weights(folder: Path, index: Mapping[str, Any], allow_pickle: bool) -> bool:
+    """Open every safetensors file, which checks its header against its size.
+
+    Gives whether a part has its weights as pickles; raises ModelError where these are not allowed.
+    """
     from safetensors import safe_open
 
     for path in sorted(folder.rglob("*.safetensors")):
@@ -67,28 +70,36 @@ def check_weights(folder: Path, index: Mapping[str, Any]) -> None:
                 pass
         except Exception as error:
             raise ModelError(f"{path} is corrupt ({error}): fetch the model again") from error
-    for name, part in index.items():
-        if named(part):
-            _check_part(folder, name)
+    parts = [name for name, part in index.items() if named(part)]
+    for name in parts:
+        _check_part(folder, name)
+    pickles = [path for name in parts for path in _pickles(folder, name)]
+    if pickles and not allow_pickle:
+        raise ModelError(
+            f"{pickles[0]} is a pickle, which can hold code: take the model's safetensors, convert "
+            "it as docs/security.md says, or give --allow-pickle where you trust it"
+        )
+    return bool(pickles)
 
 
 def _check_part(folder: Path, name: str) -> None:
     # It is an argument of the pipeline, and the folder of the part's files: none beside this one.
     if not name.isidentifier():
         raise ModelError(f"{folder} has a part {name!r}, which is no name: fetch the model again")
-    files = sorted((folder / name).glob("*"))
-    pickles = [path for path in files if path.suffix in PICKLES]
-    if pickles and not any(path.suffix == ".safetensors" for path in files):
-        raise ModelError(
-            f"{pickles[0]} is a pickle, which can run code when it is loaded: take the model's "
-            "safetensors, or convert it where you trust it, as docs/security.md says"
-        )
     config = folder / name / "config.json"
     if config.exists() and (kernel := _kernel_in(json_object(config))):
         raise ModelError(
             f"{config} asks for the kernel {kernel!r} of the Hub, whose code would be run: "
             "take 'attn_implementation' out of it"
         )
+
+
+def _pickles(folder: Path, name: str) -> list[Path]:
+    """The pickles of a part that has no safetensors."""
+    files = sorted((folder / name).glob("*"))
+    if any(path.suffix == ".safetensors" for path in files):
+        return []
+    return [path for path in files if path.suffix in PICKLES]
 
 
 def _kernel_in(value: object) -> str | None:

@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class PipelineSpec:
     holds the figures that the pipeline takes where the workload leaves them open. ``schedulers``
     are the classes that can stand in the place of the pipeline's own, which is the first;
     ``predicts_flow`` says that this one has been told to work with flow.
-    ``guides_apart`` says that guidance calls the denoiser a second time at each step.
+    ``guides_apart`` says that guidance calls the denoiser a second time at each step, ``pickled``
+    that weights are pickles, which the user has allowed.
     """
 
     folder: str
@@ -90,6 +91,7 @@ class PipelineSpec:
     size_multiple_px: int = 1
     frame_multiple: int = 1
     defaults: Mapping[str, int] = field(default_factory=dict)
+    pickled: bool = False
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> PipelineSpec:
@@ -107,13 +109,16 @@ def _component(facts: Mapping[str, Any]) -> Component:
     return Component(**{**facts, **{name: tuple(facts[name]) for name in names}})
 
 
-def read_spec(folder: Path) -> PipelineSpec:
-    """Read the spec of a diffusers folder; raises ModelError. Models are made without weights."""
+def read_spec(folder: Path, allow_pickle: bool = False) -> PipelineSpec:
+    """Read the spec of a diffusers folder; raises ModelError. Models are made without weights.
+
+    Weights that are pickles are refused, unless they are allowed.
+    """
     index = read_index(folder)
     try:
         check_libraries(folder, index)
-        check_weights(folder, index)
-        return _spec(folder, index)
+        pickled = check_weights(folder, index, allow_pickle)
+        return replace(_spec(folder, index), pickled=pickled)
     except ModelError:
         raise
     except Exception as error:

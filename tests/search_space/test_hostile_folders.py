@@ -9,6 +9,7 @@ import shutil
 import time
 
 import pytest
+import torch
 
 from search_space.build import Build
 from search_space.errors import ModelError
@@ -51,13 +52,30 @@ def test_a_pickle_is_refused_and_never_loaded(sd15, tmp_path, part):
     harmful.write_bytes(pickle.dumps({"conv_in.weight": Writing(written)}))
     read_spec(sd15)
     weights.unlink()
-    assert complaint(sd15).startswith(f"{harmful} is a pickle, which can run code")
+    assert complaint(sd15).startswith(f"{harmful} is a pickle, which can hold code")
     build = Build(str(sd15), "cpu", {}, tmp_path)
     with pytest.raises((OSError, ValueError)):
+        build.load_pipeline()
+    assert read_spec(sd15, allow_pickle=True).pickled
+    build = Build(str(sd15), "cpu", {}, tmp_path, pickled=True)
+    with pytest.raises(Exception, match=r"(?i)weights.only|pickle"):
         build.load_pipeline()
     assert not written.exists()
     pickle.loads(harmful.read_bytes())
     assert written.exists()
+
+
+def test_pickles_are_loaded_as_data_where_they_are_allowed(sd15, tmp_path):
+    from safetensors.torch import load_file
+
+    weights = sd15 / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    assert not read_spec(sd15, allow_pickle=True).pickled
+    weights.unlink()
+    assert read_spec(sd15, allow_pickle=True).pickled
+    build = Build(str(sd15), "cpu", {}, tmp_path, pickled=True)
+    build.load_pipeline()
+    assert build.pipe.unet.conv_in.weight.isfinite().all()
 
 
 @pytest.mark.parametrize(

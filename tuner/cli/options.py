@@ -225,6 +225,11 @@ quality_options = options(
         is_flag=True,
         help="Let attention kernels be fetched from the Hub and run.",
     ),
+    click.option(
+        "--allow-pickle",
+        is_flag=True,
+        help="Let weights be pickles (.bin) where there are no safetensors.",
+    ),
 )
 budget_options = options(
     click.option("--memory", type=SIZE, help="Budget: 8GiB, 8GB. [default: what is free]"),

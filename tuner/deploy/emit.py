@@ -43,7 +43,7 @@ CALL = {call}
 
 def load(model: str = MODEL, device: str = DEVICE, cache_dir: str = CACHE_DIR) -> Any:
     """The tuned pipeline, ready to be called as it was tuned: ``pipe(**CALL)``."""
-    build = Build(model, device, dict(CALL), Path(cache_dir))
+    build = Build(model, device, dict(CALL), Path(cache_dir){pickled})
 {body}
     return build.pipe
 
@@ -158,6 +158,7 @@ def load_script(tuned: TunedConfig) -> str:
         call=pprint.pformat(final_call(tuned.config, workload.call()), sort_dicts=False, width=80),
         body="\n".join(f"    {line}" for line in _body(steps_to_run)),
         seed=workload.seed,
+        pickled=", pickled=True" if tuned.pickled else "",
     )
 
 

@@ -29,6 +29,7 @@ def discover(children: Children, request: Request) -> Context:
         "cache_dir": str(request.cache_dir),
         "device": device,
         "lpips": weights_folder(request),
+        "allow_pickle": request.allow_pickle,
     }
     facts = children.call("tuner.discovery.context:inspect", question)
     spec = PipelineSpec.from_json(facts["spec"])
@@ -68,8 +69,9 @@ def inspect(folder: Path) -> None:
 
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     try:
-        model = resolve(request["model"], Path(request["cache_dir"]))
-        spec = read_spec(model)
+        allow_pickle = request.get("allow_pickle", False)
+        model = resolve(request["model"], Path(request["cache_dir"]), allow_pickle)
+        spec = read_spec(model, allow_pickle)
         machine = detect(request["device"])
         if request["lpips"] is not None:
             read(request["lpips"])

@@ -27,22 +27,23 @@ def check_name(model: str) -> None:
         )
 
 
-def resolve(model: str, cache_dir: Path) -> Path:
+def resolve(model: str, cache_dir: Path, allow_pickle: bool = False) -> Path:
     """The diffusers folder of a model, built or downloaded if need be; raises ModelError."""
     check_name(model)
     if model.startswith(REFERENCE):
         from tuner.reference import build
 
         return build(model.removeprefix(REFERENCE), cache_dir)
-    folder = Path(model).expanduser()
-    return folder.resolve() if folder.exists() else _download(model)
+    folder = os.path.expanduser(model)
+    return Path(folder).resolve() if os.path.exists(folder) else _download(model, allow_pickle)
 
 
-def _download(model: str) -> Path:
+def _download(model: str, allow_pickle: bool) -> Path:
     from diffusers import DiffusionPipeline
 
     try:
-        return Path(DiffusionPipeline.download(model, use_safetensors=True))
+        safe = None if allow_pickle else True
+        return Path(DiffusionPipeline.download(model, use_safetensors=safe))
     except Exception as error:
         reason = textwrap.shorten(str(error), 160, placeholder=" ...")
         raise ModelError(

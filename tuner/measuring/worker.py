@@ -106,7 +106,14 @@ def _loaded(job: Job, folder: Path, phases: Phases) -> Build:
     limit_memory(job.budget, job.device, phases.gauge.device, Path(job.folder))
     stop_beyond_budget(job, folder, phases)
     arguments = {**job.workload.call(), "output_type": "np"}
-    build = Build(job.folder, job.device, arguments, Path(job.cache_dir), enter=phases.enter)
+    build = Build(
+        job.folder,
+        job.device,
+        arguments,
+        Path(job.cache_dir),
+        enter=phases.enter,
+        pickled=job.pickled,
+    )
     construct(build, job.config, before=_eager_step_first(build))
     build.pipe.set_progress_bar_config(disable=True)
     return build

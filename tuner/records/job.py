@@ -28,6 +28,7 @@ class Job:
     - ``compile_cache`` is inductor's folder; without one the first call is a cold one.
     - ``budget`` is enforced.
     - ``lpips`` is the folder with the weights for LPIPS.
+    - ``pickled`` lets weights be read that are pickles.
     - ``turns`` is the socket at which the trial asks for its turns, where calls are interleaved.
     """
 
@@ -48,6 +49,7 @@ class Job:
     budget: Budget = UNLIMITED
     pictures: str | None = None
     lpips: str | None = None
+    pickled: bool = False
     turns: str | None = None
 
     @classmethod

@@ -58,6 +58,7 @@ class Options(TypedDict, total=False):
     quality: str
     allow_lossy: bool
     allow_remote_code: bool
+    allow_pickle: bool
     fix: Mapping[str, str] | Iterable[tuple[str, str]]
     include: Sequence[str]
     exclude: Sequence[str]
@@ -80,6 +81,7 @@ class Request:
     quality: Tier = Tier.NEAR
     allow_lossy: bool = False
     allow_remote_code: bool = False
+    allow_pickle: bool = False
     fix: Mapping[str, str] = field(default_factory=dict)
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -133,6 +135,7 @@ def request_of(model: str, **options: Unpack[Options]) -> Request:
         _tier(options.get("quality", Tier.NEAR.value)),
         options.get("allow_lossy", False),
         options.get("allow_remote_code", False),
+        options.get("allow_pickle", False),
         dict(pairs),
         include,
         exclude,

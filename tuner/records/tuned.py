@@ -39,7 +39,7 @@ class TunedConfig:
     interval; it is None where there was no race. ``changes`` says what each change brings.
     ``tuning_s`` is what the trials cost by what it went into, ``paid_back_images`` after how many
     images the tuned config has saved it; None for never. ``spoiled`` says why there is no speed-up
-    though there was a race.
+    though there was a race, ``pickled`` that the model's weights are pickles.
     """
 
     config: Config
@@ -63,6 +63,7 @@ class TunedConfig:
     tuning_s: Mapping[str, float] = field(default_factory=dict)
     paid_back_images: int | None = None
     spoiled: str | None = None
+    pickled: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``config.json``."""
