@@ -12,6 +12,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.dialects import sqlite
 
 from storage.schema import metadata
+from storage.summary import COLUMNS
 from tuner.cli.main import main
 
 HELP_WIDTH = 80
@@ -42,6 +43,12 @@ def schema_reference() -> str:
         ]
         lines += [table(("column", "type", "key", "what it holds"), rows), ""]
     return "\n".join(lines)
+
+
+def views_reference() -> str:
+    """The columns of the views."""
+    rows = [(code(name), comment) for name, (_, comment) in COLUMNS.items()]
+    return table(("column", "what it holds"), rows)
 
 
 def constants_table() -> str:

@@ -65,6 +65,9 @@ class Peak:
     peak_bytes: int
 
 
+START_UP = ("load", "record", "calibrate", "engine", "session", "first_call")
+"""What a user waits for until the first image; exported and quantized graphs are kept."""
+
 INCUMBENT = "incumbent"
 """The kind of the samples that are the incumbent's calls, beside the steady ones of their turns."""
 
@@ -131,6 +134,18 @@ class Measurement:
     def tier(self) -> Tier | None:
         """The tier that a compared output was measured to be in; None: further than lossy."""
         return measured_tier(self.fidelity)
+
+    @property
+    def tier_name(self) -> str | None:
+        """The measured tier, ``other`` beyond lossy, None where nothing was compared."""
+        if not self.compared:
+            return None
+        return self.tier.value if self.tier else "other"
+
+    @property
+    def start_up_s(self) -> float:
+        """The seconds of loading, of all set-up and of the first call."""
+        return sum(sum(self.seconds.get(kind, ())) for kind in START_UP)
 
     @property
     def latency_s(self) -> float:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, inspect, select, table
 from sqlalchemy import column as column_of
 
 from search_space.errors import StoreError
+from storage.figures import fill
 from storage.place import Place
 from storage.schema import autotune_version
 
@@ -77,6 +78,7 @@ def migrate(connection: Connection, place: Place, last: str | None) -> None:
     # Not Alembic's ``op``, which is one for the whole process: two threads may open stores at once.
     try:
         context.run_migrations(connection=connection)
+        fill(connection, place)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"{place} is of an older version and cannot be brought up to date ({error!r}): "

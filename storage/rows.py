@@ -28,6 +28,10 @@ PARTS = (sample, memory, fidelity, condition, work, failure, proposal)
 """The tables that hold the outcome of a trial, and why it was proposed."""
 
 
+WORKLOAD_COLUMNS = ("height_px", "width_px", "num_frames", "steps", "batch_size")
+"""Facts of a workload that have a column of their own, to be searched by."""
+
+
 @dataclass(frozen=True)
 class StoredTrial:
     """A trial with its machine, its workload and its study's rules.
@@ -69,7 +73,8 @@ def workload_values(workload: Workload) -> Values:
     """The row of the workload; the model's name is no part of its facts."""
     facts = asdict(workload)
     model = facts.pop("model")
-    return {"fingerprint": workload.fingerprint, "model": model, "facts": canonical_json(facts)}
+    identity = {"fingerprint": workload.fingerprint, "model": model, "facts": canonical_json(facts)}
+    return identity | {name: facts[name] for name in WORKLOAD_COLUMNS}
 
 
 def config_values(trial: Trial) -> Values:

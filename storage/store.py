@@ -20,6 +20,7 @@ from search_space.workload import Workload
 from storage import schema
 from storage.engine import transaction
 from storage.explain import explained
+from storage.figures import keep_figures
 from storage.opening import open_to_read, open_to_write
 from storage.patience import patiently
 from storage.place import Place
@@ -35,6 +36,7 @@ from storage.rows import (
     trial_values,
     workload_values,
 )
+from storage.transfer import Merged, delete_trials, merge
 from storage.writing import identify, insert_once, rename
 
 T = TypeVar("T")
@@ -129,8 +131,10 @@ class Store:
             row = trial_values(trial) | {"study_id": study_id, "config_id": config_id}
             number, is_new = insert_once(connection, row | {"token": token})
             stored = replace(trial, number=number, study_id=study_id, budget=budget)
-            for table, rows in part_values(stored) if is_new else ():
-                connection.execute(insert(table), rows)
+            if is_new:
+                for table, rows in part_values(stored):
+                    connection.execute(insert(table), rows)
+                keep_figures(connection, [stored])
             return stored
 
         return self.write(added)
@@ -200,6 +204,24 @@ class Store:
     def _read(self, conditions: list[ColumnElement[bool]]) -> list[StoredTrial]:
         # One transaction, so that a trial which is added meanwhile is seen whole or not at all.
         return self._transact(lambda connection: read_trials(connection, conditions, self._place))
+
+    def numbered(self, numbers: Sequence[int]) -> list[StoredTrial]:
+        """The trials of these numbers, in number order."""
+        return self._read([schema.trial.c.number.in_(numbers)])
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What the work reads, all of it as of one moment."""
+        return self._transact(work)
+
+    def delete(self, numbers: Sequence[int]) -> int:
+        """Delete trials with all that is of them; returns how many there were."""
+        return self.write(lambda connection: delete_trials(connection, self._place, numbers))
+
+    def merge(self, other: Store) -> Merged:
+        """Copy from another store what this one lacks; done again it changes nothing."""
+        return other.read(
+            lambda source: self.write(lambda target: merge(source, target, self._place))
+        )
 
     @property
     def is_shared(self) -> bool:

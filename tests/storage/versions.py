@@ -39,6 +39,7 @@ def one_more(folder: Path, *statements: str) -> Iterator[None]:
 
 def store_of(version: Path, folder: Path) -> Path:
     """A store as a version left it."""
+    folder.mkdir(exist_ok=True)
     path = folder / version.with_suffix(".db").name
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(version.read_text())

@@ -82,9 +82,7 @@ def figures(trial: Trial) -> dict[str, Any]:
 
 def tier_name(measurement: Measurement | None) -> str | None:
     """The measured tier, ``other`` beyond lossy, None where nothing was compared."""
-    if measurement is None or not measurement.compared:
-        return None
-    return measurement.tier.value if measurement.tier else "other"
+    return measurement.tier_name if measurement else None
 
 
 IDENTICAL_DB = 200.0
