@@ -20,7 +20,7 @@ SIZE_BYTES = {
 }
 
 # The units of a duration, in seconds.
-DURATION_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_size(text: str) -> int:
@@ -43,11 +43,11 @@ def format_size(size_bytes: int) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``90s``, ``30m``, ``1h30m`` or a bare number of seconds; raises UsageError."""
+    """Seconds of ``500ms``, ``90s``, ``1h30m`` or a bare number of seconds; raises UsageError."""
     compact = text.strip().lower().replace(" ", "")
     if re.fullmatch(r"\d+(\.\d+)?", compact):
         compact += "s"
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", compact)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smh])", compact)
     duration_s = sum(float(number) * DURATION_S[unit] for number, unit in parts)
     if "".join(number + unit for number, unit in parts) != compact or duration_s == 0:
         raise UsageError(f"{text!r} is not a duration: write it as 90s, 30m or 1h30m")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, literal, or_, select
 
 from search_space.budget import Budget
 from search_space.trial import OUT_OF_MEMORY, FailureKind, Purpose
+from storage.rows import budget_of
 from storage.schema import config, figures, study, trial
 from storage.summary import SUMMARY, Filter
 
@@ -18,6 +20,10 @@ JOINED = trial.join(study, study.c.id == trial.c.study_id).join(
 )
 KEYS = ("machine_id", "software_id", "workload_id")
 SEARCHED = trial.c.purpose.in_([Purpose.BASELINE.value, Purpose.SEARCH.value])
+
+
+Reader: TypeAlias = Connection
+"""What ``Store.read`` hands to the work that it is given."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,30 @@ class Contender:
     barred_by: int | None
 
 
-def groups(connection: Connection, filters: Sequence[Filter]) -> list[tuple[Group, list[int]]]:
-    """Each group with its studies, as far as they have trials for which the filters hold."""
+@dataclass(frozen=True)
+class Asked:
+    """A study and its rules."""
+
+    study_id: int
+    group: Group
+    budget: Budget
+    objective: str
+    choices: Mapping[str, Sequence[str]]
+
+
+def asked(connection: Connection, filters: Sequence[Filter]) -> list[Asked]:
+    """The studies that have trials for which the filters hold, those of a group together."""
     view = SUMMARY.c
-    keys = (view.machine, view.software, view.workload)
-    query = select(*keys, view.study, func.min(view.number)).group_by(*keys, view.study)
-    rows = connection.execute(query.where(*(each.condition for each in filters))).all()
-    found: dict[Group, list[int]] = {}
-    for *key, study_id, _ in sorted(rows, key=lambda row: row[-1]):
-        found.setdefault(Group(*key), []).append(study_id)
-    return list(found.items())
+    own = select(view.study, func.min(view.number).label("first")).group_by(view.study)
+    found = own.where(*(each.condition for each in filters)).subquery()
+    query = select(study, found.c.first).join(found, found.c.study == study.c.id)
+    groups: dict[Group, list[Asked]] = {}
+    for row in connection.execute(query.order_by(found.c.first)).mappings():
+        group = Group(*(row[key] for key in KEYS))
+        objective, choices = row["objective"] or "latency", json.loads(row["space"])
+        one = Asked(row["id"], group, budget_of(row), objective, choices)
+        groups.setdefault(group, []).append(one)
+    return [one for group in groups.values() for one in group]
 
 
 def races(connection: Connection, study_id: int) -> list[str]:
@@ -112,6 +132,18 @@ def contenders(connection: Connection, group: Group, budget: Budget) -> list[Con
         for number, config_id, choices, latency_s, start_up_s, peak_bytes in rows
         if None not in (latency_s, start_up_s, peak_bytes)
     ]
+
+
+def races_with(connection: Connection, group: Group, number: int) -> list[int]:
+    """The trials of the races in which the config of a trial took part."""
+    its = select(trial.c.config_id).where(trial.c.number == number).scalar_subquery()
+    names = (
+        select(trial.c.race)
+        .select_from(JOINED)
+        .where(group.condition, trial.c.config_id == its, trial.c.race.is_not(None))
+    )
+    query = select(trial.c.number).select_from(JOINED)
+    return list(connection.scalars(query.where(group.condition, trial.c.race.in_(names))))
 
 
 def _witnesses(

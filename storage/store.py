@@ -224,6 +224,11 @@ class Store:
         )
 
     @property
+    def place(self) -> str:
+        """Where it is, as a user is shown it: without a password."""
+        return str(self._place)
+
+    @property
     def is_shared(self) -> bool:
         """Whether another process may have it open, too: not one in memory."""
         return not self._place.is_sqlite or self._place.file is not None

@@ -64,6 +64,7 @@ COLUMNS: Mapping[str, tuple[TypeEngine[Any], str]] = {
     "host_memory_bytes": (NUMBER, "The budget of the host of its study."),
     "quality": (WORDS, "The last tier that its study allows."),
     "objective": (WORDS, "What its study minimizes."),
+    "device_kind": (WORDS, "Where the pipeline runs, such as cpu or cuda."),
     "machine": (NUMBER, "Number of the machine."),
     "software": (NUMBER, "Number of the installed versions."),
     "workload": (NUMBER, "Number of the workload: model, size, steps, prompts and the rest."),
@@ -130,7 +131,7 @@ def summaries(
 STUDY_FACTS = (
     *("study", "model", "height", "width", "frames", "batch_size", "steps", "device"),
     *("objective", "memory_bytes", "host_memory_bytes", "quality"),
-    *("machine", "software", "workload"),
+    *("device_kind", "machine", "software", "workload"),
 )
 """What is the same for all trials of a study."""
 

@@ -25,6 +25,7 @@ from storage import Store
 from tests.gpu import page as gpu_page
 from tests.gpu import rows
 from tuner.cli.main import main
+from tuner.history.read import History
 from tuner.history.winners import winners
 from tuner.records.figures import figures
 from tuner.records.progress import Ending
@@ -33,7 +34,7 @@ from tuner.report.best import best_json
 from tuner.report.knobs import knobs_json
 from tuner.report.result import result_json
 from tuner.report.trial import stored_json
-from tuner.report.trials import listed_json
+from tuner.report.trials import record_json
 from tuner.result import Result
 
 ROOT = Path(__file__).parents[1]
@@ -229,7 +230,7 @@ def test_every_key_of_the_json_is_documented(store_file, context, machine, workl
         Config(), "model", workload, machine, figures(baseline), None, None, "cache", "2026-01-01"
     )
     printed = [
-        listed_json(stored[0]),
+        record_json(History(str(store_file)).records[0]),
         stored_json(stored[0]),
         stored_json(stored[1]),
         best_json(winners(stored)[0]),

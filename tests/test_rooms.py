@@ -16,7 +16,7 @@ PACKAGES = ("search_space", "storage", "tuner")
 # What stands in brackets behind a room is all that it may import.
 TUNER = """
 tuner.__main__   cli precedence
-tuner.cli        run predict discovery report history processes records version
+tuner.cli        run predict discovery report history processes records search version
 tuner            run loader history precedence version
 tuner.run        bench deploy discovery measuring processes race records report result runners \
                  search
@@ -178,6 +178,9 @@ def test_imports_go_from_tuner_to_storage_to_search_space():
     [
         ("click", {"tuner.cli"}),
         ("optuna", {"tuner.search"}),
+        ("optuna_dashboard", {"tuner.search"}),
+        ("plotly", {"tuner.report"}),
+        ("pandas", {"tuner.history"}),
         ("sqlalchemy", {"storage"}),
         ("alembic", {"storage"}),
     ],

@@ -73,6 +73,7 @@ SELECT trial.number,
        study.host_memory_bytes,
        study.quality,
        COALESCE(study.objective, 'latency') AS objective,
+       machine.device AS device_kind,
        study.machine_id AS machine,
        study.software_id AS software,
        study.workload_id AS workload

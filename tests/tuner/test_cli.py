@@ -20,7 +20,7 @@ from tuner.records.plan import Plan
 from tuner.records.request import request_of
 from tuner.run import Run
 
-COMMANDS = ["run", "knobs", "machine", "trials", "show", "best"]
+COMMANDS = sorted(main.commands)
 TINY = "reference:sd15-tiny"
 
 
@@ -223,6 +223,9 @@ def test_trials_are_listed_in_the_stable_form(invoke, history):
         "steps",
         "device",
         "started_at",
+        "study",
+        "speedup",
+        "baseline",
     ]
     assert [list(trial) for trial in listed] == [keys] * 10
     assert listed[0]["config"]["precision"] == "fp32"

@@ -50,11 +50,11 @@ def test_a_race_of_interleaved_calls_says_so():
     assert not with_baseline(half[1], half).interleaved
 
 
-def test_without_a_race_it_is_compared_with_the_baseline_that_was_measured_nearest():
+def test_without_a_race_it_is_compared_with_the_last_baseline_before_it():
     known = [trial(1, 9.0), trial(2, 1.0, {"threads": "half"}), trial(9, 4.0), trial(8, 2.0, FAST)]
     compared = with_baseline(known[3], known)
-    assert (compared.rounds, compared.baseline.number) == (0, 9)
-    told = "2.00x over the default of trial 9, by one trial of each: not raced"
+    assert (compared.rounds, compared.baseline.number) == (0, 1)
+    told = "4.50x over the default of trial 1, by one trial of each: not raced"
     assert comparison_text(compared) == told
 
 

@@ -13,6 +13,7 @@ from search_space.workload import Workload
 from storage import Store
 from tests.tuner.drawing import drawn
 from tuner.deploy.emit import emit, load_script
+from tuner.history.read import History
 from tuner.measuring.roofline import reached, work_of_trials
 from tuner.records.figures import figures
 from tuner.records.progress import Ending
@@ -80,7 +81,8 @@ def test_the_flags_are_in_the_store_the_json_and_the_text(tmp_path):
     shown = drawn(stored_text(disturbed))
     assert "disturbed    other processes took 0.9 cores" in shown
     assert "unstable     torch compiled anew" in shown
-    listed = drawn(trials_table([disturbed]))
+    (record, _) = History(str(tmp_path / "history.db")).records
+    listed = drawn(trials_table([record]))
     assert "2.5 s *" in listed
     assert "* disturbed or unstable: 'tune show TRIAL' says by what" in listed
 

@@ -1,33 +1,77 @@
-"""``tune trials``, ``tune show`` and ``tune best``."""
+"""``tune trials``, ``studies``, ``show``, ``compare``, ``best`` and ``pareto``."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import click
 
-from tuner.cli.options import as_json, store_option
+from search_space.knob import Tier
+from tuner.cli.filters import filter_options, selected
+from tuner.cli.options import POSITIVE, SIZE, as_json, store_option
 from tuner.cli.output import print_json, stdout
 
 
 @click.command()
-@click.option("--model", help="Only trials of this model.")
+@filter_options
+@click.option(
+    "--sort", metavar="FIELD", multiple=True, help="By this field; -FIELD: largest first."
+)
+@click.option("--limit", type=POSITIVE, help="The first so many; the newest where not sorted.")
+@click.option("--columns", metavar="FIELDS", help="Show these: number,latency_s,config.")
 @store_option
 @as_json
-def trials(model: str | None, store: str | None, json_wanted: bool) -> None:
+def trials(
+    sort: tuple[str, ...],
+    limit: int | None,
+    columns: str | None,
+    store: str | None,
+    json_wanted: bool,
+    **filters: Any,
+) -> None:
     """List the stored trials by model, size and machine, the newest last.
 
     \b
-    Example: tune trials --json | jq '.[] | select(.state == "failed")'
+    Example: tune trials --state measured --where latency_s lt 2 --sort latency_s
     """
-    from tuner.history.read import of_model
-    from tuner.report.trials import listed_json, trials_table
+    from tuner.history.filters import check_field
+    from tuner.history.read import History
+    from tuner.report.trials import columns_json, columns_table, record_json, trials_table
 
-    stored_trials = of_model(model, store, partial(click.echo, err=True))
+    names = [name.strip() for name in columns.split(",")] if columns else []
+    for name in names:
+        check_field(name)
+    selection = selected(History(store), **filters).sort(*sort)
+    records = (selection if limit is None else selection.limit(limit)).records
     if json_wanted:
-        print_json([listed_json(stored) for stored in stored_trials])
+        form = partial(columns_json, columns=names) if names else record_json
+        print_json([form(record) for record in records])
+    elif names:
+        stdout().print(columns_table(records, names))
     else:
-        stdout().print(trials_table(stored_trials))
+        stdout().print(trials_table(records, newest_last=not sort))
+
+
+@click.command()
+@filter_options
+@store_option
+@as_json
+def studies(store: str | None, json_wanted: bool, **filters: Any) -> None:
+    """List the stored studies: what was searched for, and what it has come to.
+
+    \b
+    Example: tune studies --model reference:sd15-tiny
+    """
+    from tuner.history.read import History
+    from tuner.report.studies import studies_table, study_json
+
+    history = History(store)
+    found = history.studies(selected(history, **filters).filters)
+    if json_wanted:
+        print_json([study_json(study) for study in found])
+    else:
+        stdout().print(studies_table(found))
 
 
 @click.command()
@@ -54,21 +98,93 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("first", type=int)
+@click.argument("second", type=int)
 @store_option
 @as_json
-def best(model: str | None, store: str | None, json_wanted: bool) -> None:
-    """Show the best stored config of each workload, or of those of MODEL.
+def compare(first: int, second: int, store: str | None, json_wanted: bool) -> None:
+    """Compare two trials: configs, figures, and whether they can be compared.
+
+    The speed-up is the latency of FIRST over that of SECOND.
 
     \b
-    Example: tune best reference:sd15-tiny
+    Example: tune compare 3 7
     """
-    from tuner.history.read import of_model
-    from tuner.history.winners import winners
+    from tuner.history.read import History
+    from tuner.report.comparison import pair_json, pair_text
+
+    pair = History(store).compare(first, second)
+    if json_wanted:
+        print_json(pair_json(pair))
+    else:
+        stdout().print(pair_text(pair))
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--memory", type=SIZE, help="Choose again within this budget: 8GiB.")
+@click.option(
+    "--quality",
+    type=click.Choice([tier.value for tier in Tier]),
+    help="Choose again with this quality. [near where chosen again]",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["latency", "memory"]),
+    help="Choose again by this. [latency where chosen again]",
+)
+@store_option
+@as_json
+def best(
+    model: str | None,
+    memory: int | None,
+    quality: str | None,
+    objective: str | None,
+    store: str | None,
+    json_wanted: bool,
+) -> None:
+    """Show the best stored config of each workload, or of those of MODEL.
+
+    With --memory, --quality or --objective it chooses again from what was measured, and measures
+    nothing.
+
+    \b
+    Example: tune best reference:sd15-tiny --memory 2GiB
+    """
+    from tuner.history.read import History
+    from tuner.history.winners import rules_by
     from tuner.report.best import best_json, best_table
 
-    study_winners = winners(of_model(model, store, partial(click.echo, err=True)))
-    if json_wanted:
-        print_json([best_json(winner) for winner in study_winners])
+    history = History(store)
+    history.explain_nothing(model, partial(click.echo, err=True))
+    if (memory, quality, objective) == (None, None, None):
+        winners = history.best(model)
     else:
-        stdout().print(best_table(study_winners))
+        rules = rules_by(memory, Tier(quality or Tier.NEAR), objective or "latency")
+        winners = history.choose(rules, model)
+    if json_wanted:
+        print_json([best_json(winner) for winner in winners])
+    else:
+        stdout().print(best_table(winners))
+
+
+@click.command()
+@filter_options
+@store_option
+@as_json
+def pareto(store: str | None, json_wanted: bool, **filters: Any) -> None:
+    """List the trials than which none is both faster and smaller, by model, size and machine.
+
+    They are those of the searches, within the limits of their runs.
+
+    \b
+    Example: tune pareto --model reference:sd15-tiny
+    """
+    from tuner.history.read import History
+    from tuner.report.trials import record_json, trials_table
+
+    records = selected(History(store), **filters).pareto()
+    if json_wanted:
+        print_json([record_json(record) for record in records])
+    else:
+        stdout().print(trials_table(records, newest_last=False))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
-from tuner.cli.history import best, show, trials
+from tuner.cli.charts import dashboard, plot
+from tuner.cli.doctor import doctor
+from tuner.cli.history import best, compare, pareto, show, studies, trials
 from tuner.cli.knobs import knobs
+from tuner.cli.ledger import delete, export, merge
 from tuner.cli.machine import machine
 from tuner.cli.options import OneLineErrors
 from tuner.cli.predict import predict
@@ -23,5 +26,9 @@ def main() -> None:
     """
 
 
-for command in (run, predict, knobs, machine, trials, show, best):
+for command in (
+    *(run, predict, knobs, machine),
+    *(studies, trials, show, compare, best, pareto),
+    *(plot, dashboard, export, merge, delete, doctor),
+):
     main.add_command(command)

@@ -28,7 +28,7 @@ class Comparison:
 
 
 def with_baseline(trial: Trial, history: Sequence[Trial]) -> Comparison | None:
-    """By the last race of the trial's config, otherwise by the baseline that was measured nearest.
+    """By the last race of the trial's config, otherwise by the last baseline before it.
 
     ``history`` holds the trials of the same machine and workload. None for the baseline itself, for
     a trial that failed, and where no baseline was measured.
@@ -43,10 +43,17 @@ def with_baseline(trial: Trial, history: Sequence[Trial]) -> Comparison | None:
         comparison = _by_race(config, [other for other in measured_trials if other.race == name])
         if comparison is not None:
             return comparison
-    nearest = min(baselines, key=lambda other: abs(other.number - trial.number))
+    # As in the store's view trial_summary: the last before it, where there is one.
+    earlier = [other for other in baselines if other.number < trial.number]
+    nearest = max(earlier, key=number_of) if earlier else min(baselines, key=number_of)
     assert nearest.measurement is not None
     ratio = nearest.measurement.latency_s / trial.measurement.latency_s
     return Comparison(Interval(ratio, ratio, ratio), 0, nearest)
+
+
+def number_of(trial: Trial) -> int:
+    """The place of a trial in the order in which they ran."""
+    return trial.number
 
 
 def _by_race(config: Config, trials: list[Trial]) -> Comparison | None:

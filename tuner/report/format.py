@@ -12,6 +12,7 @@ from search_space.hardware.machine import Machine
 from search_space.units import format_duration, format_size
 from search_space.workload import Workload
 from tuner.records.figures import IDENTICAL_DB
+from tuner.records.trial_record import frame_size as size_text
 
 UNKNOWN = "-"
 FLAGGED = "*"
@@ -106,11 +107,8 @@ def counted(count: int, noun: str) -> str:
 
 def frame_size(workload: Workload) -> str | None:
     """Width and height in pixels, and how many frames and images; None where that is not known."""
-    if workload.width_px is None or workload.height_px is None:
-        return None
-    frames = f"-{workload.num_frames}f" if workload.num_frames else ""
-    batch = f"-b{workload.batch_size}" if workload.batch_size > 1 else ""
-    return f"{workload.width_px}x{workload.height_px}{frames}{batch}"
+    batch_size = workload.batch_size
+    return size_text(workload.width_px, workload.height_px, workload.num_frames, batch_size)
 
 
 def about(workload: Workload, machine: Machine) -> str:

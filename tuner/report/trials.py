@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 
 from search_space.config import completed
 from search_space.trial import Trial
-from storage import StoredTrial
 from tuner.records.figures import figures
+from tuner.records.trial_record import TrialRecord
 from tuner.report.format import (
     UNKNOWN,
-    about,
+    counted,
     day,
     decibel,
     flags_caption,
-    frame_size,
     marked_latency,
+    moment,
     seconds,
     size,
+    times,
 )
 from tuner.report.listing import Listing, Paragraph, Row, apart, titled
 
@@ -31,9 +33,9 @@ def trial_state(trial: Trial) -> str:
     return "infeasible" if trial.judged(trial.budget) else "measured"
 
 
-def purpose_text(trial: Trial) -> str:
+def purpose_text(trial: Trial | TrialRecord) -> str:
     """The purpose, with the round of a race: ``race 1``."""
-    return trial.purpose if trial.round is None else f"{trial.purpose} {trial.round}"
+    return str(trial.purpose) if trial.round is None else f"{trial.purpose} {trial.round}"
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
@@ -64,49 +66,110 @@ def trial_json(trial: Trial) -> dict[str, Any]:
     }
 
 
-def listed_json(stored: StoredTrial) -> dict[str, Any]:
+LIKE_TRIAL = (
+    *("latency_s", "peak_bytes", "host_peak_bytes", "psnr_db", "ssim", "lpips", "tier"),
+    *("disturbed", "unstable"),
+)
+
+
+def record_json(record: TrialRecord) -> dict[str, Any]:
     """The stable form of a trial in a list: with what it was measured for and on."""
+    failure = {"kind": record.failure, "phase": record.phase, "message": record.message}
     return {
-        **trial_json(stored.trial),
-        "model": stored.workload.model,
-        "size": frame_size(stored.workload),
-        "steps": stored.workload.steps,
-        "device": stored.machine.device_name,
-        "started_at": stored.trial.started_at,
+        "number": record.number,
+        "purpose": record.purpose,
+        "state": record.state,
+        "config": completed(record.config),
+        **{name: getattr(record, name) for name in LIKE_TRIAL},
+        "failure": failure if record.failure else None,
+        "cost_s": record.cost_s,
+        "model": record.model,
+        "size": record.size,
+        "steps": record.steps,
+        "device": record.device,
+        "started_at": record.started_at,
+        "study": record.study,
+        "speedup": record.speedup,
+        "baseline": record.baseline,
     }
 
 
-def trials_table(stored_trials: list[StoredTrial]) -> Group:
+def columns_json(record: TrialRecord, columns: Sequence[str]) -> dict[str, Any]:
+    """The fields that were asked for, the config with every knob."""
+    values = record.values() | {"config": completed(record.config)}
+    return {name: values[name] for name in columns}
+
+
+def heading(record: TrialRecord) -> str:
+    """Model, size and machine: what the latencies under one heading have in common."""
+    steps = "own steps" if record.steps is None else counted(record.steps, "step")
+    parts = [record.model, record.size or "own size", steps]
+    if record.objective == "throughput":
+        parts.append("seconds per image")
+    return ", ".join([*parts, f"on {record.device} ({record.device_kind})"])
+
+
+def trials_table(records: Sequence[TrialRecord], newest_last: bool = True) -> Group:
     """A table for each model, size and machine, the one with the newest trial last."""
-    groups: dict[str, list[Trial]] = {}
-    for stored in stored_trials:
-        heading = about(stored.workload, stored.machine)
-        groups.setdefault(heading, []).append(stored.trial)
-    newest_last = sorted(groups.items(), key=lambda group: group[1][-1].number)
-    tables: list[RenderableType] = []
-    tables += (titled(heading, _table(trials)) for heading, trials in newest_last)
+    groups: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        groups.setdefault(heading(record), []).append(record)
+    ordered = list(groups.items())
+    if newest_last:
+        ordered.sort(key=lambda group: group[1][-1].number)
+    tables: list[RenderableType] = [titled(name, _table(trials)) for name, trials in ordered]
     return apart(tables or [Paragraph("no trials")])
 
 
-def _table(trials: list[Trial]) -> Listing:
+def columns_table(records: Sequence[TrialRecord], columns: Sequence[str]) -> RenderableType:
+    """One table of the fields that were asked for."""
+    if not records:
+        return Paragraph("no trials")
+    rows = [[cell(name, getattr(record, name)) for name in columns] for record in records]
+    words = columns[-1] in ("config", "message", "model", "disturbed", "unstable")
+    right = tuple(name for name in columns if name.endswith(("_s", "_bytes", "_db")))
+    right += ("number", "study", "speedup")
+    if not words:
+        return Listing(tuple(Row(tuple(row)) for row in rows), tuple(columns), right)
+    return Listing(tuple(Row(tuple(row[:-1]), row[-1]) for row in rows), tuple(columns), right)
+
+
+def cell(name: str, value: Any) -> str:
+    """A field of the view for a table."""
+    if name == "config":
+        return str(value.describe())
+    if value is None:
+        return UNKNOWN
+    if name.endswith("_bytes"):
+        return size(value)
+    if name.endswith("_s"):
+        return seconds(value)
+    if name.endswith("_db"):
+        return decibel(value)
+    if name == "speedup":
+        return times(value)
+    if name == "started_at":
+        return moment(value)
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _table(records: list[TrialRecord]) -> Listing:
     columns = ("trial", "purpose", "latency", "memory", "PSNR", "quality", "took", "date", "config")
-    figure_rows = [figures(trial) for trial in trials]
-    rows = tuple(map(_row, trials, figure_rows))
+    rows = tuple(map(_row, records))
     right = ("trial", "latency", "memory", "PSNR", "took")
-    return Listing(rows, columns, right, flags_caption(figure_rows))
+    return Listing(rows, columns, right, flags_caption([record.values() for record in records]))
 
 
-def _row(trial: Trial, trial_figures: dict[str, Any]) -> Row:
-    failure = trial.judged(trial.budget)
+def _row(record: TrialRecord) -> Row:
     cells = (
-        str(trial.number),
-        purpose_text(trial),
-        marked_latency(trial_figures),
-        size(trial_figures["peak_bytes"]),
-        decibel(trial_figures["psnr_db"]),
-        trial_figures["tier"] or UNKNOWN,
-        seconds(trial.cost_s),
-        day(trial.started_at),
+        str(record.number),
+        purpose_text(record),
+        marked_latency(record.values()),
+        size(record.peak_bytes),
+        decibel(record.psnr_db),
+        record.tier or UNKNOWN,
+        seconds(record.cost_s),
+        day(record.started_at),
     )
-    remarks = (f"{failure.kind.value}: {failure.message}",) if failure else ()
-    return Row(cells, trial.config.describe(), remarks)
+    remarks = (f"{record.failure}: {record.message}",) if record.failure else ()
+    return Row(cells, record.config.describe(), remarks)
