@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import gzip
+import shlex
+import sqlite3
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import chdir, closing
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
+from click.testing import CliRunner
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import sqlite
 
@@ -17,6 +24,7 @@ from tuner.cli.main import main
 
 HELP_WIDTH = 80
 ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "docs" / "history.sql.gz"
 WITH_CONSTANTS = ("tuner", "storage", "search_space")
 
 
@@ -49,6 +57,23 @@ def views_reference() -> str:
     """The columns of the views."""
     rows = [(code(name), comment) for name, (_, comment) in COLUMNS.items()]
     return table(("column", "what it holds"), rows)
+
+
+def history(command: str, before: str = "", lines: int | None = None) -> str:
+    """A command as it is typed and what it prints, on a copy of the kept store."""
+    with TemporaryDirectory() as folder, chdir(folder):
+        for name in ("history.db", "laptop.db"):
+            with closing(sqlite3.connect(name)) as connection:
+                connection.executescript(gzip.decompress(KEPT.read_bytes()).decode())
+        environment = {"COLUMNS": "80", "TZ": "UTC", "DIFFUSERS_AUTOTUNE_STORE": "history.db"}
+        runner = CliRunner(env=environment)
+        for each in filter(None, (before, command)):
+            time.tzset()
+            result = runner.invoke(main, shlex.split(each), prog_name="tune")
+    printed = result.output.rstrip().splitlines()
+    if lines is not None and len(printed) > lines:
+        printed = [*printed[:lines], "..."]
+    return "\n".join(["```text", f"$ tune {command}", *printed, "```"])
 
 
 def constants_table() -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, insert, select, update
 
 from search_space.config import BASELINE
 from search_space.identity import fingerprint
@@ -14,6 +13,9 @@ from search_space.trial import Failure, Measurement, Trial, too_far
 from storage.place import Place
 from storage.reading import read_trials
 from storage.schema import config, figures, study, trial
+
+KEYS = ("machine_id", "software_id", "workload_id")
+"""What trials have in common that can be compared."""
 
 BATCH = 500
 """Trials read at once: of thousands the readings would fill the memory, of few each read counts."""
@@ -57,26 +59,15 @@ def _allowed(measured: Measurement) -> str:
     return ",".join(tier.value for tier in Tier if too_far(measured, tier) is None)
 
 
-def keep_figures(connection: Connection, trials: Sequence[Trial]) -> None:
-    """Insert the figures of stored trials, and say what each is compared with."""
-    rows = [figures_of(each) for each in trials]
-    connection.execute(insert(figures), rows)
-    for each in trials:
-        relate(connection, each)
+def keep_figures(connection: Connection, stored: Trial) -> None:
+    """Insert the figures of a stored trial, and say what it is compared with.
 
-
-def relate(connection: Connection, one: Trial) -> None:
-    """Name the baseline of a trial; one of a race's round is that of the whole round."""
-    if one.config.is_baseline:
-        if one.race is not None and one.measurement is not None:
-            same_round = _round_of(one).where(trial.c.number != one.number)
-            of_round = figures.c.trial_number.in_(same_round)
-            connection.execute(update(figures).where(of_round).values(baseline=one.number))
-        return
-    baseline = connection.scalar(_baseline(one))
-    if baseline is not None:
-        own = figures.c.trial_number == one.number
-        connection.execute(update(figures).where(own).values(baseline=baseline))
+    A trial of a race's round is compared with the baseline of its round, which may come later.
+    """
+    row = figures_of(stored) | {"baseline": _baseline(connection, stored)}
+    connection.execute(insert(figures), row)
+    if stored.config.is_baseline and stored.race is not None and stored.measurement is not None:
+        connection.execute(OF_ROUND, _names(stored) | {"to": stored.number})
 
 
 def fill(connection: Connection, place: Place) -> None:
@@ -86,8 +77,8 @@ def fill(connection: Connection, place: Place) -> None:
     numbers = connection.scalars(query).all()
     for start in range(0, len(numbers), BATCH):
         part = numbers[start : start + BATCH]
-        stored = read_trials(connection, [trial.c.number.in_(part)], place)
-        keep_figures(connection, [each.trial for each in stored])
+        for stored in read_trials(connection, [trial.c.number.in_(part)], place):
+            keep_figures(connection, stored.trial)
 
 
 def relate_again(connection: Connection, place: Place) -> None:
@@ -96,42 +87,47 @@ def relate_again(connection: Connection, place: Place) -> None:
     numbers = connection.scalars(select(figures.c.trial_number).where(gone)).all()
     for start in range(0, len(numbers), BATCH):
         part = numbers[start : start + BATCH]
-        of_part = figures.c.trial_number.in_(part)
-        connection.execute(update(figures).where(of_part).values(baseline=None))
         for stored in read_trials(connection, [trial.c.number.in_(part)], place):
-            relate(connection, stored.trial)
+            own = figures.c.trial_number == stored.trial.number
+            baseline = _baseline(connection, stored.trial)
+            connection.execute(update(figures).where(own).values(baseline=baseline))
 
 
-def _round_of(one: Trial) -> Any:
-    in_round = (trial.c.race == one.race) & (trial.c.round == one.round)
-    return select(trial.c.number).where(in_round, trial.c.study_id == one.study_id)
+def _baseline(connection: Connection, one: Trial) -> int | None:
+    if one.config.is_baseline:
+        return None
+    of_round = None if one.race is None else connection.scalar(IN_ROUND, _names(one))
+    return of_round or connection.scalar(BEFORE, _names(one))
 
 
-def _baseline(one: Trial) -> Any:
-    measured_baseline = and_(
-        config.c.fingerprint == fingerprint(BASELINE.changes), figures.c.latency_s.is_not(None)
-    )
-    own, other = study.alias("own"), study.alias("other")
-    same = and_(
-        *(own.c[key] == other.c[key] for key in ("machine_id", "software_id", "workload_id"))
-    )
-    before = (
-        select(trial.c.number)
-        .join(other, other.c.id == trial.c.study_id)
-        .join(own, same)
-        .join(config, config.c.id == trial.c.config_id)
-        .join(figures, figures.c.trial_number == trial.c.number)
-        .where(measured_baseline, own.c.id == one.study_id, trial.c.number < one.number)
-        .order_by(trial.c.number.desc())
-        .limit(1)
-    )
-    if one.race is None:
-        return before
-    in_round = (
-        _round_of(one)
-        .join(config, config.c.id == trial.c.config_id)
-        .join(figures, figures.c.trial_number == trial.c.number)
-        .where(measured_baseline)
-        .limit(1)
-    )
-    return select(func.coalesce(in_round.scalar_subquery(), before.scalar_subquery()))
+def _names(one: Trial) -> dict[str, Any]:
+    return {"study": one.study_id, "number": one.number, "race": one.race, "round": one.round}
+
+
+# Made once: to make them takes longer than to run them.
+OWN, OTHER = study.alias("own"), study.alias("other")
+MEASURED_BASELINES = (
+    select(trial.c.number)
+    .join(config, config.c.id == trial.c.config_id)
+    .join(figures, figures.c.trial_number == trial.c.number)
+    .where(config.c.fingerprint == fingerprint(BASELINE.changes), figures.c.latency_s.is_not(None))
+    .limit(1)
+)
+BEFORE = (
+    MEASURED_BASELINES.join(OTHER, OTHER.c.id == trial.c.study_id)
+    .join(OWN, and_(*(OWN.c[key] == OTHER.c[key] for key in KEYS)))
+    .where(OWN.c.id == bindparam("study"), trial.c.number < bindparam("number"))
+    .order_by(trial.c.number.desc())
+)
+ROUND = and_(
+    trial.c.study_id == bindparam("study"),
+    trial.c.race == bindparam("race"),
+    trial.c.round == bindparam("round"),
+)
+IN_ROUND = MEASURED_BASELINES.where(ROUND)
+OTHERS_OF_ROUND = select(trial.c.number).where(ROUND, trial.c.number != bindparam("number"))
+OF_ROUND = (
+    update(figures)
+    .where(figures.c.trial_number.in_(OTHERS_OF_ROUND))
+    .values(baseline=bindparam("to"))
+)

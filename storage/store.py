@@ -134,7 +134,7 @@ class Store:
             if is_new:
                 for table, rows in part_values(stored):
                     connection.execute(insert(table), rows)
-                keep_figures(connection, [stored])
+                keep_figures(connection, stored)
             return stored
 
         return self.write(added)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storage.schema import trial, workload
 
-INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+class _Inserts(dict[str, Any]):
+    def __missing__(self, dialect: str) -> Any:
+        # When it is asked for: to import that of PostgreSQL takes as long as the rest of a store.
+        self[dialect] = import_module(f"sqlalchemy.dialects.{dialect}").insert
+        return self[dialect]
+
+
+INSERTS: Mapping[str, Any] = _Inserts()
+"""By the name of the dialect: what makes an insert that a conflict can turn into nothing."""
 
 
 def identify(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:

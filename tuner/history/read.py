@@ -11,14 +11,15 @@ from search_space.errors import TuneError
 from search_space.trial import Trial, check_whole
 from storage import Store, StoredTrial, default_url
 from storage.summary import Filter, Order, Row, studies, summaries
-from tuner.history.compare import Pair, compared
 from tuner.history.filters import filter_of, order_of
-from tuner.history.winners import Winner, chosen_again, winners_of
-from tuner.records.rules import Rules
 from tuner.records.trial_record import TrialRecord, record_of
 
 if TYPE_CHECKING:
     import pandas
+
+    from tuner.history.compare import Pair
+    from tuner.history.winners import Winner
+    from tuner.records.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,22 @@ class History:
 
     def best(self, model: str | None = None) -> list[Winner]:
         """The winner of each study, or of those of one model."""
+        from tuner.history.winners import winners_of
+
         filters = () if model is None else (Filter("model", "=", model),)
         return winners_of(self._store, filters)
 
     def choose(self, rules: Rules, model: str | None = None) -> list[Winner]:
         """The best of what was measured by other rules than those of a run."""
+        from tuner.history.winners import chosen_again
+
         filters = () if model is None else (Filter("model", "=", model),)
         return chosen_again(self._store, rules, filters)
 
     def compare(self, first: int, second: int) -> Pair:
         """Two trials beside each other; raises UsageError where there is no such trial."""
+        from tuner.history.compare import compared
+
         one, other = self.trial(first), self.trial(second)
         return compared(one, other, self._store)
 

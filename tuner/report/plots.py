@@ -18,6 +18,8 @@ INK = "#808080"
 
 COLOURS = {"measured": "#3b82c4", "infeasible": "#d08a2e"}
 GIB = 2**30
+FAR = 1.5
+"""A budget that is further from the largest peak than this would squeeze the trials together."""
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -29,6 +31,7 @@ PAGE = """<!doctype html>
 :root {{ color-scheme: light dark; }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem; }}
 h1 {{ font-size: 1.4rem; }} h2 {{ font-size: 1.1rem; margin-top: 2rem; }}
+h3 {{ font-size: 1rem; margin-bottom: 0; }}
 .plot {{ overflow-x: auto; }}
 </style>
 <script>{script}</script>
@@ -64,11 +67,12 @@ def _section(records: Sequence[TrialRecord], others: Mapping[str, Any]) -> list[
     measured = counted(len(records) - failed, "trial")
     sections.append(f"<p>{measured} that ran, {failed} that failed.</p>")
     for title, figure in figures.items():
-        _style(figure, title)
+        _style(figure)
+        sections.append(f"<h3>{escape(title)}</h3>")
         html = figure.to_html(
             full_html=False,
             include_plotlyjs=False,
-            config={"responsive": True, "displaylogo": False},
+            config={"responsive": True, "displayModeBar": False},
         )
         sections.append(f'<div class="plot">{html}</div>')
     return sections
@@ -103,10 +107,15 @@ def pareto_figure(records: Sequence[TrialRecord]) -> Any:
         name="Pareto front",
         hoverinfo="skip",
     )
+    largest_bytes = max((record.peak_bytes or 0 for record in records), default=0)
     for limit_bytes in sorted({record.memory_bytes for record in records if record.memory_bytes}):
-        text = f"budget {format_size(limit_bytes)}"
-        figure.add_vline(limit_bytes / GIB, line_color=INK, annotation_text=text)
+        if limit_bytes <= FAR * largest_bytes:
+            text, place = f"budget {format_size(limit_bytes)}", "top left"
+            figure.add_vline(
+                limit_bytes / GIB, line_color=INK, annotation_text=text, annotation_position=place
+            )
     figure.update_layout(xaxis_title="peak memory in GiB", yaxis_title="latency in s")
+    figure.update_yaxes(type="log")
     return figure
 
 
@@ -146,15 +155,15 @@ def _words(record: TrialRecord) -> str:
     return f"trial {record.number}: {latency}{memory}<br>{config}"
 
 
-def _style(figure: Any, title: str) -> None:
+def _style(figure: Any) -> None:
     line = {"gridcolor": "rgba(128,128,128,0.25)", "zerolinecolor": "rgba(128,128,128,0.25)"}
     figure.update_layout(
-        title=title,
+        title=None,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK},
         legend={"orientation": "h", "y": -0.25},
-        margin={"l": 60, "r": 20, "t": 60, "b": 60},
+        margin={"l": 60, "r": 20, "t": 20, "b": 60},
     )
     figure.update_xaxes(**line)
     figure.update_yaxes(**line)

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
+from search_space.budget import Budget
 from tuner.records.trial_record import frame_size
-from tuner.report.format import UNKNOWN, counted, day, seconds, size
+from tuner.report.format import UNKNOWN, counted, day, limits, seconds
 from tuner.report.listing import Listing, Paragraph, Row, apart, titled
 
 KEYS = (
@@ -37,29 +38,30 @@ def studies_table(studies: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def _table(studies: Sequence[Mapping[str, Any]]) -> Listing:
-    columns = (
-        *("study", "size", "objective", "budget", "trials", "failed", "fastest", "took", "last"),
-        "model",
-    )
-    right = ("study", "budget", "trials", "failed", "fastest", "took")
+    columns = ("study", "size", "trials", "failed", "fastest", "took", "last", "what for")
+    right = ("study", "trials", "failed", "fastest", "took")
     return Listing(tuple(map(_row, studies)), columns, right)
 
 
 def _row(study: Mapping[str, Any]) -> Row:
-    steps = "" if study["steps"] is None else f", {counted(study['steps'], 'step')}"
-    quality = f", {study['quality']}" if study["quality"] else ""
     cells = (
         str(study["study"]),
         _size(study) or UNKNOWN,
-        study["objective"],
-        size(study["memory_bytes"]),
         str(study["trials"]),
         str(study["failed"] or UNKNOWN),
         seconds(study["fastest_s"]),
         seconds(study["cost_s"]),
         day(study["last_at"]),
     )
-    return Row(cells, f"{study['model']}{steps}{quality}")
+    budget = Budget(study["memory_bytes"], study["host_memory_bytes"])
+    words = (
+        study["model"],
+        "" if study["steps"] is None else counted(study["steps"], "step"),
+        f"within {limits(budget)}" if budget.limits_memory else "",
+        study["quality"] or "",
+        "" if study["objective"] == "latency" else study["objective"],
+    )
+    return Row(cells, ", ".join(filter(None, words)))
 
 
 def _size(study: Mapping[str, Any]) -> str | None:
