@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +24,7 @@ class Config(Mapping[str, str]):
 
     def __init__(self, choices: Mapping[str, str] = MappingProxyType({})) -> None:
         # Without choices nothing needs to be known of knobs, which are imported when asked for.
-        first = {knob.name: knob.values[0] for knob in all_knobs()} if choices else {}
+        first = _first_choices() if choices else {}
         changed = ((name, value) for name, value in choices.items() if first.get(name) != value)
         self._changes = dict(sorted(changed))
 
@@ -70,6 +71,11 @@ class Config(Mapping[str, str]):
         return ", ".join(f"{name}={value}" for name, value in self.items()) or "baseline"
 
 
+@cache
+def _first_choices() -> dict[str, str]:
+    return {knob.name: knob.choices[0].value for knob in all_knobs()}
+
+
 BASELINE = Config()
 
 
@@ -100,7 +106,7 @@ def steps_cost_alike(config: Mapping[str, str]) -> bool:
 
 def completed(config: Mapping[str, str]) -> dict[str, str]:
     """The config with every knob named."""
-    return {knob.name: knob.choices[0].value for knob in all_knobs()} | dict(config)
+    return _first_choices() | dict(config)
 
 
 @dataclass(frozen=True)

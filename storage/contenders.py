@@ -19,6 +19,9 @@ JOINED = trial.join(study, study.c.id == trial.c.study_id).join(
     figures, figures.c.trial_number == trial.c.number
 )
 KEYS = ("machine_id", "software_id", "workload_id")
+CONFIG_ID = trial.c.config_id + 0
+"""No column of an index: the trials of a group are few beside those of a config in all groups."""
+
 SEARCHED = trial.c.purpose.in_([Purpose.BASELINE.value, Purpose.SEARCH.value])
 
 
@@ -103,7 +106,7 @@ def of_race(connection: Connection, group: Group, race: str, budget: Budget) -> 
     ranked = (
         select(trial.c.number, place)
         .select_from(JOINED)
-        .where(group.condition, measured, trial.c.config_id.in_(configs))
+        .where(group.condition, measured, CONFIG_ID.in_(configs))
         .subquery()
     )
     numbers |= set(connection.scalars(select(ranked.c.number).where(ranked.c.place == 1)))
@@ -157,7 +160,7 @@ def _witnesses(
         .group_by(trial.c.config_id)
     )
     if configs is not None:
-        query = query.where(trial.c.config_id.in_(configs))
+        query = query.where(CONFIG_ID.in_(configs))
     return {config_id: number for config_id, number in connection.execute(query)}
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints
 
 from sqlalchemy import RowMapping, Table
@@ -27,6 +28,9 @@ Values = dict[str, Any]
 PARTS = (sample, memory, fidelity, condition, work, failure, proposal)
 """The tables that hold the outcome of a trial, and why it was proposed."""
 
+
+FEW = 64
+"""Machines and workloads kept from one trial to the next: trials read together have fewer."""
 
 WORKLOAD_COLUMNS = ("height_px", "width_px", "num_frames", "steps", "batch_size")
 """Facts of a workload that have a column of their own, to be searched by."""
@@ -177,17 +181,18 @@ class Parts:
 
 def stored_trial(row: RowMapping, parts: Parts) -> StoredTrial:
     """The trial of one row; raises what Python raises where facts are of another kind."""
-    facts = {"model": row["model"], **json.loads(row["workload_facts"])}
-    workload = _made(Workload, facts)
-    space = typed(Mapping[str, Sequence[str]], json.loads(row["space"]), "study.space")
+    workload = _workload(row["model"], row["workload_facts"])
     trial = _trial(row, parts, workload)
-    return StoredTrial(trial, machine_of(row), workload, row["objective"], space)
+    return StoredTrial(trial, machine_of(row), workload, row["objective"], _space(row["space"]))
 
 
 def _made(kind: type[T], facts: Mapping[str, Any]) -> T:
     # Not within the limits of today: an earlier version may have taken more.
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     return kind(**{name: typed(hints[name], value, name) for name, value in facts.items()})
+
+
+_hints = lru_cache(maxsize=FEW)(get_type_hints)
 
 
 def budget_of(row: Mapping[Any, Any]) -> Budget:
@@ -207,8 +212,23 @@ def _condition(row: RowMapping) -> Condition:
 
 def machine_of(row: RowMapping) -> Machine:
     """The machine as the store has it: hardware and versions, without probes."""
-    packages = json.loads(row["versions"])
-    return _made(Machine, {**json.loads(row["machine_facts"]), "packages": packages})
+    return _machine(row["machine_facts"], row["versions"])
+
+
+# Thousands of trials have these in common, which are not changed by anybody.
+@lru_cache(maxsize=FEW)
+def _machine(facts: str, versions: str) -> Machine:
+    return _made(Machine, {**json.loads(facts), "packages": json.loads(versions)})
+
+
+@lru_cache(maxsize=FEW)
+def _workload(model: str, facts: str) -> Workload:
+    return _made(Workload, {"model": model, **json.loads(facts)})
+
+
+@lru_cache(maxsize=FEW)
+def _space(choices: str) -> Mapping[str, Sequence[str]]:
+    return typed(Mapping[str, Sequence[str]], json.loads(choices), "study.space")
 
 
 def _trial(row: RowMapping, parts: Parts, workload: Workload) -> Trial:

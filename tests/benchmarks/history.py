@@ -164,6 +164,12 @@ def at_once(connection: Connection, study: int, before: int, trials: list[Trial]
         connection.execute(insert(parts[name]), values)  # type: ignore[arg-type]
 
 
+def merge(path: Path, folder: Path) -> None:
+    """Copy trials of the store into a new one: what a bulk insert costs."""
+    with Store(str(folder / "other.db")) as other, Store(str(path), read_only=True) as store:
+        other.merge(store)
+
+
 def timed(work: Callable[[], object]) -> float:
     """Its seconds."""
     began_s = time.perf_counter()
@@ -208,6 +214,8 @@ def main() -> None:
         size_mib = path.stat().st_size / 2**20
         print(f"{machine()}; {arguments.trials} trials, {size_mib:.0f} MiB", flush=True)
         print(f"inserts: {rate:.0f} a second", flush=True)
+        merged_s = timed(lambda: merge(path, Path(folder)))
+        print(f"merged: {arguments.trials / merged_s:.0f} a second", flush=True)
         opening = lambda: Store(str(path), read_only=True).close()  # noqa: E731
         print(f"opening: {median(timed(opening) for _ in range(REPEATS)):.3f} s", flush=True)
         nothing = [sys.executable, "-c", "import click, rich.console, sqlalchemy"]
