@@ -14,6 +14,9 @@ from search_space.conditions import Condition as Condition
 from search_space.conditions import complaints
 from search_space.config import Config
 from search_space.errors import StoreError
+from search_space.failure import OUT_OF_MEMORY as OUT_OF_MEMORY
+from search_space.failure import Failure as Failure
+from search_space.failure import FailureKind as FailureKind
 from search_space.fidelity import Fidelity, excess, measured_tier
 from search_space.knob import Tier
 from search_space.proposal import Proposal
@@ -33,22 +36,6 @@ class Purpose(StrEnum):
     def is_searched(self) -> bool:
         """Whether the search learns from it; races and drift measure configs once more."""
         return self in (Purpose.BASELINE, Purpose.SEARCH)
-
-
-class FailureKind(StrEnum):
-    """The ways in which a trial can fail."""
-
-    OVER_MEMORY = "over_memory"
-    TOO_FAR = "too_far"
-    DEVICE_OUT_OF_MEMORY = "device_out_of_memory"
-    HOST_OUT_OF_MEMORY = "host_out_of_memory"
-    CRASH = "crash"
-    TIMEOUT = "timeout"
-    INVALID_OUTPUT = "invalid_output"
-    UNSUPPORTED = "unsupported"
-
-
-OUT_OF_MEMORY = (FailureKind.DEVICE_OUT_OF_MEMORY, FailureKind.HOST_OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -202,31 +189,6 @@ class Measurement:
 
     def _peak_bytes(self, place: str) -> int:
         return max(peak.peak_bytes for peak in self.peaks if peak.place == place)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a trial gave no usable measurement; ``log`` is the end of what the process printed.
-
-    ``peak_bytes`` is what it held, of the memory that the failure is about.
-    """
-
-    kind: FailureKind
-    message: str
-    phase: str = ""
-    log: str = ""
-    peak_bytes: int | None = None
-    conditions: tuple[Condition, ...] = ()
-
-    @property
-    def disturbed(self) -> str | None:
-        """What disturbed the trial when a deadline passed, or None."""
-        return complaints(self.conditions)
-
-    @property
-    def unstable(self) -> str | None:
-        """Always None: no calls were timed."""
-        return None
 
 
 @dataclass(frozen=True)

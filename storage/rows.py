@@ -32,6 +32,10 @@ PARTS = (sample, memory, fidelity, condition, work, failure, proposal)
 FEW = 64
 """Machines and workloads kept from one trial to the next: trials read together have fewer."""
 
+HINTS: Mapping[type, Mapping[str, Any]] = {
+    each: get_type_hints(each) for each in (Machine, Workload)
+}
+
 WORKLOAD_COLUMNS = ("height_px", "width_px", "num_frames", "steps", "batch_size")
 """Facts of a workload that have a column of their own, to be searched by."""
 
@@ -188,11 +192,8 @@ def stored_trial(row: RowMapping, parts: Parts) -> StoredTrial:
 
 def _made(kind: type[T], facts: Mapping[str, Any]) -> T:
     # Not within the limits of today: an earlier version may have taken more.
-    hints = _hints(kind)
+    hints = HINTS[kind]
     return kind(**{name: typed(hints[name], value, name) for name, value in facts.items()})
-
-
-_hints = lru_cache(maxsize=FEW)(get_type_hints)
 
 
 def budget_of(row: Mapping[Any, Any]) -> Budget:
@@ -228,7 +229,10 @@ def _workload(model: str, facts: str) -> Workload:
 
 @lru_cache(maxsize=FEW)
 def _space(choices: str) -> Mapping[str, Sequence[str]]:
-    return typed(Mapping[str, Sequence[str]], json.loads(choices), "study.space")
+    space: Mapping[str, Sequence[str]] = typed(
+        Mapping[str, Sequence[str]], json.loads(choices), "study.space"
+    )
+    return space
 
 
 def _trial(row: RowMapping, parts: Parts, workload: Workload) -> Trial:

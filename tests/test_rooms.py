@@ -42,7 +42,7 @@ tuner.version
 SPACE = """
 space         catalog config errors knob
 construct     build config knob
-trial         budget conditions config errors fidelity knob proposal units
+trial         budget conditions config errors failure fidelity knob proposal units
 proposal      config units
 config        build catalog identity knob
 catalog       errors knob knobs
@@ -56,6 +56,7 @@ runtimes      build hardware
 pipeline      build errors foreign identity
 hardware      errors identity
 units         errors
+failure       conditions
 conditions
 build
 foreign

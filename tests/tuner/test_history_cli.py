@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,3 +338,28 @@ def test_a_filter_holds_its_value_and_no_sql():
     asked = filter_of("model", "=", "'; DROP TABLE trial; --")
     compiled = asked.condition.compile()
     assert "DROP" not in str(compiled) and "'; DROP TABLE trial; --" in compiled.params.values()
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE figures SET latency_s = 'soon' WHERE trial_number = 2", "latency_s is 'soon'"),
+        ("UPDATE config SET choices = '{' WHERE id = 1", "cannot be read"),
+        ("UPDATE workload SET steps = 'many'", "steps is 'many'"),
+    ],
+)
+def test_a_damaged_row_is_told_in_one_line(invoke, store, statement, words):
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    result = invoke("trials", "--model", "org/small", status=2)
+    assert words in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_an_endless_psnr_of_an_earlier_version_is_null_in_json(invoke, store):
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("UPDATE figures SET psnr_db = 9e999 WHERE trial_number = 2")
+        connection.commit()
+    told = json.loads(invoke("trials", "--where", "number", "=", 2, "--json").stdout)
+    assert told[0]["psnr_db"] is None
+    assert "identical" in invoke("trials", "--where", "number", "=", 2).stdout

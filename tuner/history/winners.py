@@ -14,7 +14,7 @@ from search_space.catalog import all_knobs
 from search_space.config import Config
 from search_space.errors import StoreError
 from search_space.knob import Tier
-from search_space.trial import Trial
+from search_space.trial import Trial, check_whole
 from storage import Store, StoredTrial, contenders
 from storage.contenders import Asked, Contender, Group, Reader
 from storage.summary import Filter
@@ -203,23 +203,29 @@ def _admits(rules: Rules, each: Contender, baseline: Contender | None) -> bool:
 
 
 def _numbered(store: Store, numbers: Collection[int]) -> dict[int, StoredTrial]:
-    return {stored.trial.number: stored for stored in store.numbered(sorted(numbers))}
+    found = store.numbered(sorted(numbers))
+    return {check_whole(stored.trial).number: stored for stored in found}
 
 
 def _rules(study: Asked) -> Rules:
-    return Rules(study.budget, Objective.parse(study.objective), study.choices)
+    objective = _objective(study.objective, f"study {study.study_id}")
+    return Rules(study.budget, objective, study.choices)
 
 
 def rules_of(stored: StoredTrial) -> Rules:
     """The rules of the trial's study; raises StoreError where the objective is none."""
+    subject = f"the study of trial {stored.trial.number}"
+    objective = _objective(stored.objective or "latency", subject)
+    return Rules(stored.trial.budget, objective, stored.choices)
+
+
+def _objective(text: str, subject: str) -> Objective:
     try:
-        objective = Objective.parse(stored.objective or "latency")
+        return Objective.parse(text)
     except (TypeError, ValueError) as error:
         raise StoreError(
-            f"the study of trial {stored.trial.number} has an objective that is none, "
-            f"{short(stored.objective)}: put back a copy of the store"
+            f"{subject} has an objective that is none, {short(text)}: put back a copy of the store"
         ) from error
-    return Rules(stored.trial.budget, objective, stored.choices)
 
 
 def _winner(group: Sequence[StoredTrial], study_id: int | None, rules: Rules) -> Winner | None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from search_space.config import Config
+from search_space.errors import StoreError
+from search_space.foreign import typed
+
+LONGEST = 160
+"""Letters of what a value is said to be: some errors repeat the whole of it."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,29 @@ class TrialRecord:
         return asdict(self) | {"config": self.config.changes}
 
 
+KINDS = get_type_hints(TrialRecord)
+OWN = ("config", "psnr_db")
+"""Fields that are read in a way of their own."""
+
+
 def record_of(row: Mapping[str, Any]) -> TrialRecord:
-    """The record of a row of the view."""
-    return TrialRecord(**{**row, "config": Config(json.loads(row["config"]))})
+    """The record of a row of the view; raises StoreError where it is damaged."""
+    try:
+        choices = typed(Config, json.loads(row["config"]), "config.choices")
+        values = {
+            name: typed(kind, row[name], name) for name, kind in KINDS.items() if name not in OWN
+        }
+        psnr_db = row["psnr_db"]
+        # Of identical images it is endless where an earlier version has stored it.
+        if psnr_db != math.inf:
+            psnr_db = typed(KINDS["psnr_db"], psnr_db, "psnr_db")
+        return TrialRecord(**values, config=choices, psnr_db=psnr_db)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:LONGEST]
+        raise StoreError(
+            f"trial {row['number']!r} cannot be read ({reason}): if the store is damaged, put back "
+            "a copy"
+        ) from error
 
 
 def frame_size(
