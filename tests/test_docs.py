@@ -25,14 +25,18 @@ from storage import Store
 from tests.gpu import page as gpu_page
 from tests.gpu import rows
 from tuner.cli.main import main
+from tuner.discovery.unlocking import unlocking
 from tuner.history.read import History
 from tuner.history.winners import winners
 from tuner.records.figures import figures
 from tuner.records.progress import Ending
 from tuner.records.tuned import TunedConfig
 from tuner.report.best import best_json
+from tuner.report.comparison import pair_json
+from tuner.report.doctor import StoreState, doctor_json
 from tuner.report.knobs import knobs_json
 from tuner.report.result import result_json
+from tuner.report.studies import study_json
 from tuner.report.trial import stored_json
 from tuner.report.trials import record_json
 from tuner.result import Result
@@ -225,12 +229,15 @@ def test_the_queries_run_and_answer(store_file):
 def test_every_key_of_the_json_is_documented(store_file, context, machine, workload):
     with Store(str(store_file), read_only=True) as store:
         stored = store.trials()
-    baseline = stored[0].trial
+    history, baseline = History(str(store_file)), stored[0].trial
     tuned = TunedConfig(
         Config(), "model", workload, machine, figures(baseline), None, None, "cache", "2026-01-01"
     )
     printed = [
-        record_json(History(str(store_file)).records[0]),
+        record_json(history.records[0]),
+        study_json(history.studies()[0]),
+        pair_json(history.compare(1, 2)),
+        doctor_json(StoreState("history.db"), machine, "model", unlocking(context)),
         stored_json(stored[0]),
         stored_json(stored[1]),
         best_json(winners(stored)[0]),
@@ -238,7 +245,7 @@ def test_every_key_of_the_json_is_documented(store_file, context, machine, workl
         knobs_json(Space(context)),
     ]
     documented = text("docs/cli.md").partition("\n## JSON\n")[2]
-    free = {"config", "seconds", "workload", "machine"}
+    free = {"config", "seconds", "workload", "machine", "packages"}
     missing = {
         key for key in keys(json.loads(json.dumps(printed)), free) if f"`{key}`" not in documented
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,9 +19,16 @@ MODEL = "reference:sd15-tiny"
 @click.command()
 @click.argument("model", default=MODEL)
 @click.option("--device", help="cpu, cuda, mps, xpu or hpu. [default: the best that is there]")
+@click.option(
+    "--cache-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="For reference pipelines. [default: your cache folder]",
+)
 @store_option
 @as_json
-def doctor(model: str, device: str | None, store: str | None, json_wanted: bool) -> int:
+def doctor(
+    model: str, device: str | None, cache_dir: Path | None, store: str | None, json_wanted: bool
+) -> int:
     """Check store, machine and packages, and tell what would unlock more choices for MODEL.
 
     Ends with 1 where the store cannot be used. Without MODEL it looks at a small pipeline of the
@@ -39,7 +47,7 @@ def doctor(model: str, device: str | None, store: str | None, json_wanted: bool)
     check_name(model)
     state, is_broken = store_state(store)
     with Children() as children, stderr().status(f"loading {model}"):
-        context = discover(children, request_of(model, device=device))
+        context = discover(children, request_of(model, device=device, cache_dir=cache_dir))
     waiting = unlocking(context)
     if json_wanted:
         print_json(doctor_json(state, context.machine, model, waiting))
