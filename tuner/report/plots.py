@@ -18,6 +18,7 @@ INK = "#808080"
 
 COLOURS = {"measured": "#3b82c4", "infeasible": "#d08a2e"}
 GIB = 2**30
+SEARCHED = ("baseline", "search")
 FAR = 1.5
 """A budget that is further from the largest peak than this would squeeze the trials together."""
 
@@ -79,7 +80,7 @@ def _section(records: Sequence[TrialRecord], others: Mapping[str, Any]) -> list[
 
 
 def pareto_figure(records: Sequence[TrialRecord]) -> Any:
-    """Latency against peak memory, a dot a trial."""
+    """Latency against peak memory, a dot a trial of the search: races measure otherwise."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -88,6 +89,7 @@ def pareto_figure(records: Sequence[TrialRecord]) -> Any:
             (record, record.peak_bytes / GIB, record.latency_s)
             for record in records
             if record.state == state and record.latency_s and record.peak_bytes
+            if record.purpose in SEARCHED
         ]
         figure.add_scatter(
             x=[memory for _, memory, _ in shown],
@@ -126,7 +128,7 @@ def curve_figure(records: Sequence[TrialRecord]) -> Any:
     spent_s, best_s = 0.0, float("inf")
     points: list[tuple[float, float, str]] = []
     for record in sorted(records, key=lambda record: record.number):
-        if record.purpose not in ("baseline", "search"):
+        if record.purpose not in SEARCHED:
             continue
         spent_s += record.cost_s
         if record.is_measured and record.latency_s is not None and record.latency_s < best_s:
