@@ -11,6 +11,9 @@ from search_space.construct import construct
 from search_space.space import Space
 from search_space.workload import Workload
 from storage import Store
+from tests.tuner.history_store import history_store as history_store
+from tests.tuner.history_store import kept_history as kept_history
+from tests.tuner.history_store import tune as tune
 from tests.tuner.lpips_weights import random_weights
 from tests.tuner.simulation import BEST, SEARCHED, context, go_noisily
 from tuner.measuring.fidelity.compare import another_call, fidelity_of
