@@ -88,19 +88,19 @@ def test_a_figure_without_an_end_is_null_in_json(history, value):
 def test_a_trial_without_its_rows_is_one_line_of_the_commands(history, table):
     with Store(str(history)) as store:
         store.write(lambda db: db.exec_driver_sql(f"DELETE FROM {table} WHERE trial_number = 1"))
-    for arguments in (["trials"], ["best"], ["show", "1"]):
-        ended = CliRunner().invoke(main, [*arguments, "--store", str(history)])
-        assert ended.exit_code == 2
-        (line,) = ended.stderr.splitlines()
-        assert "the store is damaged" in line
+    # Lists are of what the readings came to, and need them no more.
+    ended = CliRunner().invoke(main, ["show", "1", "--store", str(history)])
+    assert ended.exit_code == 2
+    (line,) = ended.stderr.splitlines()
+    assert "the store is damaged" in line
 
 
 def test_a_damaged_store_is_one_line_of_the_commands(history):
     with Store(str(history)) as store:
         store.write(lambda db: db.exec_driver_sql("UPDATE sample SET seconds = 'fast'"))
-    for arguments in (["trials"], ["best"], ["show", "1"]):
+    for arguments in (["best"], ["show", "1"]):
         ended = CliRunner().invoke(main, [*arguments, "--store", str(history)])
         assert ended.exit_code == 2
         (line,) = ended.stderr.splitlines()
-        assert line.startswith("error: trial 1 in ")
+        assert line.startswith("error: trial ")
         assert "sample.seconds is 'fast'" in line

@@ -99,7 +99,7 @@ def record_of(row: Mapping[str, Any]) -> TrialRecord:
         }
         psnr_db = row["psnr_db"]
         # Of identical images it is endless where an earlier version has stored it.
-        if psnr_db != math.inf:
+        if not (isinstance(psnr_db, float) and math.isinf(psnr_db)):
             psnr_db = typed(KINDS["psnr_db"], psnr_db, "psnr_db")
         return TrialRecord(**values, config=choices, psnr_db=psnr_db)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
