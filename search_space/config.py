@@ -85,6 +85,22 @@ def environment(config: Mapping[str, str]) -> dict[str, str]:
     return {name: value for variables in variable_sets for name, value in variables.items()}
 
 
+ALWAYS = ("torch", "diffusers", "transformers", "cuda", "rocm")
+"""What every pipeline is built with; torch may be built for the last two."""
+
+
+def packages(config: Mapping[str, str]) -> tuple[str, ...]:
+    """The packages by which the pipeline is built, and those that the config's choices need."""
+    needs = [need for step in steps(config) for need in step.choice.need.each]
+    return tuple(dict.fromkeys([*ALWAYS, *(name for need in needs for name in need.packages)]))
+
+
+def probes(config: Mapping[str, str]) -> tuple[str, ...]:
+    """The probes that decide whether the config's choices are available."""
+    needs = [need for step in steps(config) for need in step.choice.need.each]
+    return tuple(sorted({name for need in needs for name in need.probes}))
+
+
 def final_call(config: Mapping[str, str], call: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the pipeline call once the knobs that change the call have acted."""
     build = Build("", "", dict(call), Path())

@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 from search_space.build import Build
 from search_space.hardware.machine import Machine
 from search_space.pipeline.spec import PipelineSpec
+from search_space.shapes import Shapes
 from search_space.verified import VERIFIED
 from search_space.workload import Workload
 
@@ -67,11 +68,14 @@ class Need:
 
     ``what`` follows the word "needs": "cuda", "8 steps or more". ``missing`` gives None where it is
     there, otherwise the sentence that says why not. ``parts`` are the needs that this one joins.
+    ``packages`` are those whose versions it is met by, ``probes`` those that it asks for.
     """
 
     what: str
     missing: Callable[[Context], str | None]
     parts: tuple[Need, ...] = ()
+    packages: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
 
     def __call__(self, context: Context) -> str | None:
         return self.missing(context)
@@ -183,6 +187,7 @@ class Choice:
     another_image: bool = False
     steps_differ: bool = False
     note: Note = nothing
+    shapes: Shapes = Shapes.ANY
 
     def verified(self, machine: Machine) -> bool:
         """Whether this choice has been run on this kind of device; the first choice counts too."""
@@ -258,11 +263,12 @@ def more_choices(
     conflicts: tuple[Conflict, ...] = (),
     probes: Mapping[str, Probe] | None = None,
     run_on: tuple[str, ...] = (),
+    shapes: Shapes = Shapes.ANY,
 ) -> Callable[[Apply], MoreChoices]:
     """Make the decorated function further choices of the knob ``name``."""
 
     def declare(apply: Apply) -> MoreChoices:
-        acting = acting_choices(name, choices, apply, effect, conflicts, run_on)
+        acting = acting_choices(name, choices, apply, effect, conflicts, run_on, shapes)
         return MoreChoices(name, acting, " ".join((apply.__doc__ or "").split()), probes or {})
 
     return declare
@@ -275,6 +281,7 @@ def acting_choices(
     effect: Effect,
     conflicts: tuple[Conflict, ...],
     run_on: tuple[str, ...],
+    shapes: Shapes = Shapes.ANY,
 ) -> tuple[Choice, ...]:
     """The choices of a knob with what their file declares for all, and what rows show of each."""
     return tuple(
@@ -282,6 +289,7 @@ def acting_choices(
             choice,
             apply=apply,
             effect=effect,
+            shapes=shapes,
             conflicts=choice.conflicts + conflicts,
             run_on=(
                 *(run_on if choice.run_on is None else choice.run_on),

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable
 from search_space.knob import Context, Need, nothing
 
 
-def need(what: str) -> Callable[[Callable[[Context], str | None]], Need]:
+def need(
+    what: str, *, packages: Iterable[str] = (), probes: Iterable[str] = ()
+) -> Callable[[Callable[[Context], str | None]], Need]:
     """Make the decorated function a need for ``what``: it gives None, or says why that is missing.
 
     Used as ``@need("a single denoiser")``; ``what`` goes on after the word "needs".
     """
 
     def declare(missing: Callable[[Context], str | None]) -> Need:
-        return Need(what, missing)
+        return Need(what, missing, packages=tuple(packages), probes=tuple(probes))
 
     return declare
 
@@ -41,7 +43,7 @@ def listed(words: Iterable[str], joint: str = "and") -> str:
 def installed(package: str, extra: str) -> Need:
     """The package; ``extra`` is the one of ours that brings it."""
 
-    @need(f"the package {package} (extra: {extra})")
+    @need(f"the package {package} (extra: {extra})", packages=[package])
     def package_installed(context: Context) -> str | None:
         if package in context.machine.packages:
             return None
@@ -75,10 +77,10 @@ def not_device(kind: str, reason: str) -> Need:
     return another_device
 
 
-def probe(name: str) -> Need:
-    """A probe of that name which worked on this machine."""
+def probe(name: str, *packages: str) -> Need:
+    """A probe of that name which worked on this machine, with what the packages bring."""
 
-    @need(f"the probe {name}")
+    @need(f"the probe {name}", packages=packages, probes=[name])
     def probe_worked(context: Context) -> str | None:
         return context.machine.probes.get(name, f"{name} was not tried on this machine")
 
@@ -147,7 +149,8 @@ def amd(what: str) -> Need:
 def accelerator(what: str) -> Need:
     """A device with memory of its own, apart from the host's."""
 
-    @need("a device with memory of its own")
+    # Its hooks move the models.
+    @need("a device with memory of its own", packages=["accelerate"])
     def memory_of_its_own(context: Context) -> str | None:
         kind = context.machine.device
         if kind in ("cuda", "xpu", "hpu"):

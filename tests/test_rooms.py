@@ -46,11 +46,11 @@ trial         budget conditions config errors failure fidelity knob proposal uni
 proposal      config units
 config        build catalog identity knob
 catalog       errors knob knobs
-knobs         build hardware knob needs pipeline runtimes workload
+knobs         build hardware knob needs pipeline runtimes shapes workload
 needs         knob
 budget        knob
 fidelity      knob
-knob          build hardware pipeline verified workload
+knob          build hardware pipeline shapes verified workload
 workload      errors foreign identity pipeline
 runtimes      build hardware
 pipeline      build errors foreign identity
@@ -61,6 +61,7 @@ conditions
 build
 foreign
 identity
+shapes
 verified
 errors
 """

@@ -44,7 +44,7 @@ def absent(package: str, how: str) -> str | None:
 def present(package: str, how: str) -> Need:
     """The package, which no extra of ours can bring."""
 
-    @need(f"the package {package}")
+    @need(f"the package {package}", packages=[package])
     def package_present(context: Context) -> str | None:
         return None if package in context.machine.packages else f"{package} is not installed: {how}"
 

@@ -8,6 +8,7 @@ from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Tier, more_choices
 from search_space.knobs.attention import HALF
 from search_space.needs import cpp_compiler, device, every, need, not_device
+from search_space.shapes import Shapes
 
 BROKEN = "in 16 bits inductor's code for this decoder gives NaN on a CPU"
 
@@ -81,6 +82,7 @@ def inductor_options(build: Build, mode: str) -> dict[str, Any] | None:
     ),
     effect=torch_compile_effect,
     run_on=("cpu",),
+    shapes=Shapes.RECOMPILED,
 )
 def torch_compile(build: Build, choice: str) -> None:
     """The denoiser compiled by inductor: its repeated blocks, or the whole model in one mode."""
@@ -99,6 +101,7 @@ def torch_compile(build: Build, choice: str) -> None:
     conflicts=(Conflict("precision", HALF, BROKEN, where=vae_of_wan_on_a_cpu),),
     effect=torch_compile_effect,
     run_on=("cpu",),
+    shapes=Shapes.RECOMPILED,
 )
 def torch_compile_vae(build: Build, choice: str) -> None:
     """The VAE's decoder compiled by inductor."""
@@ -110,6 +113,7 @@ def torch_compile_vae(build: Build, choice: str) -> None:
     choices=(Choice("compile", need=COMPILES, tier=Tier.LOSSLESS),),
     effect=torch_compile_effect,
     run_on=("cpu",),
+    shapes=Shapes.RECOMPILED,
 )
 def torch_compile_text_encoder(build: Build, choice: str) -> None:
     """The text encoders compiled by inductor."""

@@ -8,6 +8,7 @@ from typing import Any
 from search_space.build import Build
 from search_space.knob import Choice, Tier, more_choices
 from search_space.knobs.engine_openvino import OWN_PRECISION, runs_on
+from search_space.shapes import Shapes
 
 
 def openvino_backend_effect(build: Build, choice: str) -> str | None:
@@ -48,6 +49,7 @@ def with_outputs_of_its_own(function: Callable[..., Any]) -> Callable[..., Any]:
     effect=openvino_backend_effect,
     conflicts=OWN_PRECISION,
     run_on=("cpu",),
+    shapes=Shapes.RECOMPILED,
 )
 def torch_compile_openvino(build: Build, choice: str) -> None:
     """The denoiser compiled by torch.compile, whose graphs are run by OpenVINO."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from search_space.build import Build
 from search_space.knob import Choice, Tier, more_choices
 from search_space.knobs.engine_compile import torch_compile_effect
 from search_space.needs import device
+from search_space.shapes import Shapes
 
+GAUDI = replace(device("hpu", what="a graph of Gaudi"), packages=("habana-torch-plugin",))
 LAZY = {"hpu-compile": "0", "hpu-graphs": "1"}
 
 
@@ -30,13 +34,14 @@ def habana_effect(build: Build, choice: str) -> str | None:
     choices=tuple(
         Choice(
             choice,
-            need=device("hpu", what="a graph of Gaudi"),
+            need=GAUDI,
             tier=Tier.LOSSLESS,
             environment=execution_mode,
         )
         for choice in LAZY
     ),
     effect=habana_effect,
+    shapes=Shapes.RECOMPILED,
 )
 def habana(build: Build, choice: str) -> None:
     """The denoiser as graphs of Gaudi: by torch.compile, or captured in the first calls."""

@@ -17,6 +17,7 @@ from search_space.knob import (
 )
 from search_space.needs import amd, device, every, need, nvidia, probe, seven_bits
 from search_space.runtimes.onnx import DEVICE_PROVIDERS, ONNXRUNTIME, run_by_onnxruntime
+from search_space.shapes import Shapes
 
 PRECISION = (
     Conflict("precision", ("bf16",), "ONNX Runtime has no bfloat16 convolutions"),
@@ -40,7 +41,15 @@ WHEELS = {
 """The package whose build of ONNX Runtime has each execution provider."""
 
 
-@need("an execution provider for the device")
+PACKAGES = (*dict.fromkeys(WHEELS.values()), "onnx", "onnxscript")
+"""What runs and exports a graph; one of the builds is there."""
+
+
+@need(
+    "an execution provider for the device",
+    packages=PACKAGES,
+    probes=[DEVICE_PROVIDERS["cpu"], DEVICE_PROVIDERS["cuda"]],
+)
 def provider_available(context: Context) -> str | None:
     kind = context.machine.device
     if kind not in DEVICE_PROVIDERS:
@@ -108,7 +117,7 @@ def sessions_effect(part: str) -> Effect:
 
 
 def provider_works(name: str) -> Need:
-    return probe(ONNXRUNTIME[f"onnxruntime-{name}"].provider)
+    return probe(ONNXRUNTIME[f"onnxruntime-{name}"].provider, *PACKAGES)
 
 
 def providers(*more: Need) -> tuple[Choice, ...]:
@@ -161,6 +170,7 @@ PROBES = {provider: provider_probe(provider) for provider in WHEELS}
     conflicts=PRECISION,
     probes=PROBES,
     run_on=("cpu",),
+    shapes=Shapes.FIXED,
 )
 def onnxruntime(build: Build, choice: str) -> None:
     """The denoiser exported for the shapes of this workload and run by ONNX Runtime.
@@ -178,6 +188,7 @@ def onnxruntime(build: Build, choice: str) -> None:
     effect=sessions_effect("vae_engine"),
     conflicts=PRECISION,
     run_on=("cpu",),
+    shapes=Shapes.FIXED,
 )
 def onnxruntime_vae(build: Build, choice: str) -> None:
     """The VAE's decoder exported for the shapes of this workload and run by ONNX Runtime.
@@ -197,6 +208,7 @@ def onnxruntime_vae(build: Build, choice: str) -> None:
     effect=sessions_effect("text_encoder_engine"),
     conflicts=PRECISION,
     run_on=("cpu",),
+    shapes=Shapes.FIXED,
 )
 def onnxruntime_text_encoder(build: Build, choice: str) -> None:
     """The text encoders exported for the length of the prompt and run by ONNX Runtime.

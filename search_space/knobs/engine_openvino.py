@@ -8,6 +8,7 @@ from search_space.build import Build
 from search_space.knob import Choice, Conflict, Context, Effect, Need, Tier, more_choices
 from search_space.needs import device, every, installed, need, probe, seven_bits
 from search_space.runtimes.openvino import OPENVINO, run_by_openvino
+from search_space.shapes import Shapes
 
 OWN_PRECISION = (
     Conflict("precision", ("bf16", "fp16"), "OpenVINO computes in a precision of its own choice"),
@@ -111,6 +112,7 @@ NNCF = installed("nncf", "openvino")
     conflicts=OWN_PRECISION,
     probes=PROBES,
     run_on=("cpu",),
+    shapes=Shapes.FIXED,
 )
 def openvino(build: Build, choice: str) -> None:
     """The denoiser converted for the shapes of this workload and run by OpenVINO.
@@ -139,6 +141,7 @@ INT8_TILES = "OpenVINO does not compile a decoder in int8 that blends tiles"
     effect=openvino_effect("vae_engine"),
     conflicts=OWN_PRECISION,
     run_on=("cpu",),
+    shapes=Shapes.FIXED,
 )
 def openvino_vae(build: Build, choice: str) -> None:
     """The VAE's decoder converted for the shapes of this workload and run by OpenVINO.
@@ -157,6 +160,7 @@ def openvino_vae(build: Build, choice: str) -> None:
     effect=openvino_effect("text_encoder_engine"),
     conflicts=OWN_PRECISION,
     run_on=("cpu",),
+    shapes=Shapes.FIXED,
 )
 def openvino_text_encoder(build: Build, choice: str) -> None:
     """The text encoders converted for the length of the prompt and run by OpenVINO.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from search_space.catalog import all_knobs, all_probes
+from search_space.config import ALWAYS, packages, probes
+from search_space.hardware.detect import PACKAGES
 from search_space.knob import nothing
 from search_space.needs import device, every, installed, linux, need, not_device, probe
 
@@ -54,3 +57,25 @@ def test_two_needs_in_the_same_words_are_both_looked_at(describe):
     strict = need("cuda")(lambda context: "there is none at all")
     assert every(CUDA, strict)(describe("cuda")) == "there is none at all"
     assert every(CUDA, strict).sentence == "needs cuda"
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"precision": "bf16"}, set()),
+        ({"engine": "openvino-int8"}, {"openvino", "nncf"}),
+        ({"quantization": "bnb-nf4", "cache": "dual-block-0.08"}, {"bitsandbytes", "cache-dit"}),
+        ({"placement": "model-offload"}, {"accelerate"}),
+        ({"attention": "flash"}, {"flash-attn"}),
+        ({"quantization": "torchao-int8-weights"}, {"torchao"}),
+    ],
+)
+def test_the_packages_of_a_config_are_those_that_its_choices_need(config, expected):
+    assert set(packages(config)) - set(ALWAYS) == expected
+    assert {"onnxruntime", "onnx"} <= set(packages({"vae_engine": "onnxruntime"}))
+
+
+def test_every_package_and_probe_of_a_need_is_one_that_is_detected():
+    configs = [{knob.name: value} for knob in all_knobs() for value in knob.values[1:]]
+    assert {name for config in configs for name in packages(config)} <= {*PACKAGES, "cuda", "rocm"}
+    assert {name for config in configs for name in probes(config)} <= set(all_probes())
