@@ -24,7 +24,8 @@ tuner.predict    discovery processes records search
 tuner.deploy     report records version
 tuner.report     history measuring race records result
 tuner.result     loader records
-tuner.loader     records
+tuner.loader     discovery history loading precedence records
+tuner.loading    discovery history measuring processes records
 tuner.history    race records
 tuner.race       bench measuring records
 tuner.search     bench records

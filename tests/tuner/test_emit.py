@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written_is_a_usage_error(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "cannot be read"),
+        (None, "holds no tuned config"),
         ("{", "cannot be read"),
         ("[]", "holds no JSON object"),
         ("{}", "not written by 'tune run'"),

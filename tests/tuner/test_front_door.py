@@ -109,11 +109,3 @@ def test_a_model_is_tuned_loaded_and_found_in_the_history(tiny_cache, tmp_path, 
     assert winner.stored.trial.config == result.best.config
     with pytest.raises(tuner.UsageError, match="no trial 9"):
         history.trial(9)
-
-
-def test_a_root_with_two_tuned_folders_names_them(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text("{}")
-    with pytest.raises(tuner.UsageError, match="holds 2 tuned configs: give one of a, b"):
-        tuner.load(tmp_path)

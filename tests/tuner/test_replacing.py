@@ -16,7 +16,7 @@ import pytest
 from search_space.errors import UsageError
 from tests.tuner.test_emit import tuned
 from tuner.deploy.emit import check_output, emit, load_script
-from tuner.loader import tuned_folder
+from tuner.loading.candidates import tuned_folders
 from tuner.records.tuned import TunedConfig
 
 DIE_AT_EACH_STEP = """
@@ -56,7 +56,8 @@ for last in range(1, 40):
 def runs_of(folder: Path) -> set[str]:
     """Of which run the folder is, as each reader sees it."""
     names = {load_script(tuned({})): "old", load_script(tuned({"precision": "bf16"})): "new"}
-    config = TunedConfig.read(tuned_folder(folder)).config
+    (found,) = tuned_folders(folder)
+    config = TunedConfig.read(found).config
     return {names[(folder / "load.py").read_text()], "new" if config else "old"}
 
 
@@ -122,4 +123,4 @@ def test_a_damaged_config_is_not_replaced_unasked(tmp_path):
 def test_a_folder_above_finds_the_config_and_not_what_is_unfinished(tmp_path):
     folder = emit(tuned({}), tmp_path / "model" / "size")
     left_over(folder, ".tuned-another-1-0f")
-    assert tuned_folder(tmp_path) == folder
+    assert tuned_folders(tmp_path) == (folder,)

@@ -1,0 +1,1 @@
+"""Which of the stored configs suits this machine and call, and what its pipeline tells."""
