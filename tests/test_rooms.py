@@ -17,7 +17,7 @@ PACKAGES = ("search_space", "storage", "tuner")
 TUNER = """
 tuner.__main__   cli precedence
 tuner.cli        run predict discovery report history processes records search version
-tuner            run loader history precedence version
+tuner            run loader loading history precedence version
 tuner.run        bench deploy discovery measuring processes race records report result runners \
                  search
 tuner.predict    discovery processes records search

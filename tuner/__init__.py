@@ -17,15 +17,27 @@ if TYPE_CHECKING:
     from search_space.errors import TuneError, UsageError
     from tuner.history.read import History
     from tuner.loader import load
+    from tuner.loading.trying import verify, warm_up
     from tuner.run import tune
 
-__all__ = ["History", "TuneError", "UsageError", "__version__", "load", "tune"]
+__all__ = [
+    "History",
+    "TuneError",
+    "UsageError",
+    "__version__",
+    "load",
+    "tune",
+    "verify",
+    "warm_up",
+]
 
 ERRORS = ("TuneError", "UsageError")
 HOMES = {
     "History": ("tuner.history.read", "search_space", "storage"),
     "load": ("tuner.loader", "search_space"),
     "tune": ("tuner.run", "search_space", "storage"),
+    "verify": ("tuner.loading.trying", "search_space"),
+    "warm_up": ("tuner.loading.trying", "search_space"),
 }
 """Where each name lives, and which of our packages it needs."""
 

@@ -76,7 +76,7 @@ def load(
         if not best.is_exact:
             raise UsageError(f"{_words(best)}: run 'tune run' here, or say on_mismatch='warn'")
         return setting.finished(setting.built(best), best, here, passed)
-    choices = Choices(best.candidate.tuned.folder, allow_pickle)
+    choices = Choices(best.candidate.tuned.folder, cache or default_cache_dir(), allow_pickle)
 
     def unavailable(match: Match) -> str | None:
         tuned, machine = match.candidate.tuned, here[match.device].machine
@@ -171,7 +171,8 @@ class Setting:
         tuned, workload = match.candidate.tuned, self.wish.of(match.candidate.tuned.workload)
         coverage = Coverage.of(tuned.config, workload)
         defaults = {}
-        if coverage.has_limits:
+        # Of a model that lies on the Hub alone no file is read for this.
+        if coverage.has_limits and os.path.isdir(tuned.folder):
             defaults = dict(read_spec(Path(tuned.folder), self.allow_pickle).defaults)
             coverage = Coverage.of(tuned.config, workload, defaults)
         return attach(

@@ -15,6 +15,7 @@ from search_space.pipeline.spec import read_spec
 from search_space.space import Space
 from search_space.workload import Workload
 from tuner.discovery.free_memory import WITH_FREE_MEMORY
+from tuner.discovery.models import resolve
 from tuner.discovery.probing import HEAD_SIZE, probed
 from tuner.loading.match import Here
 from tuner.measuring.memory.limits import free_host_bytes
@@ -64,12 +65,14 @@ class Choices:
     """Which choices work here; each probe is tried once, in a process that it may crash."""
 
     folder: str
+    cache_dir: Path
     allow_pickle: bool = False
     _results: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     def unavailable(self, config: Config, machine: Machine, workload: Workload) -> str | None:
         """Why the config cannot be had on the machine, or None; raises ModelError."""
-        spec = read_spec(Path(self.folder), self.allow_pickle)
+        folder = resolve(self.folder, self.cache_dir, self.allow_pickle)
+        spec = read_spec(folder, self.allow_pickle)
         head_size = max((part.head_size for part in spec.denoisers), default=0) or HEAD_SIZE
         tried = replace(machine, probes=self._probes(probes(config), machine.device, head_size))
         # Whoever tuned has allowed what its config does.
