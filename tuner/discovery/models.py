@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -11,19 +12,24 @@ from search_space.pipeline.folder import read_index
 
 REFERENCE = "reference:"
 
+LONGEST = 160
+"""Letters of a name that an error repeats; no name on the Hub is as long."""
+
 
 def check_name(model: str) -> None:
     """Raise ModelError where the name alone, or the folder's index, shows that it is no model."""
-    folder = Path(model).expanduser()
+    folder = os.path.expanduser(model)
     if model.startswith(REFERENCE):
         from tuner.reference import defaults
 
         defaults(model.removeprefix(REFERENCE))
-    elif folder.exists():
-        read_index(folder)
+    # Unlike a path's method, it takes a name that is too long for one that is not there.
+    elif os.path.exists(folder):
+        read_index(Path(folder))
     elif not re.fullmatch(r"\w[\w.-]*/[\w.-]+", model):
+        name = repr(model) if len(model) < LONGEST else f"{model[:LONGEST]!r}..."
         raise ModelError(
-            f"there is no folder {model!r}, and it is no Hub id (owner/name) nor reference:NAME"
+            f"there is no folder {name}, and it is no Hub id (owner/name) nor reference:NAME"
         )
 
 
