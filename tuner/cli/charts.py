@@ -25,9 +25,10 @@ from tuner.cli.output import print_json, stderr, stdout
 @store_option
 @as_json
 def plot(output: Path, store: str | None, json_wanted: bool, **filters: Any) -> None:
-    """Plot stored trials: Pareto front, search, importance and configs, in one HTML file.
+    """Plot stored trials in one HTML file.
 
-    Each model, size and machine has plots of its own. Needs the extra plot.
+    Pareto front, search, importance and configs. Each model, size and machine has plots of its own.
+    Needs the extra plot.
 
     \b
     Example: tune plot --model reference:sd15-tiny --output trials.html
@@ -61,10 +62,10 @@ def plot(output: Path, store: str | None, json_wanted: bool, **filters: Any) -> 
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @store_option
 def dashboard(port: int, store: str | None, **filters: Any) -> None:
-    """Show stored trials in Optuna's dashboard, to this machine alone, until Ctrl-C.
+    """Show stored trials in Optuna's dashboard, until Ctrl-C.
 
-    It sees a copy in memory: what is done there does not reach the store. Needs the extra
-    dashboard.
+    Only this machine can reach it. It sees a copy in memory: what is done there does not reach the
+    store. Needs the extra dashboard.
 
     \b
     Example: tune dashboard --port 8080

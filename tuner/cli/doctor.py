@@ -29,10 +29,11 @@ MODEL = "reference:sd15-tiny"
 def doctor(
     model: str, device: str | None, cache_dir: Path | None, store: str | None, json_wanted: bool
 ) -> int:
-    """Check store, machine and packages, and tell what would unlock more choices for MODEL.
+    """Check store, machine and packages.
 
-    Ends with 1 where the store cannot be used. Without MODEL it looks at a small pipeline of the
-    layout of Stable Diffusion 1.5.
+    Tells what would unlock more choices for MODEL, with the command. Ends with 1 where the store
+    cannot be used. Without MODEL it looks at a small pipeline of the layout of Stable Diffusion
+    1.5.
 
     \b
     Example: tune doctor reference:sd15-tiny

@@ -30,7 +30,9 @@ def trials(
     json_wanted: bool,
     **filters: Any,
 ) -> None:
-    """List the stored trials by model, size and machine, the newest last.
+    """List stored trials, filtered and sorted as asked.
+
+    They stand by model, size and machine, the newest last.
 
     \b
     Example: tune trials --state measured --where latency_s lt 2 --sort latency_s
@@ -58,7 +60,7 @@ def trials(
 @store_option
 @as_json
 def studies(store: str | None, json_wanted: bool, **filters: Any) -> None:
-    """List the stored studies: what was searched for, and what it has come to.
+    """List what was searched for, and what it came to.
 
     \b
     Example: tune studies --model reference:sd15-tiny
@@ -79,7 +81,9 @@ def studies(store: str | None, json_wanted: bool, **filters: Any) -> None:
 @store_option
 @as_json
 def show(trial: int, store: str | None, json_wanted: bool) -> None:
-    """Show one TRIAL: config, latency, comparison with the default, all readings.
+    """Show one TRIAL: its config, figures and readings.
+
+    It is compared with the default.
 
     \b
     Example: tune show 3
@@ -103,9 +107,10 @@ def show(trial: int, store: str | None, json_wanted: bool) -> None:
 @store_option
 @as_json
 def compare(first: int, second: int, store: str | None, json_wanted: bool) -> None:
-    """Compare two trials: configs, figures, and whether they can be compared.
+    """Compare the configs and figures of two trials.
 
-    The speed-up is the latency of FIRST over that of SECOND.
+    Says whether they can be compared at all. The speed-up is the latency of FIRST over that of
+    SECOND.
 
     \b
     Example: tune compare 3 7
@@ -143,10 +148,10 @@ def best(
     store: str | None,
     json_wanted: bool,
 ) -> None:
-    """Show the best stored config of each workload, or of those of MODEL.
+    """Show the best stored config of each workload.
 
-    With --memory, --quality or --objective it chooses again from what was measured, and measures
-    nothing.
+    Or of those of MODEL. With --memory, --quality or --objective it chooses again from what was
+    measured, and measures nothing.
 
     \b
     Example: tune best reference:sd15-tiny --memory 2GiB
@@ -173,9 +178,10 @@ def best(
 @store_option
 @as_json
 def pareto(store: str | None, json_wanted: bool, **filters: Any) -> None:
-    """List the trials than which none is both faster and smaller, by model, size and machine.
+    """List the trials that no other beats in time and memory.
 
-    They are those of the searches, within the limits of their runs.
+    They stand by model, size and machine, and are those of the searches, within the limits of their
+    runs.
 
     \b
     Example: tune pareto --model reference:sd15-tiny

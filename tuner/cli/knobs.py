@@ -20,7 +20,7 @@ from tuner.cli.output import print_json, stderr, stdout
 def knobs(
     model: str, all_wanted: bool, name: str | None, json_wanted: bool, **options: Any
 ) -> None:
-    """Show what can be chosen for MODEL here, and why the rest cannot.
+    """Show what can be chosen for MODEL here, and what cannot.
 
     \b
     Example: tune knobs reference:sd15-tiny --knob precision

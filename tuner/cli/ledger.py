@@ -27,7 +27,9 @@ def delete(
     store: str | None,
     json_wanted: bool,
 ) -> None:
-    """Delete trials, by their numbers or by their study; asks before it does.
+    """Delete trials, by number or by study.
+
+    Asks before it does.
 
     \b
     Example: tune delete 3 7 --study 2
@@ -54,9 +56,10 @@ def delete(
 @store_option
 @as_json
 def merge(other: str, store: str | None, json_wanted: bool) -> None:
-    """Copy the trials of another store into this one: OTHER is a file or SQLAlchemy's URL.
+    """Copy the trials of another store into this one.
 
-    What is here already is left out, so that doing it again changes nothing.
+    OTHER is a file or SQLAlchemy's URL. What is here already is left out, so that doing it again
+    changes nothing.
 
     \b
     Example: tune merge gpu-server.db
@@ -94,7 +97,7 @@ def merge(other: str, store: str | None, json_wanted: bool) -> None:
 def export(
     form: str, output: Path | None, store: str | None, json_wanted: bool, **filters: Any
 ) -> None:
-    """Write the stored trials to a file of another kind.
+    """Write stored trials as CSV, JSON or Optuna's journal.
 
     \b
     Example: tune export --format optuna --output journal.log

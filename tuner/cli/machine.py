@@ -13,7 +13,7 @@ from tuner.cli.output import print_json, stderr, stdout
 @click.option("--all", "all_wanted", is_flag=True, help="Tell what is not usable, and why not.")
 @as_json
 def machine(device: str | None, all_wanted: bool, json_wanted: bool) -> None:
-    """Show what this machine has; with --all what it lacks, and why.
+    """Show what this machine has, and with --all what it lacks.
 
     \b
     Example: tune machine

@@ -26,7 +26,7 @@ from tuner.cli.output import print_json, stderr, stdout
 @store_option
 @as_json
 def predict(model: str, store: str | None, json_wanted: bool, **options: Any) -> None:
-    """Tell what to expect for MODEL on this machine, before anything is measured.
+    """Tell what to expect of MODEL here, without measuring.
 
     It rests on the trials of other models, sizes and machines in the store, and on a table that
     comes with the package.

@@ -40,7 +40,7 @@ from tuner.cli.output import print_json, stderr, stdout
 @click.option("--explain", is_flag=True, help="Say why each config is tried.")
 @as_json
 def run(model: str, json_wanted: bool, explain: bool, **options: Any) -> int:
-    """Find the fastest config of MODEL within the memory budget and write its loader.
+    """Find the fastest config of MODEL and write its loader.
 
     MODEL is a Hub id, a diffusers folder or reference:NAME. The same command goes on where an
     earlier one stopped.
