@@ -183,9 +183,13 @@ def test_the_chain_goes_down_with_a_line_for_each_step(caplog):
 
 def test_the_choices_of_the_same_device_are_not_asked_for():
     def asked(match):
-        raise AssertionError(match)
+        raise RuntimeError("the model cannot be read")
 
     assert chain([stored()], unavailable=asked).pipe == "tuned/a"
+    foreign = stored(machine=replace(CUDA, device_name="another GPU"))
+    taken = chain([foreign], unavailable=asked)
+    assert taken.pipe == "default"
+    assert "the model cannot be read" in taken.skipped[0].reason
 
 
 def test_a_config_of_another_device_is_asked_of_the_space_of_this_one():

@@ -75,9 +75,10 @@ def _tried(
 ) -> tuple[Any, str | None]:
     if match.missing is not None:
         return None, match.missing
-    if match.level is Level.AVAILABLE and (reason := unavailable(match)):
-        return None, reason
     try:
+        # Of a model that this project cannot read diffusers may still make its default.
+        if match.level is Level.AVAILABLE and (reason := unavailable(match)):
+            return None, reason
         return build(match), None
     except Exception as error:
         message = textwrap.shorten(str(error), LONGEST, placeholder=" ...")
