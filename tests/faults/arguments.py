@@ -24,7 +24,7 @@ REFUSED: dict[str, tuple[str | bytes, ...]] = {
     "--trials 0": ("--trials", "0"),
     "--fix of a knob that is none": ("--fix", "nothing=on"),
     "--fix of a choice that is none": ("--fix", "precision=fp7"),
-    "--fix of all knobs twice": ("--fix", "precision=bf16", "--fix", "precision=fp32"),
+    "--fix of one knob twice": ("--fix", "precision=bf16", "--fix", "precision=fp32"),
     "--device of nobody": ("--device", "tpu"),
     "--store of another scheme": ("--store", "mysql://localhost/trials"),
     "--output that is a file": ("--output", "/dev/null"),

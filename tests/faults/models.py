@@ -173,8 +173,3 @@ for name, way in REFUSED.items():
     FAULTS.add("model folders", name, partial(refuse, change=way))
 for name, way in TAKEN.items():
     FAULTS.add("model folders", name, partial(take, change=way))
-FAULTS.add(
-    "model folders",
-    "code that transformers would fetch (auto_map)",
-    partial(refuse, change=auto_map),
-)

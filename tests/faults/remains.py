@@ -67,7 +67,7 @@ def row(lab: Lab, fault: Fault, took_s: float) -> Row:
         fault.kind,
         fault.name,
         last.code,
-        last.said,
+        last.said.replace(str(lab.folder), "LAB"),
         lost=len(before.keys() - {each.trial.number for each in stored}),
         twice=sum(count - 1 for count in measured.values()),
         orphans=len(living),
