@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 
+from search_space import config as config_module
 from search_space import knobs
 from search_space.build import Build
 from search_space.catalog import all_knobs, all_probes
@@ -83,12 +84,17 @@ def two_new_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.setattr(knobs, "__path__", [*knobs.__path__, str(tmp_path)])
     importlib.invalidate_caches()
-    all_knobs.cache_clear()
+    forget_knobs()
     yield
-    all_knobs.cache_clear()
+    forget_knobs()
     for name in files:
         sys.modules.pop(f"{knobs.__name__}.{name}", None)
         vars(knobs).pop(name, None)
+
+
+def forget_knobs() -> None:
+    all_knobs.cache_clear()
+    config_module._first_choices.cache_clear()
 
 
 @pytest.mark.usefixtures("two_new_files")

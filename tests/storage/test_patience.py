@@ -100,7 +100,9 @@ class Line:
                     self.to_cut = False
                     client.shutdown(socket.SHUT_RDWR)
                 server.sendall(data)
-        server.shutdown(socket.SHUT_WR)
+        # The other side may have closed it.
+        with suppress(OSError):
+            server.shutdown(socket.SHUT_WR)
 
     def _answer(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError), closing(server), closing(client):

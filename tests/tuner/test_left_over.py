@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import psutil
 import pytest
@@ -66,8 +69,8 @@ PHASES = {
 @pytest.fixture
 def killed(tmp_path):
     """Kills a controller in a phase, as it stands; what it had started must be gone."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    # The paths of sockets are short, and those of pytest are not.
+    temporary = Path(tempfile.mkdtemp(prefix="left-"))
 
     def kill(phase, also_server=False):
         environment = os.environ | {"TMPDIR": str(temporary)}
@@ -87,7 +90,8 @@ def killed(tmp_path):
         wait_until(lambda: all(not psutil.pid_exists(pid) for pid in started), timeout_s=60.0)
         return temporary
 
-    return kill
+    yield kill
+    shutil.rmtree(temporary)
 
 
 @pytest.mark.parametrize("phase", PHASES)

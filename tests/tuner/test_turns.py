@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from dataclasses import replace
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -118,16 +118,20 @@ def test_what_a_trial_waits_is_told_by_itself_however_seldom_one_looks(tmp_path)
 def test_an_interrupt_ends_them_all(children, tmp_path):
     def interrupt():
         wait_until(lambda: (tmp_path / "hangs").exists() and len(pids(tmp_path)) == 2)
-        os.kill(os.getpid(), signal.SIGINT)
+        if waits.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
 
     asked, task = jobs(tmp_path, "1", "9 hangs"), TASKS + "makes_calls"
     # What is started in the background of a shell ignores interrupts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    waits = Event()
+    waits.set()
     Thread(target=interrupt).start()
     try:
         with pytest.raises(KeyboardInterrupt):
             list(run_interleaved(children, asked, Deadlines(60.0), nobody, task))
     finally:
+        waits.clear()
         signal.signal(signal.SIGINT, before)
     assert_gone(*pids(tmp_path))
 

@@ -31,4 +31,6 @@ for command in (
     *(studies, trials, show, compare, best, pareto),
     *(plot, dashboard, export, merge, delete, doctor),
 ):
+    # Also where it is looked at by itself: a command remembers its help option.
+    command.context_settings.update(main.context_settings)
     main.add_command(command)

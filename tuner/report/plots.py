@@ -18,6 +18,7 @@ INK = "#808080"
 
 COLOURS = {"measured": "#3b82c4", "infeasible": "#d08a2e"}
 GIB = 2**30
+"""Bytes of a GiB, the unit of the axis of memory."""
 SEARCHED = ("baseline", "search")
 FAR = 1.5
 """A budget that is further from the largest peak than this would squeeze the trials together."""
