@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 from tests.faults.fault import FAULTS
 from tests.faults.lab import SEARCH, Lab
@@ -23,29 +24,24 @@ def start(lab: Lab) -> Server:
     return server
 
 
-@FAULTS.fault("postgresql", "the server restarts during a trial", lacks=no_server)
-def restarts(lab: Lab) -> None:
+def comes_back(lab: Lab, how: signal.Signals) -> None:
+    """The trial that ends meanwhile is stored once the server is back."""
     server = start(lab)
     running = lab.run(SEARCH)
     lab.until_phase("steady", 1)
-    server.stop()
-    lab.until(lambda: "check" in lab.phases() or not lab.phases(), "the end of the trial's calls")
+    server.stop(how)
+    lab.until(lambda: "steady" not in lab.phases(), "the end of the trial's calls")
     lab.pause(AWAY_S)
     server.start()
     lab.expect(running.end(), 0)
     lab.expect_emitted()
 
 
-@FAULTS.fault("postgresql", "the server crashes during a trial and is back", lacks=no_server)
-def crashes(lab: Lab) -> None:
-    server = start(lab)
-    running = lab.run(SEARCH)
-    lab.until_phase("steady", 1)
-    server.stop(signal.SIGQUIT)
-    lab.pause(AWAY_S)
-    server.start()
-    lab.expect(running.end(), 0)
-    lab.expect_emitted()
+for name, how in (
+    ("the server restarts during a trial", signal.SIGINT),
+    ("the server crashes during a trial and is back", signal.SIGQUIT),
+):
+    FAULTS.add("postgresql", name, partial(comes_back, how=how), lacks=no_server)
 
 
 @FAULTS.fault("postgresql", "the server goes during a trial and stays away", lacks=no_server)
